@@ -1,0 +1,31 @@
+import os
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+
+import keras
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+@pytest.fixture(autouse=True)
+def fresh_session():
+    """Every test starts from the same seed, float32, and no leftover names."""
+    keras.backend.clear_session()
+    keras.config.set_dtype_policy("float32")
+    keras.utils.set_random_seed(7)
+    yield
+    keras.config.set_dtype_policy("float32")
+
+
+@pytest.fixture(scope="session")
+def shared_data():
+    """Folder of real click logs: $KERAS_T4R_DATA, or ../shared/data of a checkout."""
+    folder = Path(
+        os.environ.get("KERAS_T4R_DATA", REPOSITORY.parent / "shared" / "data")
+    )
+    if not folder.is_dir():
+        pytest.skip(f"the real click logs are not here (no folder {folder})")
+    return folder

@@ -1,0 +1,83 @@
+import pytest
+
+from keras_t4r.schema import ColumnSchema, Domain, Schema, Tags
+
+ITEM = ColumnSchema(
+    "item_id",
+    tags=(Tags.ITEM_ID, Tags.CATEGORICAL, Tags.LIST),
+    domain=Domain(2, 9, "item"),
+    value_count=(1, 20),
+)
+AGE = ColumnSchema("age", "float32", ("continuous",), Domain(-1.5, 2.5), (1, 20))
+COUNTRY = ColumnSchema("country", tags=("categorical",), domain=Domain(2, 4))
+SESSION = ColumnSchema("session_id", tags=(Tags.SESSION_ID,))
+SCHEMA = Schema((ITEM, AGE, COUNTRY, SESSION))
+
+
+def test_proto_text_round_trip_loses_nothing(tmp_path):
+    SCHEMA.save(tmp_path / "schema.pbtxt")
+    loaded = Schema.load(tmp_path / "schema.pbtxt")
+    assert loaded == SCHEMA
+    assert loaded.folder == tmp_path
+    assert [p.name for p in tmp_path.iterdir()] == ["schema.pbtxt"]
+
+
+def test_columns_are_found_by_role():
+    assert SCHEMA.item_id == "item_id"
+    assert SCHEMA.session_id == "session_id"
+    assert SCHEMA.features.names == ["item_id", "age", "country"]
+    assert SCHEMA.select_by_tag("CONTINUOUS").names == ["age"]
+    assert SCHEMA.max_length == 20
+    assert ITEM.cardinality == 10 and ITEM.first_id == 2
+
+
+def test_inputs_follow_the_columns():
+    inputs = SCHEMA.inputs()
+    assert inputs["item_id"].shape == (None, None)
+    assert inputs["item_id"].dtype == "int32"
+    assert inputs["age"].dtype == "float32"
+    assert inputs["country"].shape == (None,)
+
+
+def test_the_tutorials_schema_reads_as_it_is(shared_data):
+    schema = Schema.load(shared_data / "t4rec_yoochoose" / "schema_demo.pb")
+    assert schema.item_id == "item_id-list_seq"
+    assert schema.session_id == "session_id"
+    assert schema["category-list_seq"].cardinality == 338
+    # This one has no `continuous` tag in their file; it is a number all the same.
+    assert "et_dayofweek_sin-list_seq" in schema.features
+    assert Schema.from_text(schema.to_text()) == schema
+
+
+def test_merlin_round_trip():
+    pytest.importorskip("merlin.schema", reason="merlin-core is not installed")
+    merlin = SCHEMA.to_merlin()
+    assert set(merlin.column_names) == set(SCHEMA.names)
+    back = Schema.from_merlin(merlin)
+    assert back.item_id == "item_id" and back.session_id == "session_id"
+    assert back["item_id"].domain == ITEM.domain
+    assert back["item_id"].value_count == ITEM.value_count
+    assert back["country"].is_categorical and not back["country"].is_list
+    assert back["age"].domain == AGE.domain
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: SCHEMA["nope"], "no column 'nope'; its columns are"),
+        (lambda: Schema((ITEM, ITEM)), "stands twice"),
+        (lambda: Schema((AGE,)).item_id, "0 columns of the schema are tagged"),
+        (lambda: ColumnSchema("a", "int12"), "dtype 'int12'"),
+        (lambda: ColumnSchema("a", domain=Domain(3, 1)), "empty domain"),
+        (lambda: Schema.from_text("feature { name"), "not a tensorflow-metadata"),
+        (lambda: Schema.from_text("feature { name: 'a' }"), "has no type"),
+    ],
+)
+def test_faults_are_said_in_one_sentence(make, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        make()
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.pbtxt"):
+        Schema.load(tmp_path / "nowhere.pbtxt")
