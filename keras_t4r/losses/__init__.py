@@ -1,0 +1,1 @@
+from keras_t4r.losses.softmax_cross_entropy import softmax_cross_entropy

@@ -1,0 +1,1 @@
+from keras_t4r.models.session_model import SessionModel

@@ -1,0 +1,207 @@
+import keras
+from keras import ops
+
+from keras_t4r.losses.softmax_cross_entropy import softmax_cross_entropy
+
+
+@keras.saving.register_keras_serializable(package="keras_t4r")
+class NextItemHead(keras.layers.Layer):
+    """Scores all items for the event that comes next.
+
+    `score[i] = (h · e_i + b_i) / temperature`, with `h` the body's output at a
+    position and `e_i` row `i` of the item table.
+
+    In training only positions that have a target are scored; the mean
+    cross-entropy over the batch's targets is added as the layer's loss (see
+    `softmax_cross_entropy`), and the output is empty, `(batch, 0)`. In
+    inference the last position that is not padding is scored. Ids below
+    `first_id`, which are no items, score minus infinity, and neither they nor
+    padding are ever a target.
+
+    Args:
+        item_embedding: the `item_embedding` of a `SequenceEmbeddingFeatures`.
+        tied: bool. Score with that table; else with a table of the head's own.
+        bias: bool. Learn a bias for each item.
+        temperature: float.
+        normalize: bool. Scale `h` and `e_i` to length 1, so that the scores are
+            cosines; goes with a temperature of about 0.05.
+        label_smoothing: float in [0, 1).
+        dropout: float. Rate of dropout on `h`.
+
+    Call arguments:
+        x: tensor `(batch, time, width)`, with a mask.
+        targets: int tensor `(batch, time)`, 0 where there is none.
+        table: tensor `(cardinality, dim)`. Filled in by the head itself where
+            it is tied.
+
+    Returns:
+        A float32 tensor `(batch, cardinality)` of scores; `(batch, 0)` in
+        training.
+
+    Example:
+
+    ```python
+    outputs = NextItemHead(features.item_embedding)(x, targets)
+    ```
+
+    References:
+    - Press and Wolf, Using the Output Embedding, EACL 2017 (tied tables).
+    - Gupta et al., NISER, 2019 (normalised scores).
+    """
+
+    def __init__(
+        self,
+        item_embedding=None,
+        tied=True,
+        bias=True,
+        temperature=1.0,
+        normalize=False,
+        label_smoothing=0.0,
+        dropout=0.0,
+        **kwargs,
+    ):
+        shape = {k: kwargs.pop(k, None) for k in ("cardinality", "first_id", "dim")}
+        super().__init__(**kwargs)
+        if item_embedding is None and None in shape.values():
+            raise ValueError(
+                "NextItemHead needs the item table to score with: pass "
+                "features.item_embedding."
+            )
+        if not temperature > 0:
+            raise ValueError(f"temperature must be positive, not {temperature}.")
+        if not 0 <= label_smoothing < 1:
+            raise ValueError(
+                f"label_smoothing must lie in [0, 1), not at {label_smoothing}."
+            )
+        # Passed arguments.
+        self.tied = tied
+        self.bias = bias
+        self.temperature = temperature
+        self.normalize = normalize
+        self.label_smoothing = label_smoothing
+        self.dropout = dropout
+
+        # Other arguments.
+        self._embedding = item_embedding
+        for key, value in shape.items():
+            setattr(self, key, getattr(item_embedding, key) if value is None else value)
+        self.supports_masking = True
+
+    def __call__(self, x, targets, table=None, **kwargs):
+        if self.tied and table is None:
+            if self._embedding is None:
+                raise ValueError(
+                    f"{self.name!r} is tied to an item table but was rebuilt without "
+                    "one: pass it as `table`."
+                )
+            table = self._embedding.table(like=x)
+        if self.tied:
+            kwargs["table"] = table
+        return super().__call__(x, targets, **kwargs)
+
+    def build(self, x_shape, targets_shape=None, table_shape=None):
+        if not self.tied:
+            self.own_table = self.add_weight(
+                name="item_embedding",
+                shape=(self.cardinality, self.dim),
+                initializer=keras.initializers.RandomNormal(stddev=0.05),
+                autocast=False,
+            )
+        if self.bias:
+            self.item_bias = self.add_weight(
+                name="item_bias",
+                shape=(self.cardinality - self.first_id,),
+                initializer="zeros",
+                autocast=False,
+            )
+        self._projection = None
+        if x_shape[-1] != self.dim:
+            self._projection = keras.layers.Dense(
+                self.dim, name="projection", dtype=self.dtype_policy
+            )
+            self._projection.build(x_shape)
+        self._dropout = keras.layers.Dropout(self.dropout, dtype=self.dtype_policy)
+
+    def call(self, x, targets, table=None, mask=None, training=None):
+        table = ops.convert_to_tensor(self.own_table if table is None else table)
+        # Ids below the first are no items: they are not among the classes.
+        items = ops.cast(table[self.first_id :], "float32")
+        bias = ops.convert_to_tensor(self.item_bias) if self.bias else None
+        if self.normalize:
+            items = _unit(items)
+        if training:
+            self.add_loss(self._loss(x, targets, items, bias))
+            return ops.zeros((ops.shape(x)[0], 0), dtype="float32")
+        return self._scores(_last(x, mask), items, bias)
+
+    def _hidden(self, x, training):
+        if self._projection is not None:
+            x = self._projection(x)
+        x = ops.cast(self._dropout(x, training=training), "float32")
+        return _unit(x) if self.normalize else x
+
+    def _loss(self, x, targets, items, bias):
+        x = ops.reshape(x, (-1, x.shape[-1]))
+        targets = ops.reshape(targets, (-1,))
+        wanted = ops.greater_equal(targets, self.first_id)
+        if keras.backend.backend() != "jax":
+            (at,) = ops.nonzero(wanted)
+            x, targets = ops.take(x, at, axis=0), ops.take(targets, at)
+            weights = ops.ones_like(targets, dtype="float32")
+        else:
+            # Shapes are fixed there: rows without a target weigh nothing.
+            weights = ops.cast(wanted, "float32")
+        loss = softmax_cross_entropy(
+            self._hidden(x, training=True),
+            items,
+            bias,
+            ops.maximum(targets - self.first_id, 0),
+            weights,
+            temperature=self.temperature,
+            label_smoothing=self.label_smoothing,
+        )
+        return loss / ops.maximum(ops.sum(weights), 1.0)
+
+    def _scores(self, x, items, bias):
+        hidden = self._hidden(x, training=False)
+        scores = ops.matmul(hidden, ops.transpose(items))
+        if bias is not None:
+            scores = scores + bias
+        scores = scores / self.temperature
+        nothing = ops.full((ops.shape(x)[0], self.first_id), -float("inf"), "float32")
+        return ops.concatenate([nothing, scores], axis=1)
+
+    def compute_mask(self, inputs, previous_mask=None):
+        return None
+
+    def compute_output_spec(self, x, targets, table=None, mask=None, training=None):
+        width = 0 if training else self.cardinality
+        return keras.KerasTensor((x.shape[0], width), dtype="float32")
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "cardinality": self.cardinality,
+            "first_id": self.first_id,
+            "dim": self.dim,
+            "tied": self.tied,
+            "bias": self.bias,
+            "temperature": self.temperature,
+            "normalize": self.normalize,
+            "label_smoothing": self.label_smoothing,
+            "dropout": self.dropout,
+        }
+
+
+def _last(x, mask):
+    """The last real position of each row, `(batch, width)`; the first if none is."""
+    if mask is None:
+        return x[:, -1]
+    position = ops.arange(ops.shape(x)[1])[None, :]
+    last = ops.max(position * ops.cast(mask, position.dtype), axis=1)
+    index = ops.cast(last, "int32")[:, None, None]
+    return ops.take_along_axis(x, index, axis=1)[:, 0]
+
+
+def _unit(x):
+    return x * ops.rsqrt(ops.sum(ops.square(x), axis=-1, keepdims=True) + 1e-12)

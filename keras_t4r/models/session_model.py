@@ -1,0 +1,257 @@
+import keras
+import numpy as np
+from keras import ops
+
+from keras_t4r.layers.causal_language_modeling import CausalLanguageModeling
+from keras_t4r.layers.masked_language_modeling import MaskedLanguageModeling
+from keras_t4r.layers.sequence_embedding_features import SequenceEmbeddingFeatures
+from keras_t4r.layers.transformer_block import TransformerBlock
+from keras_t4r.metrics.ranks import target_ranks
+from keras_t4r.models.sessions import encode, session_ids
+from keras_t4r.models.top_k import top_k
+
+
+@keras.saving.register_keras_serializable(package="keras_t4r")
+class SessionModel(keras.Model):
+    """A functional Keras model that recommends the next item of a session.
+
+    It trains on the loss of its `NextItemHead`, so `compile` takes none; it
+    evaluates by ranking the item that came next among all items, through the
+    very path that serves; and it answers in raw item ids.
+
+    Args:
+        inputs: dict of `keras.Input`, as of `Schema.inputs`.
+        outputs: scores of the next item, as of `NextItemHead`.
+
+    Raises:
+        ValueError: scheme and body do not go together.
+
+    Example:
+
+    ```python
+    model = SessionModel(inputs, outputs)
+    model.compile(keras.optimizers.Adam(1e-3), metrics=[NDCG(20), Recall(20)])
+    model.fit(KerasSequenceLoader("sessions/1", schema, 384), epochs=5)
+    model.evaluate(KerasSequenceLoader("sessions/2", schema, 512, target="last"))
+    model.recommend({"item_id": [["214717005", "214716986"]]}, k=10)
+    ```
+    """
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        _check_scheme(self.layers)
+
+    # Training and evaluation
+
+    def compile(self, optimizer="adam", metrics=None, **kwargs):
+        """Configures training.
+
+        Args:
+            optimizer: as in `keras.Model.compile`.
+            metrics: list of ranking metrics, of `keras_t4r.metrics`. They are
+                computed where there is a target to rank: in `evaluate` and on
+                validation data, not in training.
+            **kwargs: as in `keras.Model.compile`, without `loss`.
+        """
+        if kwargs.pop("loss", None) is not None:
+            raise ValueError(
+                "SessionModel trains on the loss of its NextItemHead: "
+                "compile it without a loss."
+            )
+        if keras.backend.backend() == "tensorflow":
+            # The head gathers the positions that have a target; how many they
+            # are is not known beforehand, which XLA cannot compile.
+            kwargs["jit_compile"] = False
+        super().compile(optimizer=optimizer, loss=None, metrics=None, **kwargs)
+        # Kept apart from Keras's own: those would be updated in `fit` too,
+        # where there is nothing to rank.
+        self.__dict__["_ranking_metrics"] = list(metrics or [])
+
+    @property
+    def metrics(self):
+        return super().metrics + self.__dict__.get("_ranking_metrics", [])
+
+    def compute_loss(
+        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
+    ):
+        if training:
+            if not self.losses:
+                raise ValueError(
+                    "The model has no loss to train on: its output must come from a "
+                    "NextItemHead."
+                )
+            return sum(ops.cast(loss, "float32") for loss in self.losses)
+        _need_targets(y)
+        # Targets that are no items (unknown, or padding) have no likelihood.
+        y = ops.cast(y, "int32")
+        of_target = ops.take_along_axis(y_pred, y[:, None], axis=1)[:, 0]
+        weight = ops.cast(of_target > -float("inf"), "float32")
+        if sample_weight is not None:
+            weight = weight * ops.cast(sample_weight, "float32")
+        loss = ops.logsumexp(y_pred, axis=1) - ops.where(weight > 0, of_target, 0.0)
+        return ops.sum(weight * loss) / ops.maximum(ops.sum(weight), 1e-9)
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        ranking = self.__dict__.get("_ranking_metrics", [])
+        if y is None:
+            logs = self.get_metrics_result()
+            return {k: v for k, v in logs.items() if k not in {m.name for m in ranking}}
+        if ranking:
+            ranks = target_ranks(y, y_pred)
+            for metric in ranking:
+                metric.update_ranks(ranks, y, sample_weight)
+        return self.get_metrics_result()
+
+    def get_compile_config(self):
+        config = super().get_compile_config()
+        if config:
+            config.pop("loss", None)
+            config["metrics"] = [
+                keras.saving.serialize_keras_object(m)
+                for m in self.__dict__.get("_ranking_metrics", [])
+            ]
+        return config
+
+    def compile_from_config(self, config):
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if getattr(self, "optimizer", None) is not None and self.built:
+            self.optimizer.build(self.trainable_variables)
+
+    # Recommending
+
+    @property
+    def features(self):
+        """The layer that embeds the inputs."""
+        for layer in self.layers:
+            if isinstance(layer, SequenceEmbeddingFeatures):
+                return layer
+        raise ValueError(
+            "The model has no SequenceEmbeddingFeatures, so the columns of its "
+            "inputs are not known."
+        )
+
+    @property
+    def schema(self):
+        """The schema of the model's inputs."""
+        return self.features.schema
+
+    @property
+    def max_history(self):
+        """The most events that an answer is computed from.
+
+        One less than the longest session of the training data: the event that
+        comes next takes the last place.
+        """
+        return max(1, self.schema.max_length - 1)
+
+    def top_k(self, inputs, k=10, exclude_seen=False):
+        """Scores and ids of the best items; traceable, for export.
+
+        Args:
+            inputs: dict of column to tensor, encoded and right-padded.
+            k: int.
+            exclude_seen: bool. Leave out the items of the session itself.
+
+        Returns:
+            The pair of scores `(batch, k)` and encoded ids `(batch, k)`.
+        """
+        self._check_k(k)
+        seen = inputs[self.schema.item_id] if exclude_seen else None
+        scores = self(self.newest(inputs), training=False)
+        return top_k(scores, k, seen)
+
+    def _check_k(self, k):
+        column = self.schema[self.schema.item_id]
+        items = column.cardinality - column.first_id
+        if not 1 <= k <= items:
+            raise ValueError(
+                f"k must lie between 1 and the number of items, {items}, not at {k}."
+            )
+
+    def newest(self, inputs):
+        """Cuts right-padded sessions to their newest `max_history` events."""
+        time = self.max_history
+        lists = [c.name for c in self.schema if c.is_list]
+        width = ops.shape(inputs[self.schema.item_id])[1]
+        real = ops.not_equal(inputs[self.schema.item_id], 0)
+        length = ops.sum(ops.cast(real, "int32"), axis=1, keepdims=True)
+        shift = ops.maximum(length - time, 0)
+        index = ops.arange(ops.minimum(width, time), dtype="int32")[None, :] + shift
+        cut = {name: ops.take_along_axis(inputs[name], index, axis=1) for name in lists}
+        return {**{c.name: inputs[c.name] for c in self.schema}, **cut}
+
+    def recommend(self, sessions, k=10, exclude_seen=False, batch_size=256):
+        """The `k` items most likely to come next, in raw ids.
+
+        Args:
+            sessions: dict of column to list of lists, with raw ids, as
+                `{"item_id": [["a", "b"], ["c"]]}`; ids that the vocabulary
+                does not hold count as unknown. Or a `pyarrow.Table` of an ETL's
+                `transform`, which holds encoded ids.
+            k: int. How many items.
+            exclude_seen: bool. Leave out the items of the session itself.
+            batch_size: int. Sessions scored at a time.
+
+        Returns:
+            A dict of NumPy arrays: the item column `(sessions, k)` with raw
+            ids, `"scores"` `(sessions, k)`, and the session column where the
+            sessions have one.
+
+        Raises:
+            ValueError: a column is missing, lists differ in length, `k` is out of
+                range.
+        """
+        item = self.schema.item_id
+        self._check_k(k)
+        batches = encode(sessions, self.features, batch_size)
+        pairs = [self._recommend_batch(x, k, exclude_seen) for x in batches]
+        width = (0, k)
+        ids = np.concatenate([i for _, i in pairs] or [np.zeros(width, "int32")])
+        scores = np.concatenate([s for s, _ in pairs] or [np.zeros(width, "float32")])
+        answer = {item: self.decode(ids), "scores": scores}
+        return {**session_ids(sessions, self.features.session_column), **answer}
+
+    def _recommend_batch(self, x, k, exclude_seen):
+        seen = x[self.schema.item_id] if exclude_seen else None
+        scores = self.predict_on_batch(self.newest(x))
+        scores, ids = top_k(ops.convert_to_tensor(scores), k, seen)
+        return ops.convert_to_numpy(scores), ops.convert_to_numpy(ids)
+
+    def decode(self, ids):
+        """Raw values of encoded item ids; the ids themselves without a vocabulary."""
+        column = self.schema[self.schema.item_id]
+        values = self.features.vocabulary(column.name)
+        if values is None:
+            return np.asarray(ids)
+        return values.to_numpy(zero_copy_only=False)[np.asarray(ids) - column.first_id]
+
+
+def _need_targets(y):
+    if y is None:
+        raise ValueError(
+            "There is no target to evaluate on: make the loader with target='last'."
+        )
+
+
+def _check_scheme(layers):
+    schemes = [
+        layer
+        for layer in layers
+        if isinstance(layer, (CausalLanguageModeling, MaskedLanguageModeling))
+    ]
+    blocks = [layer for layer in layers if isinstance(layer, TransformerBlock)]
+    for scheme in schemes:
+        for block in blocks:
+            if block.causal is None or block.causal == scheme.causal:
+                continue
+            if scheme.causal:
+                raise ValueError(
+                    f"{type(scheme).__name__} needs a causal body: {block.name!r} looks "
+                    "ahead, so every position would see its own target. Pass "
+                    "causal=True to its TransformerBlock."
+                )
+            raise ValueError(
+                f"{type(scheme).__name__} needs a body that looks both ways: "
+                f"{block.name!r} is causal, so a hidden event would not see what "
+                "follows it. Pass causal=False to its TransformerBlock."
+            )

@@ -1,0 +1,25 @@
+from keras import ops
+
+
+def top_k(scores, k, seen=None):
+    """The `k` items of highest score, seen ones left out on request.
+
+    Args:
+        scores: float tensor `(batch, items)`.
+        k: int.
+        seen: int tensor `(batch, time)` of ids that must not be recommended.
+
+    Returns:
+        The pair of scores and ids, both `(batch, k)`, best first. Where fewer
+        than `k` items are left, the last places have score minus infinity.
+    """
+    if seen is not None:
+        batch, time = ops.shape(seen)[0], ops.shape(seen)[1]
+        rows = ops.repeat(ops.arange(batch)[:, None], time, axis=1)
+        at = ops.stack(
+            [ops.reshape(rows, (-1,)), ops.reshape(ops.cast(seen, rows.dtype), (-1,))],
+            axis=1,
+        )
+        gone = ops.full((batch * time,), -float("inf"), dtype=scores.dtype)
+        scores = ops.scatter_update(scores, at, gone)
+    return ops.top_k(scores, k)
