@@ -1,0 +1,276 @@
+"""Clicks in memory: any table → typed, checked, in order of session and time."""
+
+from contextlib import nullcontext
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from keras_t4r.data.click_log import ROW, ClickLog, check_columns
+
+TIME = "__time"
+
+MICROSECONDS = {"s": 1_000_000, "ms": 1_000, "us": 1, "ns": 0.001}
+# Later times than this (the year 2200) are a wrong unit, not a click.
+_LATEST = 7_258_118_400_000_000
+_TIME_FORMATS = (
+    "%Y-%m-%dT%H:%M:%S%.fZ",
+    "%Y-%m-%d %H:%M:%S%.f",
+    "%Y-%m-%dT%H:%M:%S%.f",
+    "%+",
+    "%Y-%m-%d %H:%M:%S%.f%#z",
+    "%Y-%m-%d",
+)
+
+
+class ClickTable:
+    """Clicks that are in memory, behind the same face as `ClickLog`."""
+
+    files = ()
+
+    def __init__(self, clicks):
+        self.frame = _as_polars(clicks)
+
+    def names(self):
+        return self.frame.columns
+
+    def approximate_rows(self):
+        return self.frame.height
+
+    def scan(self, columns, kinds=None):
+        check_columns(columns, self.names(), "the clicks")
+        return self.frame.select(columns).with_row_index(ROW)
+
+    def reading(self, kinds=None):
+        return nullcontext()
+
+    def place(self, row):
+        return f"row {row + 1}"
+
+    def __str__(self):
+        return "the clicks"
+
+
+def open_clicks(clicks):
+    """Whatever a caller may pass as clicks, as a `ClickLog` or `ClickTable`."""
+    if isinstance(clicks, ClickLog | ClickTable):
+        return clicks
+    if isinstance(clicks, dict) or hasattr(clicks, "columns"):
+        return ClickTable(clicks)
+    return ClickLog(clicks)
+
+
+def _as_polars(clicks):
+    if isinstance(clicks, pl.DataFrame):
+        return clicks
+    if isinstance(clicks, pl.LazyFrame):
+        return clicks.collect(engine="streaming")
+    if isinstance(clicks, pa.Table | pa.RecordBatch):
+        return pl.from_arrow(clicks)
+    if isinstance(clicks, dict):
+        columns = {name: _as_column(name, c) for name, c in clicks.items()}
+        lengths = {name: len(c) for name, c in columns.items()}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"The columns of the clicks differ in length: {lengths}.")
+        return pl.DataFrame(columns)
+    if type(clicks).__module__.split(".")[0] == "pandas":
+        return pl.from_pandas(clicks, nan_to_null=False)
+    raise TypeError(
+        f"Clicks cannot be read from a {type(clicks).__name__}; pass a path, a "
+        "ClickLog, a polars, pyarrow or pandas table, or a dict of columns."
+    )
+
+
+def _as_column(name, values):
+    if isinstance(values, np.ndarray):
+        if values.ndim == 2 and values.shape[1] == 1:
+            values = values[:, 0]
+        if values.ndim != 1:
+            raise ValueError(
+                f"Column {name!r} has shape {values.shape}; it should hold one "
+                "value a click."
+            )
+        if values.dtype.kind in "SO":
+            values = values.tolist()
+    if isinstance(values, list) and any(isinstance(v, bytes) for v in values):
+        values = [v.decode() if isinstance(v, bytes) else v for v in values]
+    try:
+        return pl.Series(name, values)
+    except (TypeError, ValueError, pl.exceptions.PolarsError) as error:
+        raise TypeError(f"Column {name!r} mixes values of several types.") from error
+
+
+# Types
+
+
+def column_kind(dtype):
+    """`int64`, `float64`, `string`, `datetime`, `null`, or the type's own name."""
+    if dtype.is_integer() or dtype == pl.Boolean:
+        return "int64"
+    if dtype.is_float() or dtype.is_decimal():
+        return "float64"
+    if dtype in (pl.String, pl.Categorical, pl.Enum):
+        return "string"
+    if dtype in (pl.Datetime, pl.Date):
+        return "datetime"
+    return "null" if dtype == pl.Null else str(dtype)
+
+
+def find_kinds(source, columns):
+    """The kind of each raw column of a log that an ETL is to be fitted on."""
+    numbers = dict.fromkeys(columns.numbers, "float64")
+    frame = source.scan(list(columns.raw_columns), numbers)
+    schema = frame.lazy().collect_schema()
+    kinds = {}
+    for column in columns.raw_columns:
+        kind = column_kind(schema[column])
+        if column in numbers:
+            kind = "float64"
+        elif kind == "null" or (column == columns.time and kind == "datetime"):
+            kind = "string"
+        elif column != columns.time and kind not in ("int64", "string"):
+            raise TypeError(
+                f"Column {column!r} of {source} holds {kind} values; ids are "
+                "integers or text. Cast it first."
+            )
+        kinds[column] = kind
+    return kinds
+
+
+_DTYPES = {"int64": pl.Int64, "float64": pl.Float64, "string": pl.String}
+
+
+def typed(frame, kinds, columns, source):
+    """Casts the columns to their kinds, or says which one is of another kind.
+
+    The column of times stays as it is: `microseconds` reads any kind.
+
+    Args:
+        frame: polars frame, lazy or not.
+        kinds: dict. The kind of each raw column.
+        columns: `ETLConfig`.
+        source: `ClickLog` or `ClickTable`.
+    """
+    if isinstance(frame, pl.DataFrame) and frame.is_empty():
+        empty = {column: _DTYPES[kind] for column, kind in kinds.items()}
+        return pl.DataFrame(schema={**empty, ROW: pl.UInt32})
+    schema = frame.lazy().collect_schema()
+    casts = []
+    for column, kind in kinds.items():
+        found = column_kind(schema[column])
+        if column == columns.time:
+            continue
+        number = kind == "float64" and found == "int64"
+        if found not in (kind, "null") and not number:
+            raise TypeError(
+                f"Column {column!r} of {source} holds {found} values, "
+                f"but it should hold {kind} values; cast it first."
+            )
+        if schema[column] != _DTYPES[kind]:
+            casts.append(pl.col(column).cast(_DTYPES[kind]))
+    return frame.with_columns(casts) if casts else frame
+
+
+# Times
+
+
+def microseconds(times, unit, source, rows):
+    """Times of any kind as microseconds since 1970 (UTC).
+
+    Args:
+        times: polars `Series`. Numbers of `unit`, ISO 8601 text (UTC where it
+            names no offset), dates or datetimes (UTC where without a zone).
+        unit: `"s"`, `"ms"`, `"us"`, `"ns"` or `None`. Of numbers.
+        source: `ClickLog` or `ClickTable`. Names the place of a bad value.
+        rows: polars `Series`. The row number of each time.
+    """
+    kind = column_kind(times.dtype)
+    if kind in ("int64", "float64"):
+        parsed = _from_numbers(times, unit, source)
+    elif kind == "string":
+        parsed = _from_text(times.cast(pl.String))
+    elif kind == "datetime":
+        parsed = times.cast(pl.Datetime("us", getattr(times.dtype, "time_zone", None)))
+        parsed = parsed.to_physical()
+    elif kind == "null":
+        parsed = times.cast(pl.Int64)
+    else:
+        raise TypeError(
+            f"Column {times.name!r} of {source} holds {kind} values; times are "
+            "numbers, ISO 8601 text or datetimes."
+        )
+    if parsed.null_count() > times.null_count():
+        bad = (parsed.is_null() & times.is_not_null()).arg_max()
+        raise ValueError(
+            f"Column {times.name!r}, {source.place(rows[bad])}: {times[bad]!r} is "
+            "not a time; use ISO 8601 text such as 2014-04-07T10:51:09.277Z, or "
+            "numbers with time_unit."
+        )
+    return parsed.rename(TIME)
+
+
+def _from_numbers(times, unit, source):
+    if unit is None:
+        raise ValueError(
+            f"Column {times.name!r} of {source} holds numbers; say what they "
+            'count with time_unit="s", "ms", "us" or "ns".'
+        )
+    latest = times.drop_nans().max() if times.dtype.is_float() else times.max()
+    if latest is not None and latest * MICROSECONDS[unit] > _LATEST:
+        raise ValueError(
+            f"Column {times.name!r} of {source} reaches {latest}, which is after "
+            f"the year 2200 in {unit!r}; is time_unit right?"
+        )
+    if times.dtype.is_float():
+        scaled = (times * MICROSECONDS[unit]).fill_nan(None).round()
+        return scaled.cast(pl.Int64, strict=False)
+    times = times.cast(pl.Int64)
+    return times // 1000 if unit == "ns" else times * MICROSECONDS[unit]
+
+
+def _from_text(times):
+    parsed = None
+    for layout in _TIME_FORMATS:
+        found = times.str.to_datetime(layout, time_unit="us", strict=False)
+        found = found.to_physical()
+        parsed = found if parsed is None else parsed.fill_null(found)
+        if parsed.null_count() == times.null_count():
+            break
+    return parsed
+
+
+# Checks and order
+
+
+def prepared(frame, columns, source):
+    """Clicks by session and time, ties in the order of the rows; no repeats.
+
+    Args:
+        frame: polars `DataFrame` of typed columns, with `ROW`.
+        columns: `ETLConfig`.
+        source: `ClickLog` or `ClickTable`.
+    """
+    rows = frame[ROW]
+    for column in (columns.session, columns.item, columns.time):
+        if frame[column].null_count():
+            bad = frame[column].is_null().arg_max()
+            raise ValueError(
+                f"Column {column!r} is null in {source.place(rows[bad])}; every "
+                "click needs a session, a time and an item."
+            )
+    for column in columns.numbers:
+        fine = frame[column].is_finite().fill_null(True)
+        if not fine.all():
+            bad = (~fine).arg_max()
+            raise ValueError(
+                f"Column {column!r} is {frame[column][bad]} in "
+                f"{source.place(rows[bad])}; use null where a number is not known."
+            )
+    times = microseconds(frame[columns.time], columns.time_unit, source, rows)
+    session, item = pl.col(columns.session), pl.col(columns.item)
+    frame = frame.drop(columns.time).with_columns(times)
+    frame = frame.sort(columns.session, TIME, ROW)
+    if columns.drop_repeats:
+        repeat = (item == item.shift(1)) & (session == session.shift(1))
+        frame = frame.filter(~repeat.fill_null(False))
+    return frame
