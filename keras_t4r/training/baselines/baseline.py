@@ -1,0 +1,196 @@
+"""What all baselines share: learning by window, time decay, ties, and shapes."""
+
+import numpy as np
+from scipy import sparse
+
+from keras_t4r.training.baselines import _ordering
+from keras_t4r.training.baselines._sessions import batch_sessions, read_sessions
+
+
+class Baseline:
+    """Scores next items by counting, with the same call as a model's `predict`.
+
+    A baseline learns window by window, and forgets half in every `half_life` windows:
+    `update` multiplies what earlier windows left by `0.5 ** (1 / half_life)` before it
+    adds the new one.
+
+    `predict` gives every item one score, in three ranges that never meet:
+
+    * evidence from the session: the baseline's own equation, above 0;
+    * no evidence, but seen before: between -1 and 0, in the order of popularity;
+    * never seen: -1. What cannot be recommended (padding, unknown): `-inf`.
+
+    Ties within the first two are broken by decayed popularity, then by which item was
+    seen last. A tied score is lifted by float32's smallest step, and only as far as
+    needed, so that unequal scores keep their order: metrics that count ties against a
+    model then judge a count as fairly as a network. Nothing hangs on the order of ids.
+
+    Args:
+        schema: `Schema` or None. Names the item column and gives its domain. Without
+            it, `item_column` and `cardinality` are needed.
+        item_column: string. Column with the encoded items of a session.
+        cardinality: int. The highest item id + 1.
+        first_id: int. The lowest id that is an item; below are padding and unknown.
+            Defaults to the domain's `min`, or 2 without a schema.
+        half_life: float or None. Windows after which a count weighs half. None keeps
+            everything.
+        repeat_last: bool or None. Whether the session's last item may come next. None
+            allows it if more than one in 1,000 clicks learned so far repeats the one
+            before: where the log had repeats dropped, it would waste the first rank.
+        time_column: string. Column with the start of each session, in seconds or as a
+            timestamp, used where a baseline needs it and the window has it.
+    """
+
+    name = "baseline"
+
+    def __init__(
+        self,
+        schema=None,
+        *,
+        item_column=None,
+        cardinality=None,
+        first_id=None,
+        half_life=None,
+        repeat_last=None,
+        time_column="start",
+    ):
+        if schema is not None:
+            item_column = item_column or schema.item_id
+            domain = schema[item_column].domain
+            if domain is None:
+                raise ValueError(
+                    f"Column '{item_column}' has no domain in the schema: the baseline "
+                    "cannot know how many items there are."
+                )
+            cardinality = cardinality or domain.max + 1
+            first_id = max(domain.min, 1) if first_id is None else first_id
+        if item_column is None or cardinality is None:
+            raise ValueError("Give a schema, or both item_column and cardinality.")
+        first_id = 2 if first_id is None else first_id
+        if not 1 <= first_id < cardinality <= _ordering.MAX_IDS:
+            raise ValueError(
+                "Needed: 1 <= first_id < cardinality <= 2**24; got "
+                f"first_id={first_id}, cardinality={cardinality}."
+            )
+        if half_life is not None and not half_life > 0:
+            raise ValueError(f"half_life must be above 0 or None; got {half_life}.")
+        self.item_column = item_column
+        self.cardinality = int(cardinality)
+        self.first_id = int(first_id)
+        self.half_life = half_life
+        self.repeat_last = repeat_last
+        self.time_column = time_column
+        self.windows = 0
+        self._repeats = 0
+        self._popularity = np.zeros(self.cardinality)
+        self._seen_last = np.full(self.cardinality, -1, np.int64)
+        self._events = 0
+
+    @property
+    def decay(self) -> float:
+        """The factor by which one update shrinks what was learned before."""
+        return 1.0 if self.half_life is None else 0.5 ** (1.0 / self.half_life)
+
+    def update(self, window):
+        """Learns from one more window of sessions, later than those before it.
+
+        Args:
+            window: `pyarrow.Table` with a list column of encoded item ids, or the path
+                of a parquet file, a folder of them, a glob, or a list of paths.
+
+        Returns:
+            The baseline itself.
+
+        Raises:
+            ValueError: If the column is missing, or holds nulls or ids outside the
+                domain; then nothing is learned.
+            TypeError: If the column is not a list of integers.
+            FileNotFoundError: If there is no such file.
+        """
+        sessions = read_sessions(
+            window,
+            self.item_column,
+            self.first_id,
+            self.cardinality,
+            self.time_column,
+        )
+        self._learn(sessions)
+        self.windows += 1
+        self._repeats += sessions.repeats
+        events = len(sessions.items)
+        self._popularity *= self.decay
+        self._popularity += np.bincount(sessions.items, minlength=self.cardinality)
+        self._seen_last[sessions.items] = self._events + np.arange(events)
+        self._events += events
+        self._by_popularity = np.lexsort((self._seen_last, self._popularity))
+        self._rank = np.empty(self.cardinality, np.int64)
+        self._rank[self._by_popularity] = np.arange(self.cardinality)
+        self._default = self._default_scores()
+        self._default[: self.first_id] = -np.inf
+        return self
+
+    def predict(self, x) -> np.ndarray:
+        """Scores all items as the next one of each session.
+
+        Args:
+            x: dict `{item column: ids}`, or the ids: int array of shape
+                `(batch, time)`, oldest first, 0 where padded. Special ids are passed
+                over.
+
+        Returns:
+            float32 array of shape `(batch, cardinality)`; `-inf` at ids below
+            `first_id`, and at the last item where `repeat_last` excludes it.
+
+        Raises:
+            ValueError: If an id is outside the domain, the shape is not
+                `(batch, time)`, or nothing was learned yet.
+            TypeError: If the ids are not integers.
+        """
+        if not self.windows:
+            raise ValueError(f"{self.name} has learned nothing yet: call update first.")
+        if isinstance(x, dict):
+            if self.item_column not in x:
+                raise ValueError(
+                    f"The batch has no column '{self.item_column}'; it has {list(x)}."
+                )
+            x = x[self.item_column]
+        sessions, last = batch_sessions(
+            x, self.item_column, self.first_id, self.cardinality
+        )
+        scores = np.empty((len(sessions.lengths), self.cardinality), np.float32)
+        scores[:] = self._default
+        ends = np.concatenate([[0], np.cumsum(sessions.lengths)])
+        for begin in range(0, len(scores), _ordering.MAX_ROWS):
+            end = min(begin + _ordering.MAX_ROWS, len(scores))
+            part = sessions._replace(
+                items=sessions.items[ends[begin] : ends[end]],
+                lengths=sessions.lengths[begin:end],
+            )
+            self._write(self._evidence(part), scores[begin:end])
+        allowed = self.repeat_last
+        if allowed is None:
+            allowed = self._repeats > 0.001 * self._events
+        if not allowed:
+            scores[np.arange(len(last)), last] = -np.inf
+        return scores
+
+    def _learn(self, sessions) -> None:
+        """Adds a window's sessions to what the baseline knows beside popularity."""
+
+    def _evidence(self, sessions) -> sparse.csr_matrix:
+        """Scores above 0 of the items that each session speaks for."""
+        return sparse.csr_matrix((len(sessions.lengths), self.cardinality))
+
+    def _default_scores(self) -> np.ndarray:
+        """Scores of the items that a session says nothing about."""
+        seen = self._seen_last >= 0
+        below = self.cardinality - self._rank
+        return np.where(seen, -below / (seen.sum() + 1.0), -1.0).astype(np.float32)
+
+    def _write(self, evidence, scores) -> None:
+        """Writes the evidence, its ties broken, over the default scores."""
+        evidence = evidence.tocoo()
+        keys = _ordering.pack(evidence.row, evidence.data, self._rank[evidence.col])
+        keys = np.sort(keys[evidence.data > 0])
+        rows, _, ranks = _ordering.unpack(keys)
+        scores[rows, self._by_popularity[ranks]] = _ordering.strictly_increasing(keys)
