@@ -1,0 +1,104 @@
+"""BERT: absolute positions, normalised after each branch."""
+
+import keras
+from keras import ops
+
+from keras_t4r.bodies.attention import SelfAttention
+from keras_t4r.bodies.blocks import PostNormBlock
+from keras_t4r.bodies.body import Body
+from keras_t4r.bodies.feed_forward import FeedForward
+from keras_t4r.bodies.positions import PositionEmbedding
+
+
+@keras.saving.register_keras_serializable(package="keras_t4r")
+class Bert(Body):
+    """BERT's encoder, equal to Hugging Face's `BertModel(inputs_embeds=x)`.
+
+    Position and (first) token-type embeddings are added to the events and
+    normalised; then post-norm blocks. Two-directional unless
+    `BertConfig(is_decoder=True)` or `causal=True`.
+
+    Args:
+        config: `transformers.BertConfig`.
+        causal: bool. Overrides the config; see `Body`.
+
+    Example:
+
+    >>> body = Bert(BertConfig(hidden_size=64, num_attention_heads=4,
+    ...     num_hidden_layers=2, intermediate_size=256))
+    >>> y = body(x, mask=mask)                      # (batch, time, 64)
+
+    References:
+        [BERT](https://arxiv.org/abs/1810.04805),
+        [BERT4Rec](https://arxiv.org/abs/1904.06690)
+    """
+
+    model_type = "bert"
+    refused = {
+        "position_embedding_type": (("absolute",), "positions are absolute"),
+    }
+
+    def __init__(self, config, causal=None, **kwargs):
+        super().__init__(config, causal, **kwargs)
+        config, policy = self.config, self.dtype_policy
+        self.max_length = config.max_position_embeddings
+
+        self.positions = PositionEmbedding(
+            self.max_length,
+            self.d_model,
+            config.initializer_range,
+            dtype=policy,
+            name="positions",
+        )
+        self.norm = keras.layers.LayerNormalization(
+            epsilon=config.layer_norm_eps, dtype=policy, name="norm"
+        )
+        self.dropout = keras.layers.Dropout(config.hidden_dropout_prob, dtype=policy)
+        self.blocks = [
+            PostNormBlock(
+                SelfAttention(
+                    self.d_model,
+                    self.n_head,
+                    dropout=config.attention_probs_dropout_prob,
+                    stddev=config.initializer_range,
+                    dtype=policy,
+                    name="attention",
+                ),
+                FeedForward(
+                    self.d_model,
+                    config.intermediate_size,
+                    config.hidden_act,
+                    stddev=config.initializer_range,
+                    dtype=policy,
+                    name="feed_forward",
+                ),
+                dropout=config.hidden_dropout_prob,
+                epsilon=config.layer_norm_eps,
+                dtype=policy,
+                name=f"block_{i}",
+            )
+            for i in range(self.n_layer)
+        ]
+
+    def config_is_causal(self):
+        return self.config.is_decoder
+
+    def build_parts(self, shape):
+        self.token_type = self.add_weight(
+            shape=(self.d_model,),
+            initializer=keras.initializers.RandomNormal(
+                stddev=self.config.initializer_range
+            ),
+            name="token_type",
+        )
+        self.positions.build(shape)
+        self.norm.build(shape)
+        for block in self.blocks:
+            block.build(shape)
+
+    def encode(self, x, bias, training):
+        x = self.positions(x) + ops.convert_to_tensor(self.token_type)
+        x = self.dropout(self.norm(x), training=training)
+        for block in self.blocks:
+            x = block(x, bias=bias, training=training)
+        return x

@@ -1,0 +1,129 @@
+"""What all bodies have in common."""
+
+import copy
+
+import keras
+from keras import ops
+
+from keras_t4r.bodies.attention import attention_bias
+from keras_t4r.bodies.hf_config import config_from_dict, config_to_dict, refuse_options
+
+
+class Body(keras.layers.Layer):
+    """Base of the architectures: event vectors in, contextual vectors out.
+
+    A subclass makes its sublayers in `__init__`, builds them in `build_parts`, and
+    computes in `encode`. This class checks the config and the input, keeps padding
+    out, and saves and restores.
+
+    Padding is nothing: padded events come in as zeros whatever they hold, no real
+    event sees them, and they go out as zeros.
+
+    Args:
+        config: a Hugging Face config object, or the dict that `get_config` made of
+            one.
+        causal: bool. Whether a position sees only itself and earlier ones. `None`
+            takes what the config says.
+
+    Call arguments:
+        x: `(batch, time, d_model)`. What Hugging Face calls `inputs_embeds`.
+        mask: bool `(batch, time)`, True for real events; by keyword. `None` takes
+            the mask that `x` carries, and if there is none every event is real.
+        training: bool. Whether dropout is active.
+
+    Returns:
+        A tensor `(batch, time, d_model)`, which carries the mask.
+    """
+
+    # `model_type` of the configs that the body is made from.
+    model_type = None
+    # What a config may ask for and the body does not do; see `refuse_options`.
+    refused = {}
+
+    def __init__(self, config, causal=None, **kwargs):
+        super().__init__(**kwargs)
+        if isinstance(config, dict):
+            config = config_from_dict(config)
+        if getattr(config, "model_type", None) != self.model_type:
+            raise ValueError(
+                f"{type(self).__name__} is made from a config of model_type "
+                f"{self.model_type!r}, not from {config!r}."
+            )
+        refuse_options(config, _REFUSED | self.refused)
+        # A copy, so that what is saved is what was built.
+        self.config = copy.deepcopy(config)
+        self.d_model = config.hidden_size
+        self.n_head = config.num_attention_heads
+        self.n_layer = config.num_hidden_layers
+        if self.d_model % self.n_head:
+            raise ValueError(
+                f"{type(config).__name__}: the width {self.d_model} is no multiple of "
+                f"the {self.n_head} attention heads."
+            )
+        self._causal = self.config_is_causal() if causal is None else bool(causal)
+        # Number of positions that the body has embeddings for; None: no limit.
+        self.max_length = None
+        self.supports_masking = True
+
+    @property
+    def causal(self):
+        """bool. Whether a position sees only itself and earlier ones."""
+        return self._causal
+
+    def config_is_causal(self):
+        """Whether the config asks for causal attention."""
+        raise NotImplementedError
+
+    def build_parts(self, shape):
+        """Builds the sublayers for inputs of `shape`."""
+        raise NotImplementedError
+
+    def encode(self, x, bias, training):
+        """Computes the outputs; `bias` is `attention_bias`'s answer."""
+        raise NotImplementedError
+
+    def build(self, input_shape):
+        if input_shape[-1] != self.d_model:
+            raise ValueError(
+                f"{type(self).__name__} works on vectors of width {self.d_model} "
+                f"(d_model of its config), but its input has width {input_shape[-1]}: "
+                "make the two equal."
+            )
+        self.build_parts(input_shape)
+
+    def call(self, x, mask=None, training=None):
+        length = ops.shape(x)[1]
+        self._check_length(length)
+        if mask is None:
+            bias = attention_bias(length, causal=self.causal)
+            return self.encode(x, bias, training)
+        mask = ops.cast(mask, "bool")
+        real = ops.expand_dims(mask, -1)
+        bias = attention_bias(length, mask, self.causal)
+        y = self.encode(ops.where(real, x, ops.zeros_like(x)), bias, training)
+        return ops.where(real, y, ops.zeros_like(y))
+
+    def _check_length(self, length):
+        if self.max_length is None:
+            return
+        if isinstance(length, int):
+            if length > self.max_length:
+                raise ValueError(
+                    f"{type(self).__name__} has {self.max_length} positions, but the "
+                    f"input has {length} events: keep the newest, or raise the "
+                    "number of positions in the config."
+                )
+
+    def compute_output_shape(self, input_shape):
+        return tuple(input_shape)
+
+    def get_config(self):
+        config = {"config": config_to_dict(self.config), "causal": self.causal}
+        return {**super().get_config(), **config}
+
+
+_REFUSED = {
+    "add_cross_attention": ((False,), "there is no second sequence to attend to"),
+    "is_encoder_decoder": ((False,), "a body is an encoder or a decoder, not both"),
+    "chunk_size_feed_forward": ((0,), "the feed-forward part is not chunked"),
+}

@@ -1,0 +1,33 @@
+"""From a config to its body."""
+
+from keras_t4r.bodies.bert import Bert
+from keras_t4r.bodies.gpt2 import GPT2
+from keras_t4r.bodies.xlnet import XLNet
+
+BODIES = {body.model_type: body for body in (XLNet, GPT2, Bert)}
+
+
+def make_body(config, causal=None, **kwargs):
+    """Makes the body that a Hugging Face config describes.
+
+    Args:
+        config: a Hugging Face config object, or its dict.
+        causal: bool. Overrides what the config says; see `Body`.
+        **kwargs: of the layer, such as `name` and `dtype`.
+
+    Returns:
+        A `Body`.
+
+    Raises:
+        ValueError: no body is known for the config's `model_type`.
+    """
+    if isinstance(config, dict):
+        model_type = config.get("model_type")
+    else:
+        model_type = getattr(config, "model_type", None)
+    if model_type not in BODIES:
+        raise ValueError(
+            f"No body for {type(config).__name__} (model_type {model_type!r}): use a "
+            f"config of {', '.join(sorted(BODIES))}, or a Keras layer of your own."
+        )
+    return BODIES[model_type](config, causal=causal, **kwargs)

@@ -1,0 +1,103 @@
+"""XLNet: relative positions only, normalised after each branch."""
+
+import keras
+from keras import ops
+
+from keras_t4r.bodies.blocks import PostNormBlock
+from keras_t4r.bodies.body import Body
+from keras_t4r.bodies.feed_forward import FeedForward
+from keras_t4r.bodies.relative_attention import RelativeAttention, relative_encoding
+
+
+@keras.saving.register_keras_serializable(package="keras_t4r")
+class XLNet(Body):
+    """XLNet's content stream, equal to Hugging Face's `XLNetModel(inputs_embeds=x)`.
+
+    The events go as they are into post-norm blocks whose attention knows distances
+    only, so that sequences may have any length. Two-directional
+    (`attn_type="bi"`) or causal (`attn_type="uni"` or `causal=True`). No memory is
+    carried from one batch to the next.
+
+    In training, dropout on the encoding of the distances is drawn once for the
+    batch rather than once for each of its rows: the encoding is then projected
+    once as well.
+
+    Args:
+        config: `transformers.XLNetConfig`.
+        causal: bool. Overrides the config; see `Body`.
+
+    Example:
+
+    >>> body = XLNet(XLNetConfig(d_model=64, n_head=4, n_layer=2, d_inner=256))
+    >>> y = body(x, mask=mask)                      # (batch, time, 64)
+
+    References:
+        [XLNet](https://arxiv.org/abs/1906.08237)
+    """
+
+    model_type = "xlnet"
+    refused = {
+        "attn_type": (("bi", "uni"), 'attention is "bi" or "uni"'),
+        "bi_data": (
+            (False,),
+            "it would read half of each batch backwards",
+        ),
+        "same_length": (
+            (False,),
+            "it needs the memory of earlier batches, which the body does not keep",
+        ),
+        "use_mems_train": ((False,), "no memory of earlier batches is kept"),
+        "reuse_len": ((None, 0), "no memory of earlier batches is kept"),
+        "untie_r": ((True,), "every block has its own position biases"),
+    }
+
+    def __init__(self, config, causal=None, **kwargs):
+        super().__init__(config, causal, **kwargs)
+        config, policy = self.config, self.dtype_policy
+
+        self.dropout = keras.layers.Dropout(config.dropout, dtype=policy)
+        self.blocks = [
+            PostNormBlock(
+                RelativeAttention(
+                    self.d_model,
+                    self.n_head,
+                    dropout=config.dropout,
+                    stddev=config.initializer_range,
+                    dtype=policy,
+                    name="attention",
+                ),
+                FeedForward(
+                    self.d_model,
+                    config.d_inner,
+                    config.ff_activation,
+                    inner_dropout=config.dropout,
+                    stddev=config.initializer_range,
+                    dtype=policy,
+                    name="feed_forward",
+                ),
+                dropout=config.dropout,
+                epsilon=config.layer_norm_eps,
+                dtype=policy,
+                name=f"block_{i}",
+            )
+            for i in range(self.n_layer)
+        ]
+
+    def config_is_causal(self):
+        return self.config.attn_type == "uni"
+
+    def build_parts(self, shape):
+        for block in self.blocks:
+            block.build(shape)
+
+    def encode(self, x, bias, training):
+        encoding = relative_encoding(
+            ops.shape(x)[1], self.d_model, self.config.clamp_len
+        )
+        encoding = self.dropout(
+            ops.cast(encoding, self.compute_dtype), training=training
+        )
+        x = self.dropout(x, training=training)
+        for block in self.blocks:
+            x = block(x, encoding=encoding, bias=bias, training=training)
+        return self.dropout(x, training=training)

@@ -1,0 +1,97 @@
+"""A transformer, or any Keras layer, as the sequence part of a model."""
+
+import inspect
+
+import keras
+
+from keras_t4r.bodies.registry import make_body
+
+
+@keras.saving.register_keras_serializable(package="keras_t4r")
+class TransformerBlock(keras.layers.Layer):
+    """Turns event vectors into contextual vectors.
+
+    The architecture is the one that `config` describes: XLNet, GPT-2 or BERT, with
+    the numerics of Hugging Face's models and its options. Padded events change
+    nothing: they are hidden from the others, and their outputs are zeros.
+
+    Args:
+        config: `transformers.XLNetConfig`, `GPT2Config` or `BertConfig`; or a Keras
+            layer that maps `(batch, time, d_model)` to `(batch, time, width)`. If
+            its `call` takes a `mask`, it is handed on.
+        causal: bool. Whether a position sees only itself and earlier ones. `None`
+            takes what the config says: GPT-2 is causal, BERT with `is_decoder`,
+            XLNet with `attn_type="uni"`. For a layer of your own it states what
+            the layer does.
+
+    Call arguments:
+        x: `(batch, time, d_model)`.
+        mask: bool `(batch, time)`, True for real events; by keyword. `None` takes
+            the mask that `x` carries.
+        training: bool. Whether dropout is active.
+
+    Returns:
+        A tensor `(batch, time, width)`, which carries the mask.
+
+    Raises:
+        ValueError: there is no body for the config, it asks for what its body does
+            not do, or the input is of another width or longer than its positions.
+
+    Example:
+
+    >>> block = keras_t4r.TransformerBlock(
+    ...     transformers.XLNetConfig(d_model=64, n_head=4, n_layer=2, d_inner=256))
+    >>> y = block(x, mask=mask)                     # (batch, time, 64)
+    """
+
+    def __init__(self, config, causal=None, **kwargs):
+        super().__init__(**kwargs)
+        if isinstance(config, keras.layers.Layer):
+            own = getattr(config, "causal", None)
+            if None not in (own, causal) and own != causal:
+                raise ValueError(
+                    f"The layer {config.name!r} has causal={own}, so it cannot be "
+                    f"used with causal={causal}."
+                )
+            self.body = config
+            self._causal = own if causal is None else causal
+        else:
+            self.body = make_body(config, causal, dtype=self.dtype_policy, name="body")
+            self._causal = self.body.causal
+        self._takes_mask = "mask" in inspect.signature(self.body.call).parameters
+        self.supports_masking = True
+
+    @property
+    def causal(self):
+        """bool. Whether a position sees only itself and earlier ones.
+
+        `None` for a layer of the user's that does not say.
+        """
+        return self._causal
+
+    def build(self, input_shape):
+        if not self.body.built:
+            self.body.build(input_shape)
+
+    def call(self, x, mask=None, training=None):
+        if self._takes_mask:
+            return self.body(x, mask=mask, training=training)
+        return self.body(x)
+
+    def compute_output_shape(self, input_shape):
+        return tuple(self.body.compute_output_shape(input_shape))
+
+    def get_config(self):
+        body = self.body
+        if hasattr(body, "model_type"):
+            config = body.get_config()["config"]
+        else:
+            config = keras.saving.serialize_keras_object(body)
+        return {**super().get_config(), "config": config, "causal": self.causal}
+
+    @classmethod
+    def from_config(cls, config):
+        config = dict(config)
+        if "class_name" in config["config"]:
+            config["config"] = keras.saving.deserialize_keras_object(config["config"])
+        return cls(**config)
