@@ -21,14 +21,14 @@ class MerlinFiles(SessionFiles):
     ids, which may be text and are no tensors, are read with Arrow.
     """
 
-    def __init__(self, paths, schema, names):
+    def __init__(self, paths, schema, names, needs_key=False):
         if isinstance(paths, pa.Table):
             raise TypeError(
                 'engine="merlin" reads parquet files, not a table; write the table '
                 'to a file, or use engine="arrow".'
             )
         _merlin()
-        super().__init__(paths, schema, names)
+        super().__init__(paths, schema, names, needs_key)
         rows = {}
         for part in self.parts:
             rows[part.source] = rows.get(part.source, 0) + part.rows

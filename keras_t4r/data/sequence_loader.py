@@ -102,7 +102,7 @@ class KerasSequenceLoader(keras.utils.PyDataset):
     ):
         super().__init__(**kwargs)
         if target not in (None, "last"):
-            raise ValueError(f'target is {target!r}; it is None or "last".')
+            raise ValueError(f"target is {target!r}; it should be None or 'last'.")
         self.schema = schema
         self.batch_size = _count("batch_size", batch_size)
         self.target = target
@@ -120,6 +120,8 @@ class KerasSequenceLoader(keras.utils.PyDataset):
                 f"rank is {self.rank}, but world_size is {self.world_size}; ranks "
                 f"go from 0 to {self.world_size - 1}."
             )
+        if buffer_rows is not None:
+            buffer_rows = _count("buffer_rows", buffer_rows)
         self.drop_last = bool(drop_last)
         self._step = self.batch_size * self.world_size
         self._stream = SessionStream(
@@ -145,7 +147,7 @@ class KerasSequenceLoader(keras.utils.PyDataset):
         if len(self) == 0:
             raise ValueError(
                 f"{self.num_sessions} sessions fill no batch of {self._step} "
-                "(batch_size × world_size); lower it, or set drop_last=False."
+                "(batch_size times world_size); lower it, or set drop_last=False."
             )
 
     # Size

@@ -26,7 +26,7 @@ class ColumnReader:
     def list_column(self, array, column, is_item=False):
         """Lengths and flat values of a list column."""
         if not _is_list(array.type):
-            self._fail_type(array.type, column, "one value a row", "a list a row")
+            self._fail_type(array.type, column, "single values", "a list a row")
         null = array.is_null()
         self._refuse_rows(null, column, "the list is null; leave the session out")
         lengths = pc.list_value_length(array).to_numpy(zero_copy_only=False)
@@ -43,7 +43,7 @@ class ColumnReader:
     def scalar_column(self, array, column):
         """Values of a column with one value a session."""
         if _is_list(array.type):
-            self._fail_type(array.type, column, "a list a row", "one value a row")
+            self._fail_type(array.type, column, "lists", "one value a row")
         return self._values(array, column, False, np.arange(len(array) + 1))
 
     def same_lengths(self, lengths, expected, column, other):
@@ -66,7 +66,7 @@ class ColumnReader:
             or (floating and pa.types.is_floating(kind))
         ):
             self._fail_type(
-                kind, column, str(kind), "numbers" if floating else "integer ids"
+                kind, column, "values", "numbers" if floating else "integer ids"
             )
         self._refuse(
             values.is_null(),
@@ -144,7 +144,7 @@ class ColumnReader:
             else "write it as the schema says, or use the schema of this data"
         )
         raise TypeError(
-            f"{self.where}, column {column.name!r} holds {held} (type {kind}), but "
+            f"{self.where}, column {column.name!r} holds {held} of type {kind}, but "
             f"the schema asks for {wanted}; {remedy}."
         )
 

@@ -30,15 +30,18 @@ class SessionFiles:
         paths: path, folder, glob pattern, a list of them, or a `pyarrow.Table`.
         schema: `Schema`. What the columns are meant to be.
         names: list of strings. The feature columns to read.
+        needs_key: bool. Whether files have to have the session id, too. Where
+            it is there, it is read in any case.
 
     Raises:
         FileNotFoundError: a path or a pattern leads to no file.
         ValueError: a file is no parquet file, or lacks a column; no file has rows.
     """
 
-    def __init__(self, paths, schema, names):
+    def __init__(self, paths, schema, names, needs_key=False):
         self.schema = schema
         self.names = list(names)
+        self._needed = [*names, schema.session_id] if needs_key else self.names
         self.parts = []
         if isinstance(paths, pa.Table):
             self._check_columns(paths.column_names, "The table")
@@ -97,7 +100,7 @@ class SessionFiles:
             first_row += rows
 
     def _check_columns(self, present, where):
-        for name in self.names:
+        for name in self._needed:
             if name not in present:
                 raise ValueError(
                     f"{where} has no column {name!r}, which the schema names; its "

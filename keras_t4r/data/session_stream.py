@@ -82,18 +82,24 @@ class SessionStream:
         for name in names:
             column = schema[name]
             if not (column.is_categorical or column.is_continuous):
-                raise TypeError(
+                raise ValueError(
                     f"Column {name!r} is no feature: the schema has it neither as "
                     "float32 nor as categorical ids with a domain."
                 )
+        if not (schema[item].is_list and schema[item].is_categorical):
+            raise ValueError(
+                f"The item column {item!r} has to be a list of categorical ids; "
+                "give it a value_count in the schema."
+            )
+        with_key = schema.session_id in columns
         if engine == "arrow":
-            self.files = SessionFiles(paths, schema, names)
+            self.files = SessionFiles(paths, schema, names, with_key)
         elif engine == "merlin":
             from keras_t4r.data.merlin_reader import MerlinFiles
 
-            self.files = MerlinFiles(paths, schema, names)
+            self.files = MerlinFiles(paths, schema, names, with_key)
         else:
-            raise ValueError(f'engine is {engine!r}; it is "arrow" or "merlin".')
+            raise ValueError(f"engine is {engine!r}; it should be 'arrow' or 'merlin'.")
         if buffer_rows is None:
             self._sessions = self._read(self.files.parts)
             sizes = [len(self._sessions)]
