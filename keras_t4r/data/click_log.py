@@ -19,9 +19,9 @@ _SEPARATORS = "\t,;|"
 class ClickLog:
     """Files of clicks: CSV, TSV or parquet, one row a click.
 
-    Text files may be gzipped. They are scanned, never read whole. The type of
-    a text column is found by looking at every value once: integers where each
-    value is one as it is written (`7`, not `007`), else floats, else text.
+    Text files may be gzipped. They are scanned, never read whole. When an ETL
+    is fitted, it looks at every id once: they are integers where each is one as
+    it is written (`7`, not `007`), else text.
 
     Args:
         paths: path or list of paths. Files, folders or globs. The files of a
@@ -66,23 +66,53 @@ class ClickLog:
                 rows += file.stat().st_size * zipped // 32
         return rows
 
-    def scan(self, columns, kinds=None):
+    def scan(self, columns, kinds):
         """The columns of all files as one lazy frame, with a row number.
 
         Args:
             columns: list of strings. The columns to read.
-            kinds: dict. The kind, `"int64"`, `"float64"` or `"string"`, of
-                columns of text files. Those that are left out are found by
-                reading the files.
+            kinds: dict. The kind of each column of text files: `"int64"`,
+                `"float64"` or `"string"`. Parquet files have their own types.
         """
-        kinds = dict(kinds or {})
-        for file in self.files:
-            check_columns(columns, self.names(file), file, text=not _is_parquet(file))
-        kinds.update(self._find_kinds([c for c in columns if c not in kinds]))
+        self._check(columns)
         frames = [self._scan_file(file, columns, kinds) for file in self.files]
         if len(frames) == 1:
             return frames[0].with_row_index(ROW)
         return pl.concat(frames, how="vertical_relaxed").with_row_index(ROW)
+
+    def text_kinds(self, columns, time):
+        """Finds the kinds of columns of text files, by reading all values.
+
+        Args:
+            columns: list of strings. Ids: integers, where each value is one
+                as it is written (`7`, not `07`), else text.
+            time: string. The column of times: integers, floats or text.
+
+        Returns:
+            dict, empty where no file is a text file.
+        """
+        texts = [file for file in self.files if not _is_parquet(file)]
+        if not texts:
+            return {}
+        self._check([*columns, time])
+        number = pl.col(time).cast(pl.Float64, strict=False)
+        numeric = number.is_null().eq(pl.col(time).is_null()).all()
+        questions = [numeric.alias(ROW)]
+        for column in (*columns, time):
+            integer = pl.col(column).cast(pl.Int64, strict=False).cast(pl.String)
+            questions.append(integer.eq_missing(pl.col(column)).all().alias(column))
+        with self.reading():
+            frames = [self._scan_raw(file).select([*columns, time]) for file in texts]
+            answers = pl.concat(frames).select(questions).collect(engine="streaming")
+        answers = answers.row(0, named=True)
+        kinds = {c: "int64" if answers[c] else "string" for c in (*columns, time)}
+        if kinds[time] == "string" and answers[ROW]:
+            kinds[time] = "float64"
+        return kinds
+
+    def _check(self, columns):
+        for file in self.files:
+            check_columns(columns, self.names(file), file, text=not _is_parquet(file))
 
     @contextmanager
     def reading(self, kinds=None):
@@ -150,28 +180,6 @@ class ClickLog:
         return frame.with_columns(
             pl.col(c).cast(_POLARS[kinds[c]]) for c in columns if kinds[c] in _POLARS
         )
-
-    def _find_kinds(self, columns):
-        texts = [file for file in self.files if not _is_parquet(file)]
-        if not texts or not columns:
-            return {}
-        questions = []
-        for c in columns:
-            value = pl.col(c)
-            integer = value.cast(pl.Int64, strict=False).cast(pl.String)
-            number = value.cast(pl.Float64, strict=False)
-            questions += [
-                (integer.eq_missing(value)).all().alias(f"int64 {c}"),
-                number.is_null().eq(value.is_null()).all().alias(f"float64 {c}"),
-            ]
-        with self.reading():
-            frames = [self._scan_raw(file).select(columns) for file in texts]
-            answers = pl.concat(frames).select(questions).collect(engine="streaming")
-        answers = answers.row(0, named=True)
-        return {
-            c: next((k for k in _POLARS if answers[f"{k} {c}"]), "string")
-            for c in columns
-        }
 
     def _explain_bad_value(self, kinds):
         """Looks for the text value that is not of its column's kind."""

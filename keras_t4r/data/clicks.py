@@ -1,6 +1,7 @@
 """Clicks in memory: any table → typed, checked, in order of session and time."""
 
 from contextlib import nullcontext
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -37,7 +38,10 @@ class ClickTable:
     def approximate_rows(self):
         return self.frame.height
 
-    def scan(self, columns, kinds=None):
+    def text_kinds(self, columns, time):
+        return {}
+
+    def scan(self, columns, kinds):
         check_columns(columns, self.names(), "the clicks")
         return self.frame.select(columns).with_row_index(ROW)
 
@@ -55,9 +59,9 @@ def open_clicks(clicks):
     """Whatever a caller may pass as clicks, as a `ClickLog` or `ClickTable`."""
     if isinstance(clicks, ClickLog | ClickTable):
         return clicks
-    if isinstance(clicks, dict) or hasattr(clicks, "columns"):
-        return ClickTable(clicks)
-    return ClickLog(clicks)
+    if isinstance(clicks, str | Path | list | tuple):
+        return ClickLog(clicks)
+    return ClickTable(clicks)
 
 
 def _as_polars(clicks):
@@ -119,7 +123,8 @@ def column_kind(dtype):
 def find_kinds(source, columns):
     """The kind of each raw column of a log that an ETL is to be fitted on."""
     numbers = dict.fromkeys(columns.numbers, "float64")
-    frame = source.scan(list(columns.raw_columns), numbers)
+    texts = source.text_kinds([columns.session, *columns.ids], columns.time)
+    frame = source.scan(list(columns.raw_columns), {**numbers, **texts})
     schema = frame.lazy().collect_schema()
     kinds = {}
     for column in columns.raw_columns:

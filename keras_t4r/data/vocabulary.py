@@ -3,11 +3,15 @@
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from keras_t4r.schema import UNKNOWN_ID
 
 FIRST_ID = UNKNOWN_ID + 1
+
+# Values for each entry of the vocabulary, inverted, where hashing starts to pay.
+_BINARY_SEARCH_BELOW = 8
 
 
 class Vocabulary:
@@ -54,17 +58,25 @@ class Vocabulary:
         return FIRST_ID + len(self) - 1
 
     def encode(self, values):
-        """Ids of raw values; 1 for null and for values not seen.
+        """Ids of raw values; 1 for null and for values not seen."""
+        if len(values) * _BINARY_SEARCH_BELOW < len(self):
+            places, known = self._search(values)
+        else:
+            places, known = self._look_up(values)
+        return np.where(known, self._ids[places], UNKNOWN_ID).astype(np.int32)
 
-        A binary search in the sorted values: it costs a request of a few rows
-        nothing, where a join would hash the whole vocabulary first.
-        """
+    def _search(self, values):
+        """A binary search, so that a request need not hash the vocabulary."""
         places = self._sorted.search_sorted(values).to_numpy()
         places = np.minimum(places, len(self) - 1)
-        known = (self._sorted.gather(places) == values).fill_null(False)
-        return np.where(known.to_numpy(), self._ids[places], UNKNOWN_ID).astype(
-            np.int32
-        )
+        known = self._sorted.gather(places) == values
+        return places, known.fill_null(False).to_numpy()
+
+    def _look_up(self, values):
+        """A hash table, made and thrown away; best for many values."""
+        places = pc.index_in(arrow(values), value_set=arrow(self._sorted))
+        known = places.is_valid().to_numpy(zero_copy_only=False)
+        return places.fill_null(0).to_numpy(), known
 
     def decode(self, ids):
         """Raw values of ids, in an object array; `None` for padding and unknown."""
