@@ -1,0 +1,231 @@
+"""Workflow and model as a Triton model repository: raw rows in, raw ids out."""
+
+import os
+import pathlib
+import shutil
+import tempfile
+
+from keras_t4r.serving import triton_config
+from keras_t4r.serving.saved_model import SCORES, write_saved_model
+
+RESULT = "result_"
+PLATFORMS = ("python", "tensorflow_savedmodel")
+
+
+def export_tensorflow_ensemble(
+    model,
+    workflow,
+    name,
+    path,
+    *,
+    k=20,
+    exclude_seen=False,
+    version=1,
+    platform="python",
+    overwrite=False,
+):
+    """Writes a Triton ensemble that turns raw clicks into recommendations.
+
+    Three models appear in the repository `path`, or none:
+
+    - `NAME`: the ensemble, the one to ask.
+    - `NAME_nvt`: the workflow (in `NAME_nvt/VERSION/workflow/`), in Triton's Python
+      backend. Raw rows become the padded inputs of the model.
+    - `NAME_tf`: the model with its top-k.
+
+    A request holds raw interaction rows, of one session or many, as one `(rows, 1)`
+    tensor a raw column: int64, float64 or text, as in `workflow.input_columns`. NaN
+    and the least int64 stand for "no value". The answer has a row a session, in the
+    order in which the rows first name them: `result_SESSION`, `(sessions, 1)` raw ids;
+    `result_ITEM`, `(sessions, k)` raw ids, best first; `result_scores`,
+    `(sessions, k)` float32. (`result_`, since Triton needs other names for what
+    leaves an ensemble than for what enters it.)
+
+    Items that the workflow has never seen count as unknown, and the session is
+    answered by what else it has; long sessions are cut to their newest events. A
+    request without rows, with missing or unreadable values, or with types other than
+    the declared ones gets an error that says so.
+
+    Args:
+        model: `SessionModel`.
+        workflow: fitted `SessionETL` or `NVTabularWorkflow`, the one that made the
+            model's training data.
+        name: string. Name of the ensemble.
+        path: path. The model repository; made if it does not exist.
+        k: int. Number of items in an answer.
+        exclude_seen: bool. Leave out the items of the session itself.
+        version: int. Version folder to write.
+        platform: string. `"python"` runs the SavedModel in Triton's Python backend,
+            on any Triton; `"tensorflow_savedmodel"` in its TensorFlow backend, which
+            Triton images have up to 25.02.
+        overwrite: bool. Replace models of these names.
+
+    Returns:
+        List of the three folders, the ensemble's first.
+
+    Raises:
+        FileExistsError: a model of that name is there, and `overwrite` is false.
+        ValueError: workflow and model do not fit, or an argument is out of range.
+
+    Example:
+
+    ```python
+    export_tensorflow_ensemble(model, etl, "t4rec", "models/", k=10)
+    with TritonServer("models/") as server:
+        TritonClient(server.http_url).recommend("t4rec", rows)
+    ```
+    """
+    _check(model, workflow, name, version, platform)
+    path = pathlib.Path(path)
+    targets = [path / name, path / f"{name}_nvt", path / f"{name}_tf"]
+    there = [target for target in targets if target.exists()]
+    if there and not overwrite:
+        raise FileExistsError(
+            f"The model repository holds {there[0]} already: take another name, or "
+            "pass overwrite=True to replace it."
+        )
+    # Not in the repository, where a server that polls would see it half written.
+    path.mkdir(parents=True, exist_ok=True)
+    resolved = path.resolve()
+    workshop = tempfile.mkdtemp(prefix=f".{resolved.name}-", dir=resolved.parent)
+    workshop = pathlib.Path(workshop)
+    try:
+        folders = [workshop / target.name for target in targets]
+        _write_ensemble(folders[0], model, workflow, k, version)
+        _write_workflow(folders[1], model, workflow, version)
+        _write_model(folders[2], model, workflow, k, exclude_seen, version, platform)
+        # The ensemble comes last, when its parts are there.
+        for folder, target in reversed(list(zip(folders, targets, strict=True))):
+            if target.exists():
+                os.replace(target, workshop / f"{target.name}.old")
+            os.replace(folder, target)
+    finally:
+        shutil.rmtree(workshop, ignore_errors=True)
+    return targets
+
+
+def _write_ensemble(folder, model, workflow, k, version):
+    session, item = workflow.schema.session_id, model.schema.item_id
+    inputs = _raw_inputs(workflow)
+    columns = {column.name: column.name for column in model.schema}
+    outputs = _session_outputs(workflow, RESULT) + _answers(model, workflow, k, RESULT)
+    config = triton_config.ensemble(
+        folder.name,
+        inputs,
+        outputs,
+        [
+            (
+                f"{folder.name}_nvt",
+                {column["name"]: column["name"] for column in inputs},
+                # The ensemble's own names: a raw column and its encoded twin differ.
+                {session: RESULT + session, **_prefixed(columns)},
+            ),
+            (
+                f"{folder.name}_tf",
+                _prefixed(columns),
+                {item: RESULT + item, SCORES: RESULT + SCORES},
+            ),
+        ],
+    )
+    _save(folder, config, version)
+
+
+def _write_workflow(folder, model, workflow, version):
+    config = triton_config.python_model(
+        folder.name,
+        _raw_inputs(workflow),
+        _session_outputs(workflow) + _model_inputs(model),
+        workflow=f"{type(workflow).__module__}:{type(workflow).__qualname__}",
+    )
+    inside = _save(folder, config, version, "triton_workflow_model.py")
+    workflow.save(inside / "workflow")
+    model.schema.save(inside / "schema.pbtxt")
+
+
+def _write_model(folder, model, workflow, k, exclude_seen, version, platform):
+    inputs, outputs = _model_inputs(model), _answers(model, workflow, k)
+    if platform == "python":
+        config = triton_config.python_model(folder.name, inputs, outputs)
+        inside = _save(folder, config, version, "triton_saved_model.py")
+    else:
+        config = triton_config.saved_model(folder.name, inputs, outputs)
+        inside = _save(folder, config, version)
+    vocabulary = workflow.vocabulary(model.schema.item_id)
+    target = inside / "model.savedmodel"
+    write_saved_model(model, target, vocabulary, k, exclude_seen)
+
+
+def _save(folder, config, version, program=None):
+    """Writes the configuration and the version folder, which is returned."""
+    inside = folder / str(version)
+    inside.mkdir(parents=True)
+    text = triton_config.to_text(config)
+    (folder / "config.pbtxt").write_text(text, encoding="utf-8")
+    if program is not None:
+        here = pathlib.Path(__file__).parent
+        shutil.copyfile(here / program, inside / "model.py")
+    return inside
+
+
+def _raw_inputs(workflow):
+    return [
+        triton_config.tensor(name, kind, (-1, 1))
+        for name, kind in workflow.input_columns.items()
+    ]
+
+
+def _session_outputs(workflow, prefix=""):
+    session = workflow.schema.session_id
+    kind = workflow.input_columns[session]
+    return [triton_config.tensor(prefix + session, kind, (-1, 1))]
+
+
+def _model_inputs(model):
+    return [
+        triton_config.tensor(
+            column.name,
+            "int32" if column.is_categorical else "float32",
+            (-1, -1) if column.is_list else (-1,),
+        )
+        for column in model.schema
+    ]
+
+
+def _answers(model, workflow, k, prefix=""):
+    item = model.schema.item_id
+    kind = workflow.input_columns[item]
+    return [
+        triton_config.tensor(prefix + item, kind, (-1, k)),
+        triton_config.tensor(prefix + SCORES, "float32", (-1, k)),
+    ]
+
+
+def _prefixed(names):
+    return {key: f"input_{value}" for key, value in names.items()}
+
+
+def _check(model, workflow, name, version, platform):
+    if platform not in PLATFORMS:
+        raise ValueError(f"`platform` must be one of {PLATFORMS}, not {platform!r}.")
+    if not name or pathlib.Path(name).name != name or name.startswith("."):
+        raise ValueError(f"`name` must be the plain name of a folder, not {name!r}.")
+    if not isinstance(version, int) or version < 1:
+        raise ValueError(f"`version` must be a positive integer, not {version!r}.")
+    for column in model.schema:
+        if column.name not in workflow.schema:
+            raise ValueError(
+                f"The model reads column {column.name!r}, which the workflow does not "
+                f"make: it makes {workflow.schema.names}."
+            )
+        if not column.is_categorical:
+            continue
+        made = workflow.schema[column.name]
+        values = model.features.vocabulary(column.name)
+        if made.cardinality != column.cardinality or (
+            values is not None and not values.equals(workflow.vocabulary(column.name))
+        ):
+            raise ValueError(
+                f"The ids of column {column.name!r} do not mean the same to workflow "
+                f"({made.cardinality} ids) and model ({column.cardinality}): export "
+                "with the workflow that made the model's training data."
+            )

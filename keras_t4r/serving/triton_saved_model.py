@@ -1,0 +1,57 @@
+"""Triton Python model: runs the SavedModel that lies beside it.
+
+`export_tensorflow_ensemble` copies this file into a model repository, for Triton
+servers without a TensorFlow backend (26.x has none, 25.02 was the last). Only
+TensorFlow is imported.
+"""
+
+import json
+import os
+import pathlib
+
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+import tensorflow as tf
+
+
+class TritonPythonModel:
+    def initialize(self, args):
+        # Answers to single sessions are short: more threads cost more than they give.
+        tf.config.threading.set_intra_op_parallelism_threads(
+            min(4, len(os.sched_getaffinity(0)))
+        )
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+        for gpu in tf.config.list_physical_devices("GPU"):
+            tf.config.experimental.set_memory_growth(gpu, True)
+        folder = pathlib.Path(args["model_repository"]) / args["model_version"]
+        self.loaded = tf.saved_model.load(str(folder / "model.savedmodel"))
+        self.recommend = self.loaded.signatures["serving_default"]
+        config = json.loads(args["model_config"])
+        self.inputs = [column["name"] for column in config["input"]]
+        self.outputs = [column["name"] for column in config["output"]]
+        self.warm_up(config["input"])
+
+    def warm_up(self, columns):
+        """Two sessions of padding, so that no caller waits for TensorFlow."""
+        for _ in range(2):
+            inputs = {}
+            for column in columns:
+                dtype = pb_utils.triton_string_to_numpy(column["data_type"])
+                shape = [2 if int(size) < 0 else int(size) for size in column["dims"]]
+                inputs[column["name"]] = tf.constant(np.zeros(shape, dtype))
+            self.recommend(**inputs)
+
+    def execute(self, requests):
+        return [self.answer(request) for request in requests]
+
+    def answer(self, request):
+        inputs = {}
+        for name in self.inputs:
+            values = pb_utils.get_input_tensor_by_name(request, name).as_numpy()
+            inputs[name] = tf.convert_to_tensor(values)
+        outputs = self.recommend(**inputs)
+        return pb_utils.InferenceResponse(
+            [pb_utils.Tensor(name, outputs[name].numpy()) for name in self.outputs]
+        )

@@ -1,0 +1,82 @@
+"""Triton Python model: raw interaction rows → padded inputs of a model.
+
+`export_tensorflow_ensemble` copies this file into a model repository, beside the
+saved workflow and the schema of the model that comes next. A request holds one
+`(rows, 1)` tensor a raw column; the answer holds the session ids `(sessions, 1)`, in
+the order in which the rows name them, and one padded tensor a column of the model.
+What the workflow finds wrong with the rows becomes the request's error.
+"""
+
+import importlib
+import json
+import os
+import pathlib
+import sys
+import types
+
+import numpy as np
+import pyarrow as pa
+import triton_python_backend_utils as pb_utils
+
+# How a request says "no value": NaN, or the least integer.
+_NO_INTEGER = np.iinfo("int64").min
+
+
+class TritonPythonModel:
+    def initialize(self, args):
+        # Triton's interpreter takes no notice of these two by itself; preparing
+        # rows needs no tensors, and so no heavy backend.
+        sys.path += os.environ.get("PYTHONPATH", "").split(os.pathsep)
+        os.environ["KERAS_BACKEND"] = "numpy"
+        from keras_t4r.models.sessions import encode
+        from keras_t4r.schema import Schema
+
+        config = json.loads(args["model_config"])
+        folder = pathlib.Path(args["model_repository"]) / args["model_version"]
+        module, name = config["parameters"]["workflow"]["string_value"].split(":")
+        workflow = getattr(importlib.import_module(module), name)
+        self.workflow = workflow.load(folder / "workflow")
+        self.columns = self.workflow.input_columns
+        self.session = self.workflow.schema.session_id
+        self.schema = Schema.load(folder / "schema.pbtxt")
+        self.encode = encode
+
+    def execute(self, requests):
+        return [self.answer(request) for request in requests]
+
+    def answer(self, request):
+        try:
+            tensors = self.prepare(self.rows(request))
+        except (ValueError, TypeError) as error:
+            return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error)))
+        return pb_utils.InferenceResponse([pb_utils.Tensor(*pair) for pair in tensors])
+
+    def rows(self, request):
+        columns = {}
+        for name, kind in self.columns.items():
+            values = pb_utils.get_input_tensor_by_name(request, name).as_numpy()[:, 0]
+            columns[name] = _arrow(name, kind, values)
+        lengths = {name: len(column) for name, column in columns.items()}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"The columns differ in their number of rows: {lengths}.")
+        if min(lengths.values()) == 0:
+            raise ValueError("The request has no rows: send at least one click.")
+        return pa.table(columns)
+
+    def prepare(self, rows):
+        sessions = self.workflow.transform(rows)
+        keys = sessions[self.session].to_numpy()
+        yield self.session, keys.reshape(-1, 1)
+        reader = types.SimpleNamespace(schema=self.schema)
+        (batch,) = self.encode(sessions, reader, sessions.num_rows)
+        yield from batch.items()
+
+
+def _arrow(name, kind, values):
+    if kind == "string":
+        try:
+            return pa.array(values, pa.binary()).cast(pa.string())
+        except pa.ArrowInvalid as error:
+            raise ValueError(f"Column {name!r} is not UTF-8 text.") from error
+    missing = np.isnan(values) if kind == "float64" else values == _NO_INTEGER
+    return pa.array(values, mask=missing)
