@@ -56,7 +56,8 @@ class SessionStream:
             `KerasSequenceLoader`.
         columns: list of strings. The columns to give.
         step: int. Sessions of a full batch, over all ranks.
-        buffer_rows: int or `None`. Sessions to hold; rounded to whole batches.
+        buffer_rows: int or `None`. Sessions to hold; rounded to whole batches,
+            two at least.
     """
 
     def __init__(
@@ -123,7 +124,8 @@ class SessionStream:
         if buffer_rows is None:
             self.buffer_batches = max(1, full)
         else:
-            self.buffer_batches = max(1, buffer_rows // step)
+            # Two at least: they have to differ in time (see batch_plan).
+            self.buffer_batches = max(2, buffer_rows // step)
         self._buffer = self.buffer_batches * step
         #: The last buffer takes what fills no batch, too.
         self.buffers = max(1, -(-full // self.buffer_batches))
