@@ -153,23 +153,25 @@ class ClickLog:
                     "is it cut short?"
                 ) from error
         with self.reading():
-            names = self._scan_raw(file).collect_schema().names()
-        if self.columns and len(names) != len(self.columns):
+            names = self._scan_raw(file, rename=False).collect_schema().names()
+        if self.columns is None:
+            return names
+        if len(names) != len(self.columns):
             raise ValueError(
                 f"{file} has {len(names)} columns, but {len(self.columns)} names "
                 f"were given: {list(self.columns)}."
             )
-        return names
+        return list(self.columns)
 
-    def _scan_raw(self, file):
+    def _scan_raw(self, file, rename=True):
         if _is_parquet(file):
             return pl.scan_parquet(file)
-        separator = self.separator or _find_separator(file)
+        columns = list(self.columns) if self.columns and rename else None
         return pl.scan_csv(
             file,
-            separator=separator,
+            separator=self.separator or _find_separator(file),
             has_header=self.columns is None,
-            new_columns=self.columns and list(self.columns),
+            new_columns=columns,
             infer_schema=False,
         )
 

@@ -191,7 +191,7 @@ class SessionETL:
             kinds = self._state.kinds if self._state else None
             kinds = kinds or find_kinds(source, self.config)
             with ClickParts(
-                source, self.config, kinds, self.rows_in_memory, target.parent
+                source, self.config, kinds, self.rows_in_memory, target
             ) as parts:
                 if self._state is None:
                     _say(progress, f"fitting on {source}")

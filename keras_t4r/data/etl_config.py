@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass, fields
 
-from keras_t4r.data.clicks import MICROSECONDS
+from keras_t4r.data.click_times import MICROSECONDS
 from keras_t4r.data.time_features import TIME_FEATURES
 
 RECENCY = "recency_log_norm"

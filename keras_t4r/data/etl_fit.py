@@ -3,7 +3,7 @@
 import numpy as np
 import polars as pl
 
-from keras_t4r.data.clicks import TIME
+from keras_t4r.data.click_times import TIME
 from keras_t4r.data.etl_config import RECENCY
 from keras_t4r.data.etl_state import ETLState
 from keras_t4r.data.session_table import session_starts

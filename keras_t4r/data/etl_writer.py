@@ -39,7 +39,11 @@ def new_folder(folder, overwrite=False):
         if folder.exists():
             old = temporary.with_name(temporary.name + "-old")
             os.replace(folder, old)
-            os.replace(temporary, folder)
+            try:
+                os.replace(temporary, folder)
+            except BaseException:
+                os.replace(old, folder)
+                raise
             shutil.rmtree(old, ignore_errors=True)
         else:
             os.replace(temporary, folder)
@@ -70,6 +74,8 @@ class WindowWriter:
 
     def add(self, table):
         """Takes sessions that are in order of their start."""
+        if not table.num_rows:
+            return
         windows = table[WINDOW].to_numpy()
         edges = np.flatnonzero(np.diff(windows, prepend=windows[:1] - 1))
         for begin, end in zip(edges, [*edges[1:], len(windows)], strict=True):

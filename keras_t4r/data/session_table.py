@@ -5,7 +5,7 @@ import polars as pl
 import pyarrow as pa
 
 from keras_t4r.data.click_log import ROW
-from keras_t4r.data.clicks import TIME
+from keras_t4r.data.click_times import TIME
 from keras_t4r.data.etl_config import LENGTH, RECENCY, START, WINDOW
 from keras_t4r.data.time_features import log_age, time_feature, window_index
 from keras_t4r.data.vocabulary import arrow

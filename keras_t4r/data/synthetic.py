@@ -89,6 +89,8 @@ class SyntheticClicks:
         random = np.random.default_rng(self._structure)
         self.raw_ids = _FIRST_RAW_ID + random.permutation(4 * num_items)[:num_items]
         self.category = np.arange(num_items) % num_categories
+        # Text, as in the real log, where S stands for special offers.
+        self.category_names = np.array(["S", *map(str, range(1, num_categories))])
         self._log_popularity = -np.log(np.arange(num_items) + 10.0)
         self._phase = random.uniform(0, 2 * np.pi, num_items)
         self.successors = tuple(
@@ -130,7 +132,7 @@ class SyntheticClicks:
                 .cast(pl.Datetime("ms"))
                 .dt.strftime("%Y-%m-%dT%H:%M:%S%.3fZ"),
                 "item_id": self.raw_ids[items],
-                "category": pl.Series(self.category[items]).cast(pl.String),
+                "category": self.category_names[self.category[items]],
             }
         )
 

@@ -1,0 +1,95 @@
+"""Times of clicks, of any kind, as microseconds since 1970 (UTC)."""
+
+import polars as pl
+
+TIME = "__time"
+
+MICROSECONDS = {"s": 1_000_000, "ms": 1_000, "us": 1, "ns": 0.001}
+# Later times than this (the year 2200) are a wrong unit, not a click.
+_LATEST = 7_258_118_400_000_000
+_TIME_FORMATS = (
+    "%Y-%m-%dT%H:%M:%S%.fZ",
+    "%Y-%m-%d %H:%M:%S%.f",
+    "%Y-%m-%dT%H:%M:%S%.f",
+    "%+",
+    "%Y-%m-%d %H:%M:%S%.f%#z",
+    "%Y-%m-%d",
+)
+
+
+def column_kind(dtype):
+    """`int64`, `float64`, `string`, `datetime`, `null`, or the type's own name."""
+    if dtype.is_integer() or dtype == pl.Boolean:
+        return "int64"
+    if dtype.is_float() or dtype.is_decimal():
+        return "float64"
+    if dtype in (pl.String, pl.Categorical, pl.Enum):
+        return "string"
+    if dtype in (pl.Datetime, pl.Date):
+        return "datetime"
+    return "null" if dtype == pl.Null else str(dtype)
+
+
+def microseconds(times, unit, source, rows):
+    """Times of any kind as microseconds since 1970 (UTC).
+
+    Args:
+        times: polars `Series`. Numbers of `unit`, ISO 8601 text (UTC where it
+            names no offset), dates or datetimes (UTC where without a zone).
+        unit: `"s"`, `"ms"`, `"us"`, `"ns"` or `None`. Of numbers.
+        source: `ClickLog` or `ClickTable`. Names the place of a bad value.
+        rows: polars `Series`. The row number of each time.
+    """
+    kind = column_kind(times.dtype)
+    if kind in ("int64", "float64"):
+        parsed = _from_numbers(times, unit, source)
+    elif kind == "string":
+        parsed = _from_text(times.cast(pl.String))
+    elif kind == "datetime":
+        parsed = times.cast(pl.Datetime("us", getattr(times.dtype, "time_zone", None)))
+        parsed = parsed.to_physical()
+    elif kind == "null":
+        parsed = times.cast(pl.Int64)
+    else:
+        raise TypeError(
+            f"Column {times.name!r} of {source} holds {kind} values; times are "
+            "numbers, ISO 8601 text or datetimes."
+        )
+    if parsed.null_count() > times.null_count():
+        bad = (parsed.is_null() & times.is_not_null()).arg_max()
+        raise ValueError(
+            f"Column {times.name!r}, {source.place(rows[bad])}: {times[bad]!r} is "
+            "not a time; use ISO 8601 text such as 2014-04-07T10:51:09.277Z, or "
+            "numbers with time_unit."
+        )
+    return parsed.rename(TIME)
+
+
+def _from_numbers(times, unit, source):
+    if unit is None:
+        raise ValueError(
+            f"Column {times.name!r} of {source} holds numbers; say what they "
+            'count with time_unit="s", "ms", "us" or "ns".'
+        )
+    latest = times.drop_nans().max() if times.dtype.is_float() else times.max()
+    if latest is not None and latest * MICROSECONDS[unit] > _LATEST:
+        raise ValueError(
+            f"Column {times.name!r} of {source} reaches {latest}, which is after "
+            f"the year 2200 in {unit!r}; is time_unit right?"
+        )
+    if times.dtype.is_float():
+        scaled = (times * MICROSECONDS[unit]).fill_nan(None).round()
+        return scaled.cast(pl.Int64, strict=False)
+    times = times.cast(pl.Int64)
+    return times // 1000 if unit == "ns" else times * MICROSECONDS[unit]
+
+
+def _from_text(times):
+    parsed = None
+    for layout in _TIME_FORMATS:
+        found = times.str.to_datetime(layout, time_unit="us", strict=False)
+        found = found.to_physical()
+        parsed = found if parsed is None else parsed.fill_null(found)
+        if parsed.null_count() == times.null_count():
+            break
+    return parsed
