@@ -9,6 +9,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from keras_t4r.data.click_times import column_kind
+
 ROW = "__row"
 
 _TEXT_SUFFIXES = (".csv", ".tsv", ".txt", ".dat")
@@ -78,6 +80,7 @@ class ClickLog:
         frames = [self._scan_file(file, columns, kinds) for file in self.files]
         if len(frames) == 1:
             return frames[0].with_row_index(ROW)
+        self._check_types(frames, columns)
         return pl.concat(frames, how="vertical_relaxed").with_row_index(ROW)
 
     def text_kinds(self, columns, time):
@@ -124,7 +127,7 @@ class ClickLog:
                 raise
             self._explain_bad_value(kinds or {})
             raise ValueError(
-                f"{self} cannot be read ({_first_line(error)}); is a file damaged "
+                f"{self} cannot be read ({first_line(error)}); is a file damaged "
                 "or cut short?"
             ) from error
 
@@ -141,6 +144,20 @@ class ClickLog:
         more = len(self.files) - 1
         return str(self.files[0]) + (f" (and {more} more files)" if more else "")
 
+    def _check_types(self, frames, columns):
+        """The files may differ in the width of numbers, no further."""
+        with self.reading():
+            schemas = [frame.collect_schema() for frame in frames]
+        for column in columns:
+            kinds = [column_kind(schema[column]) for schema in schemas]
+            numeric = [kind in ("int64", "float64") for kind in kinds]
+            for file, kind, number in zip(self.files, kinds, numeric, strict=True):
+                if kind != kinds[0] and not (number and numeric[0]):
+                    raise TypeError(
+                        f"Column {column!r} holds {kind} values in {file}, but "
+                        f"{kinds[0]} values in {self.files[0]}; cast one of them."
+                    )
+
     def _read_names(self, file):
         if file.stat().st_size == 0:
             raise ValueError(f"{file} is empty; it should hold clicks.")
@@ -149,7 +166,7 @@ class ClickLog:
                 return pq.read_schema(file).names
             except (pa.ArrowException, OSError) as error:
                 raise ValueError(
-                    f"{file} is not a whole parquet file ({_first_line(error)}); "
+                    f"{file} is not a whole parquet file ({first_line(error)}); "
                     "is it cut short?"
                 ) from error
         with self.reading():
@@ -271,5 +288,5 @@ def _find_separator(file):
     return max(_SEPARATORS, key=first.count)
 
 
-def _first_line(error):
+def first_line(error):
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -46,7 +46,9 @@ class ClickParts:
     def __iter__(self):
         if self.count == 1:
             if self._frame is None:
-                self._frame = self._prepare(self._collect(self._scan()))
+                with self._source.reading(self._kinds):
+                    frame = self._scan().lazy().collect(engine="streaming")
+                self._frame = self._prepare(frame)
             yield self._frame
             return
         if self._folder is None:
@@ -58,12 +60,6 @@ class ClickParts:
         columns, kinds = self._config.raw_columns, self._kinds
         frame = self._source.scan(list(columns), kinds)
         return typed(frame, kinds, self._config, self._source)
-
-    def _collect(self, frame):
-        if isinstance(frame, pl.DataFrame):
-            return frame
-        with self._source.reading(self._kinds):
-            return frame.collect(engine="streaming")
 
     def _prepare(self, frame):
         return prepared(frame, self._config, self._source)

@@ -1,13 +1,13 @@
 """Clicks in memory: any table → typed, checked, in order of session and time."""
 
-from contextlib import nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from keras_t4r.data.click_log import ROW, ClickLog, check_columns
+from keras_t4r.data.click_log import ROW, ClickLog, check_columns, first_line
 from keras_t4r.data.click_times import TIME, column_kind, microseconds
 
 
@@ -32,8 +32,13 @@ class ClickTable:
         check_columns(columns, self.names(), "the clicks")
         return self.frame.select(columns).with_row_index(ROW)
 
+    @contextmanager
     def reading(self, kinds=None):
-        return nullcontext()
+        """Turns what the engine says of a value into one sentence."""
+        try:
+            yield
+        except pl.exceptions.PolarsError as error:
+            raise ValueError(f"{self} cannot be read: {first_line(error)}.") from error
 
     def place(self, row):
         return f"row {row + 1}"
@@ -65,7 +70,12 @@ def _as_polars(clicks):
             raise ValueError(f"The columns of the clicks differ in length: {lengths}.")
         return pl.DataFrame(columns)
     if type(clicks).__module__.split(".")[0] == "pandas":
-        return pl.from_pandas(clicks, nan_to_null=False)
+        try:
+            return pl.from_pandas(clicks, nan_to_null=False)
+        except (pa.ArrowException, TypeError) as error:
+            raise TypeError(
+                f"A column of the pandas table mixes types: {first_line(error)}."
+            ) from error
     raise TypeError(
         f"Clicks cannot be read from a {type(clicks).__name__}; pass a path, a "
         "ClickLog, a polars, pyarrow or pandas table, or a dict of columns."
@@ -99,7 +109,8 @@ def find_kinds(source, columns):
     numbers = dict.fromkeys(columns.numbers, "float64")
     texts = source.text_kinds([columns.session, *columns.ids], columns.time)
     frame = source.scan(list(columns.raw_columns), {**numbers, **texts})
-    schema = frame.lazy().collect_schema()
+    with source.reading():
+        schema = frame.lazy().collect_schema()
     kinds = {}
     for column in columns.raw_columns:
         kind = column_kind(schema[column])

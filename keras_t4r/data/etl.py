@@ -133,7 +133,7 @@ class SessionETL:
         source = open_clicks(clicks)
         kinds = find_kinds(source, self.config)
         with ClickParts(source, self.config, kinds, self.rows_in_memory) as parts:
-            self._state = fit_state(parts, self.config, kinds)
+            self._state = self._fit_state(parts, kinds)
         return self
 
     def transform(self, clicks, min_length=1):
@@ -151,7 +151,7 @@ class SessionETL:
         state, source = self._fitted(), open_clicks(clicks)
         with ClickParts(source, self.config, state.kinds) as parts:
             (frame,) = parts
-        return session_table(frame, self.config, state, min_length, order="row")
+        return self._session_table(frame, min_length, order="row")
 
     def fit_transform(self, clicks, min_length=1):
         """`fit`, then `transform`."""
@@ -195,7 +195,7 @@ class SessionETL:
             ) as parts:
                 if self._state is None:
                     _say(progress, f"fitting on {source}")
-                    self._state = fit_state(parts, self.config, kinds)
+                    self._state = self._fit_state(parts, kinds)
                 writer = WindowWriter(
                     target, self.config.session, split, seed, spill=parts.count > 1
                 )
@@ -214,15 +214,21 @@ class SessionETL:
         return sizes
 
     def _log_table(self, frame, source):
-        table = session_table(
-            frame, self.config, self._state, self.config.min_length, order="start"
-        )
+        table = self._session_table(frame, self.config.min_length, order="start")
         if table.num_rows and table[WINDOW][0].as_py() < 1:
             raise ValueError(
                 f"{source} starts at {table[START][0]}, before the log that this "
                 "ETL was fitted on; windows are counted from that. Fit on both."
             )
         return table
+
+    # The engine, which NVTabularWorkflow replaces
+
+    def _fit_state(self, parts, kinds):
+        return fit_state(parts, self.config, kinds)
+
+    def _session_table(self, clicks, min_length, order):
+        return session_table(clicks, self.config, self._state, min_length, order)
 
     # State
 

@@ -118,6 +118,27 @@ def test_mistyped_columns_are_refused_and_name_both_types(tmp_path):
         etl().fit({1, 2})
 
 
+def test_files_of_one_log_agree_on_their_types(tmp_path):
+    pl.DataFrame(GOOD).write_parquet(tmp_path / "a.parquet")
+    narrow = pl.DataFrame(GOOD).with_columns(pl.col("i").cast(pl.Int16))
+    narrow.write_parquet(tmp_path / "b.parquet")
+    assert etl().fit(tmp_path).input_columns["i"] == "int64"
+    text = pl.DataFrame(GOOD).with_columns(pl.col("i").cast(pl.String))
+    text.write_parquet(tmp_path / "c.parquet")
+    with pytest.raises(TypeError) as error:
+        etl().fit(tmp_path)
+    says(error, "'i'", "string", tmp_path / "c.parquet", "int64")
+
+
+def test_ids_beyond_64_bits_and_mixed_pandas_columns_are_refused():
+    with pytest.raises(ValueError) as error:
+        etl().fit({**GOOD, "i": np.array([1, 2, 2**63 + 5], np.uint64)})
+    says(error, "the clicks", "'i'")
+    pandas = pytest.importorskip("pandas")
+    with pytest.raises(TypeError, match="mixes types"):
+        etl().fit(pandas.DataFrame({**GOOD, "i": [7, "8", 7]}))
+
+
 def test_columns_of_other_lengths_or_shapes_are_refused():
     with pytest.raises(ValueError) as error:
         etl().fit({**GOOD, "i": [7]})
