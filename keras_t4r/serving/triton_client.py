@@ -6,6 +6,11 @@ import numpy as np
 
 from keras_t4r.serving.tensorflow_ensemble import RESULT
 
+_FITS = {
+    "INT64": lambda v: isinstance(v, int | np.integer) and -(2**63) <= v < 2**63,
+    "FP64": lambda v: isinstance(v, int | float | np.integer | np.floating),
+    "BYTES": lambda v: isinstance(v, str | bytes),
+}
 # What stands for "no value" in a request.
 _MISSING = {"INT64": np.iinfo("int64").min, "FP64": float("nan"), "BYTES": ""}
 
@@ -143,8 +148,9 @@ def _column(rows, name):
             if name not in row:
                 raise ValueError(f"Row {number} has no {name!r}; it has {sorted(row)}.")
         return [row[name] for row in rows]
-    names = getattr(rows, "column_names", None)
-    names = list(rows if names is None else names)
+    # pyarrow says `column_names`, polars and pandas `columns`, a dict its keys.
+    names = getattr(rows, "column_names", getattr(rows, "columns", rows))
+    names = list(names)
     if name not in names:
         raise ValueError(f"The rows have no column {name!r}; they have {names}.")
     column = rows[name]
@@ -156,26 +162,19 @@ def _column(rows, name):
 
 def _array(column, values):
     kind, name = column["datatype"], column["name"]
+    # pandas writes NaN for "no value" in columns of any type.
     missing = _MISSING[kind]
-    values = [missing if value is None else value for value in values]
-    allowed = {"INT64": int, "FP64": (int, float), "BYTES": (str, bytes)}[kind]
+    values = [missing if v is None or v != v else v for v in values]
     for number, value in enumerate(values, 1):
-        if not isinstance(value, allowed) and not _scalar_of(value, allowed):
+        if not _FITS[kind](value):
             wanted = {"INT64": "an integer", "FP64": "a number", "BYTES": "text"}[kind]
             raise ValueError(
                 f"Row {number} has {value!r} in column {name!r}, which needs {wanted}."
             )
     if kind == "BYTES":
-        return np.array([_encoded(value) for value in values], dtype=object)
+        encoded = [v if isinstance(v, bytes) else v.encode() for v in values]
+        return np.array(encoded, dtype=object)
     return np.array(values, dtype="int64" if kind == "INT64" else "float64")
-
-
-def _scalar_of(value, allowed):
-    return isinstance(value, np.generic) and isinstance(value.item(), allowed)
-
-
-def _encoded(value):
-    return value if isinstance(value, bytes) else str(value).encode()
 
 
 def _sessions(answer, outputs):

@@ -1,0 +1,80 @@
+import importlib.util
+
+import keras
+import numpy as np
+import pytest
+
+import keras_t4r as t4r
+from keras_t4r.data.etl import SessionETL
+
+
+def need_triton():
+    if importlib.util.find_spec("pytriton") is None:
+        pytest.skip("no Triton server: the nvidia-pytriton wheel is not installed")
+    if importlib.util.find_spec("tritonclient") is None:
+        pytest.skip("no Triton client: tritonclient is not installed")
+
+
+@pytest.fixture(scope="session")
+def triton():
+    """Skips where there is no Triton to run."""
+    need_triton()
+
+
+@pytest.fixture(scope="session")
+def clicks():
+    """A small log: text items, integer categories, numbers with gaps."""
+    random = np.random.default_rng(0)
+    rows = 2000
+    items = random.zipf(1.3, rows) % 120
+    times = 1_396_310_400 + np.sort(random.integers(0, 4 * 86_400, rows))
+    prices = random.normal(10.0, 3.0, rows).round(2)
+    return {
+        "session_id": random.integers(0, 400, rows).tolist(),
+        "timestamp": np.datetime_as_string(times.astype("datetime64[s]")).tolist(),
+        "item_id": [f"item {item} é" for item in items],
+        "category": (items % 7).tolist(),
+        "price": [None if row % 50 == 0 else float(x) for row, x in enumerate(prices)],
+    }
+
+
+@pytest.fixture(scope="session")
+def etl(clicks):
+    etl = SessionETL(
+        "session_id",
+        "timestamp",
+        "item_id",
+        categorical=["category"],
+        continuous=["price"],
+    )
+    return etl.fit(clicks)
+
+
+@pytest.fixture(scope="session")
+def schema(etl, clicks, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("log") / "sessions"
+    etl.write(clicks, folder, progress=False)
+    return t4r.Schema.load(folder / "schema.pbtxt")
+
+
+def build(schema, seed=1):
+    """An untrained model: what it answers is arbitrary, but always the same."""
+    keras.utils.set_random_seed(seed)
+    features = t4r.SequenceEmbeddingFeatures(schema, d_output=16, embedding_dim=16)
+    inputs = schema.inputs()
+    x = features(inputs)
+    x, targets = t4r.MaskedLanguageModeling()(x, inputs[schema.item_id])
+    config = {"model_type": "xlnet", "d_model": 16, "n_head": 2, "n_layer": 1}
+    x = t4r.TransformerBlock(config)(x)
+    outputs = t4r.NextItemHead(features.item_embedding)(x, targets)
+    return t4r.SessionModel(inputs, outputs)
+
+
+@pytest.fixture(scope="session")
+def build_model():
+    return build
+
+
+@pytest.fixture(scope="session")
+def model(schema):
+    return build(schema)

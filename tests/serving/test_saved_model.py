@@ -1,0 +1,125 @@
+import keras
+import numpy as np
+import pytest
+
+from keras_t4r.serving.saved_model import export_saved_model
+
+tf = pytest.importorskip("tensorflow")
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow",
+    reason="a SavedModel is written on the TensorFlow backend only",
+)
+
+
+@pytest.fixture(scope="module")
+def item_model(schema, build_model):
+    """A model of items only, whose export reads raw ids too."""
+    return build_model(schema.select(["session_id", "item_id"]))
+
+
+def padded(lists, filler, dtype):
+    width = max(map(len, lists))
+    rows = [row + [filler] * (width - len(row)) for row in lists]
+    return tf.constant(np.array(rows, dtype=dtype))
+
+
+def text(tensor):
+    return np.char.decode(tensor.numpy().astype("S"), "utf-8").tolist()
+
+
+def test_serving_default_answers_as_recommend(model, etl, clicks, tmp_path):
+    sessions = etl.transform(clicks).slice(0, 30)
+    export_saved_model(model, tmp_path / "1", k=7)
+    loaded = tf.saved_model.load(str(tmp_path / "1"))
+    # Its numbers cannot be looked up, so raw ids alone would not do.
+    assert set(loaded.signatures) == {"serving_default"}
+    served = loaded.signatures["serving_default"]
+    inputs = {}
+    for column in model.schema:
+        dtype = "int32" if column.is_categorical else "float32"
+        inputs[column.name] = padded(sessions[column.name].to_pylist(), 0, dtype)
+    answer = served(**inputs)
+    expected = model.recommend(sessions, k=7)
+    assert set(answer) == {"item_id", "scores"}
+    assert text(answer["item_id"]) == expected["item_id"].tolist()
+    np.testing.assert_allclose(answer["scores"], expected["scores"], atol=1e-5)
+
+
+@pytest.mark.parametrize("exclude_seen", [False, True])
+def test_recommend_raw_answers_as_recommend(item_model, tmp_path, exclude_seen):
+    sessions = [["item 1 é", "item 3 é"], ["item 2 é"] * 3 + ["never seen", "item 4 é"]]
+    export_saved_model(item_model, tmp_path / "1", k=60, exclude_seen=exclude_seen)
+    loaded = tf.saved_model.load(str(tmp_path / "1"))
+    raw = [[item.encode() for item in row] for row in sessions]
+    answer = loaded.signatures["recommend_raw"](item_id=padded(raw, b"", object))
+    expected = item_model.recommend(
+        {"item_id": sessions}, k=60, exclude_seen=exclude_seen
+    )
+    assert text(answer["item_id"]) == expected["item_id"].tolist()
+    np.testing.assert_allclose(answer["scores"], expected["scores"], atol=1e-5)
+    if exclude_seen:
+        for row, session in zip(text(answer["item_id"]), sessions, strict=True):
+            assert not set(row) & set(session)
+
+
+def test_integer_ids_come_back_as_integers(build_model, tmp_path, schema):
+    from keras_t4r.data.etl import SessionETL
+
+    clicks = {"s": [1, 1, 1, 2, 2], "t": [1, 2, 3, 4, 5], "i": [70, 50, 60, 50, 60]}
+    etl = SessionETL("s", "t", "i", time_unit="s", recency=False, time_features=())
+    etl.write(clicks, tmp_path / "log", progress=False)
+    own = type(schema).load(tmp_path / "log" / "schema.pbtxt")
+    model = build_model(own)
+    export_saved_model(model, tmp_path / "1", k=3)
+    served = tf.saved_model.load(str(tmp_path / "1")).signatures["recommend_raw"]
+    answer = served(i=tf.constant([[70, 50, -1]], tf.int64))
+    assert answer["i"].dtype == tf.int64
+    expected = model.recommend({"i": [[70, 50]]}, k=3)
+    assert answer["i"].numpy().tolist() == expected["i"].tolist()
+
+
+def test_a_model_without_a_vocabulary_answers_in_encoded_ids(
+    schema, build_model, tmp_path
+):
+    from keras_t4r.schema import Schema
+
+    own = Schema(schema.select(["session_id", "item_id"]).columns)
+    model = build_model(own)
+    export_saved_model(model, tmp_path / "1", k=3)
+    loaded = tf.saved_model.load(str(tmp_path / "1"))
+    assert set(loaded.signatures) == {"serving_default"}
+    ids = tf.constant([[3, 4, 5]], tf.int32)
+    answer = loaded.signatures["serving_default"](item_id=ids)
+    expected = model.recommend({"item_id": [[3, 4, 5]]}, k=3)
+    assert answer["item_id"].numpy().tolist() == expected["item_id"].tolist()
+
+
+def test_a_vocabulary_with_empty_text_warns_that_raw_ids_are_not_read(
+    build_model, tmp_path, schema
+):
+    from keras_t4r.data.etl import SessionETL
+
+    clicks = {"s": [1, 1, 2, 2], "t": [1, 2, 3, 4], "i": ["", "a", "b", "a"]}
+    etl = SessionETL("s", "t", "i", time_unit="s", recency=False, time_features=())
+    etl.write(clicks, tmp_path / "log", progress=False)
+    model = build_model(type(schema).load(tmp_path / "log" / "schema.pbtxt"))
+    with pytest.warns(UserWarning, match="'i' has '' as a value"):
+        export_saved_model(model, tmp_path / "1", k=2)
+    loaded = tf.saved_model.load(str(tmp_path / "1"))
+    assert set(loaded.signatures) == {"serving_default"}
+
+
+def test_an_existing_folder_is_kept(item_model, tmp_path):
+    target = tmp_path / "1"
+    target.mkdir()
+    (target / "mine").write_text("kept")
+    with pytest.raises(FileExistsError, match="exists already"):
+        export_saved_model(item_model, target)
+    assert (target / "mine").read_text() == "kept"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_k_beyond_the_catalogue_leaves_nothing_behind(item_model, tmp_path):
+    with pytest.raises(ValueError, match="k must lie between 1 and"):
+        export_saved_model(item_model, tmp_path / "1", k=100_000)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,191 @@
+import dataclasses
+import shutil
+
+import keras
+import numpy as np
+import pytest
+
+from keras_t4r.data.etl import SessionETL
+from keras_t4r.serving.tensorflow_ensemble import export_tensorflow_ensemble
+
+tf = pytest.importorskip("tensorflow")
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow",
+    reason="a SavedModel is written on the TensorFlow backend only",
+)
+
+
+@pytest.fixture(scope="module")
+def exported(model, etl, tmp_path_factory):
+    """A repository, for looking at only."""
+    path = tmp_path_factory.mktemp("exported") / "models"
+    export_tensorflow_ensemble(model, etl, "shop", path, k=6)
+    return path
+
+
+@pytest.fixture
+def repository(exported, tmp_path):
+    """A repository of the test's own."""
+    return shutil.copytree(exported, tmp_path / "models")
+
+
+def config_of(folder):
+    from google.protobuf import text_format
+
+    pytest.importorskip("tritonclient", reason="tritonclient is not installed")
+    from tritonclient.grpc import model_config_pb2
+
+    text = (folder / "config.pbtxt").read_text(encoding="utf-8")
+    return text_format.Parse(text, model_config_pb2.ModelConfig())
+
+
+def files(folder):
+    return sorted(
+        (str(path.relative_to(folder)), path.read_bytes())
+        for path in folder.rglob("*")
+        if path.is_file()
+    )
+
+
+def test_the_repository_has_the_three_parts(exported, etl):
+    assert [path.name for path in exported.parent.iterdir()] == ["models"]
+    names = sorted(path.name for path in exported.iterdir())
+    assert names == ["shop", "shop_nvt", "shop_tf"]
+    assert (exported / "shop" / "1").is_dir()
+    assert (exported / "shop_nvt" / "1" / "model.py").is_file()
+    again = SessionETL.load(exported / "shop_nvt" / "1" / "workflow")
+    assert again.input_columns == etl.input_columns
+    assert (exported / "shop_tf" / "1" / "model.py").is_file()
+    assert (exported / "shop_tf" / "1" / "model.savedmodel").is_dir()
+
+
+def test_the_ensemble_declares_raw_columns_in_and_results_out(exported, etl):
+    config = config_of(exported / "shop")
+    assert {column.name: list(column.dims) for column in config.input} == {
+        name: [-1, 1] for name in etl.input_columns
+    }
+    assert {column.name: list(column.dims) for column in config.output} == {
+        "result_session_id": [-1, 1],
+        "result_item_id": [-1, 6],
+        "result_scores": [-1, 6],
+    }
+
+
+def test_the_saved_model_flavour_fits_tritons_tensorflow_backend(
+    model, etl, clicks, tmp_path
+):
+    export_tensorflow_ensemble(
+        model,
+        etl,
+        "shop",
+        tmp_path,
+        k=6,
+        version=3,
+        platform="tensorflow_savedmodel",
+    )
+    config = config_of(tmp_path / "shop_tf")
+    assert config.platform == "tensorflow_savedmodel"
+    inside = tmp_path / "shop_tf" / "3"
+    assert [path.name for path in inside.iterdir()] == ["model.savedmodel"]
+    loaded = tf.saved_model.load(str(inside / "model.savedmodel"))
+    served = loaded.signatures["serving_default"]
+    # The backend checks names, types and shapes against the signature.
+    _, inputs = served.structured_input_signature
+    types = {"TYPE_INT32": tf.int32, "TYPE_FP32": tf.float32, "TYPE_STRING": tf.string}
+    for side, specs in ((config.input, inputs), (config.output, None)):
+        specs = served.structured_outputs if specs is None else specs
+        assert {column.name for column in side} == set(specs)
+        for column in side:
+            kind = type(column).DESCRIPTOR.fields_by_name["data_type"].enum_type
+            name = kind.values_by_number[column.data_type].name
+            assert specs[column.name].dtype == types[name]
+            shape = [-1 if n is None else n for n in specs[column.name].shape]
+            assert shape == list(column.dims)
+    sessions = etl.transform(clicks).slice(0, 1)
+    answer = served(
+        **{
+            column.name: tf.constant(
+                sessions[column.name].to_pylist(),
+                "int32" if column.is_categorical else "float32",
+            )
+            for column in model.schema
+        }
+    )
+    expected = model.recommend(sessions, k=6)
+    np.testing.assert_allclose(answer["scores"], expected["scores"], atol=1e-5)
+
+
+def test_a_model_that_exists_is_kept_unless_told_otherwise(model, etl, tmp_path):
+    (tmp_path / "shop_tf").mkdir()
+    (tmp_path / "shop_tf" / "mine").write_text("kept")
+    before = files(tmp_path)
+    with pytest.raises(FileExistsError, match=r"shop_tf already: take another name"):
+        export_tensorflow_ensemble(model, etl, "shop", tmp_path)
+    assert files(tmp_path) == before
+    export_tensorflow_ensemble(model, etl, "shop", tmp_path, overwrite=True)
+    assert not (tmp_path / "shop_tf" / "mine").exists()
+
+
+def test_a_failure_leaves_the_old_export_and_nothing_half_written(
+    model, etl, repository, monkeypatch
+):
+    before = files(repository)
+    monkeypatch.setattr(type(model), "top_k", lambda *args: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        export_tensorflow_ensemble(model, etl, "shop", repository, overwrite=True)
+    assert files(repository) == before
+    assert [entry.name for entry in repository.parent.iterdir()] == ["models"]
+
+
+def test_a_workflow_of_other_data_is_refused(model, clicks, tmp_path):
+    fewer = {name: values[:300] for name, values in clicks.items()}
+    other = SessionETL(
+        "session_id",
+        "timestamp",
+        "item_id",
+        categorical=["category"],
+        continuous=["price"],
+    )
+    with pytest.raises(ValueError, match="'item_id' do not mean the same"):
+        export_tensorflow_ensemble(model, other.fit(fewer), "shop", tmp_path / "m")
+    assert not (tmp_path / "m").exists()
+
+
+def test_a_workflow_that_lacks_a_column_is_refused(model, clicks, tmp_path):
+    other = SessionETL("session_id", "timestamp", "item_id")
+    with pytest.raises(ValueError, match="'category', which the workflow does not"):
+        export_tensorflow_ensemble(model, other.fit(clicks), "shop", tmp_path / "m")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"name": "a/b"}, "plain name"),
+        ({"name": ""}, "plain name"),
+        ({"version": 0}, "positive integer"),
+        ({"platform": "onnx"}, "must be one of"),
+        ({"k": 0}, "k must lie between"),
+    ],
+)
+def test_arguments_out_of_range_get_a_sentence(model, etl, tmp_path, options, message):
+    options = {"name": "shop", **options}
+    with pytest.raises(ValueError, match=message):
+        export_tensorflow_ensemble(model, etl, path=tmp_path / "models", **options)
+    left = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert left == []
+
+
+def test_a_model_without_vocabulary_takes_the_workflows(
+    schema, etl, build_model, tmp_path
+):
+    bare = type(schema)(tuple(dataclasses.replace(c) for c in schema.columns))
+    model = build_model(bare)
+    export_tensorflow_ensemble(model, etl, "shop", tmp_path)
+    config = config_of(tmp_path / "shop")
+    output = next(c for c in config.output if c.name == "result_item_id")
+    assert output.data_type == next(
+        c.data_type for c in config.input if c.name == "item_id"
+    )
+    loaded = tf.saved_model.load(str(tmp_path / "shop_tf" / "1" / "model.savedmodel"))
+    outputs = loaded.signatures["serving_default"].structured_outputs
+    assert outputs["item_id"].dtype == tf.string

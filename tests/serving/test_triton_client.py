@@ -1,0 +1,97 @@
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from keras_t4r.serving import triton_client
+from keras_t4r.serving.triton_client import TritonClient
+
+INTEGER = {"name": "item_id", "datatype": "INT64"}
+NUMBER = {"name": "price", "datatype": "FP64"}
+TEXT = {"name": "brand", "datatype": "BYTES"}
+
+
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+def test_a_server_that_is_down_gets_a_sentence(protocol):
+    pytest.importorskip("tritonclient", reason="tritonclient is not installed")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"127.0.0.1:{free.getsockname()[1]}"
+    with TritonClient(url, protocol) as client:
+        with pytest.raises(ConnectionError, match=f"No Triton server answers .* {url}"):
+            client.recommend("shop", [{"item_id": 1}])
+
+
+def test_another_protocol_gets_a_sentence():
+    with pytest.raises(ValueError, match='"http" or "grpc", not \'ftp\''):
+        TritonClient("localhost:1", "ftp")
+
+
+def test_rows_may_come_in_any_usual_form():
+    import polars as pl
+    import pyarrow as pa
+
+    columns = {"item_id": [5, 6], "brand": ["a", None]}
+    rows = [{"item_id": 5, "brand": "a"}, {"item_id": 6, "brand": None}]
+    for form in (columns, rows, pl.DataFrame(columns), pa.table(columns)):
+        assert triton_client._column(form, "item_id") == [5, 6]
+        assert triton_client._column(form, "brand") == ["a", None]
+    arrays = {"item_id": np.array([5, 6])}
+    assert triton_client._column(arrays, "item_id") == [5, 6]
+
+
+def test_a_row_without_a_column_is_named():
+    with pytest.raises(ValueError, match=r"Row 2 has no 'item_id'; it has \['brand'\]"):
+        triton_client._column([{"item_id": 1}, {"brand": "a"}], "item_id")
+
+
+def test_columns_without_a_column_are_named():
+    with pytest.raises(ValueError, match=r"no column 'item_id'; they have \['brand'\]"):
+        triton_client._column({"brand": ["a"]}, "item_id")
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "message"),
+    [
+        (
+            INTEGER,
+            [1, "2"],
+            "Row 2 has '2' in column 'item_id', which needs an integer",
+        ),
+        (INTEGER, [1.5], "Row 1 has 1.5 in column 'item_id', which needs an integer"),
+        (INTEGER, [2**70], "Row 1 has 1180591620717411303424 in column 'item_id'"),
+        (
+            NUMBER,
+            ["cheap"],
+            "Row 1 has 'cheap' in column 'price', which needs a number",
+        ),
+        (TEXT, ["a", 7], "Row 2 has 7 in column 'brand', which needs text"),
+    ],
+)
+def test_a_value_of_another_type_is_named(column, values, message):
+    with pytest.raises(ValueError, match=message):
+        triton_client._array(column, values)
+
+
+def test_no_value_is_the_least_integer_nan_or_empty_text():
+    least = np.iinfo("int64").min
+    assert triton_client._array(INTEGER, [None, np.nan]).tolist() == [least, least]
+    assert np.isnan(triton_client._array(NUMBER, [None, 1])[0])
+    assert triton_client._array(TEXT, [None, "é"]).tolist() == [b"", "é".encode()]
+
+
+def test_without_tritonclient_the_extra_is_named():
+    program = (
+        "import sys; sys.modules['tritonclient'] = None\n"
+        "from keras_t4r.serving.triton_client import TritonClient\n"
+        "try:\n"
+        "    TritonClient('localhost:1')\n"
+        "except ImportError as error:\n"
+        "    print(error)\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True
+    )
+    assert "keras_t4r[triton]" in result.stdout, result.stderr

@@ -1,0 +1,199 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from keras_t4r.serving import triton_files, triton_server
+from keras_t4r.serving.triton_server import TritonServer
+
+MODEL = """
+import triton_python_backend_utils as pb_utils
+
+class TritonPythonModel:
+    def execute(self, requests):
+        answers = []
+        for request in requests:
+            x = pb_utils.get_input_tensor_by_name(request, "x").as_numpy()
+            answers.append(pb_utils.InferenceResponse([pb_utils.Tensor("y", x + 1)]))
+        return answers
+"""
+CONFIG = """
+backend: "python"
+input { name: "x" data_type: TYPE_INT64 dims: [-1] }
+output { name: "y" data_type: TYPE_INT64 dims: [-1] }
+instance_group { kind: KIND_CPU }
+"""
+
+
+def add_model(repository, name, program=MODEL):
+    (repository / name / "1").mkdir(parents=True)
+    (repository / name / "1" / "model.py").write_text(program)
+    (repository / name / "config.pbtxt").write_text(CONFIG)
+
+
+def ask(url, name, values):
+    tensor = {"name": "x", "shape": [len(values)], "datatype": "INT64", "data": values}
+    body = json.dumps({"inputs": [tensor]}).encode()
+    with urllib.request.urlopen(f"http://{url}/v2/models/{name}/infer", body) as reply:
+        return json.loads(reply.read())["outputs"][0]["data"]
+
+
+def group_is_alive(pid):
+    try:
+        os.killpg(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def wait_until(condition, seconds=30):
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return condition()
+
+
+@pytest.fixture
+def repository(tmp_path):
+    add_model(tmp_path / "models", "plus_one")
+    return tmp_path / "models"
+
+
+def test_models_answer_load_and_unload(triton, repository):
+    add_model(repository, "later", MODEL.replace("x + 1", "x + 2"))
+    with TritonServer(repository, load=["plus_one"]) as server:
+        assert server.ready()
+        assert ask(server.http_url, "plus_one", [1, 2]) == [2, 3]
+        assert not server.ready("later")
+        server.load("later")
+        assert ask(server.http_url, "later", [1, 2]) == [3, 4]
+        server.unload("later")
+        assert not server.ready("later")
+        assert server.ready("plus_one")
+        with pytest.raises(RuntimeError, match=r"Triton says: .*missing"):
+            server.load("missing")
+        with urllib.request.urlopen(server.metrics_url) as metrics:
+            assert b"nv_inference_request_success" in metrics.read()
+
+
+def test_it_listens_on_the_loopback_interface_only(triton, repository):
+    with TritonServer(repository) as server:
+        ports = {server.http_port, server.grpc_port, server.metrics_port}
+        assert len(ports) == 3
+        lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
+        listening = [line.split()[1:4] for line in lines]
+        addresses = {
+            local.split(":")[0]
+            for local, _, state in listening
+            if state == "0A" and int(local.split(":")[1], 16) in ports
+        }
+        assert addresses == {"0100007F"}
+
+
+def test_nothing_is_left_when_the_block_ends(triton, repository, tmp_path):
+    log = tmp_path / "server.log"
+    with TritonServer(repository, log=log) as server:
+        pid, shared, folder = server._process.pid, server._shared_memory, server._folder
+        assert list(Path("/dev/shm").glob(f"{Path(shared).name}*"))
+    assert not group_is_alive(pid)
+    assert not list(Path("/dev/shm").glob(f"{Path(shared).name}*"))
+    assert not folder.exists()
+    assert "successfully loaded 'plus_one'" in log.read_text()
+
+
+def test_nothing_is_left_when_the_process_is_killed(triton, repository):
+    program = (
+        "import sys, time\n"
+        "from keras_t4r.serving.triton_server import TritonServer\n"
+        "server = TritonServer(sys.argv[1]).start()\n"
+        "print(server._process.pid, server._shared_memory, server._folder)\n"
+        "sys.stdout.flush()\n"
+        "time.sleep(600)\n"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", program, str(repository)],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+    with parent:
+        pid, shared, folder = parent.stdout.readline().split()
+        parent.send_signal(signal.SIGKILL)
+    assert wait_until(lambda: not group_is_alive(int(pid)))
+    assert wait_until(lambda: not Path(folder).exists())
+    assert not list(Path("/dev/shm").glob(f"{Path(shared).name}*"))
+
+
+def test_a_model_that_fails_to_load_shows_triton_s_own_words(triton, repository):
+    add_model(repository, "broken", "import no_such_package\n")
+    server = TritonServer(repository)
+    with pytest.raises(RuntimeError, match="No module named 'no_such_package'"):
+        server.start()
+    assert server._process is None
+    assert server._folder is None
+
+
+def test_a_taken_port_gets_a_sentence(triton, repository):
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(RuntimeError, match=f"cannot have http_port {port}"):
+            TritonServer(repository, http_port=port).start()
+
+
+def test_a_missing_repository_gets_a_sentence(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no model repository at"):
+        TritonServer(tmp_path / "none")
+
+
+def test_one_name_is_no_list_of_names(tmp_path):
+    with pytest.raises(ValueError, match="sequence of model names"):
+        TritonServer(tmp_path, load="shop")
+
+
+def test_without_the_wheel_the_extra_is_named(monkeypatch, tmp_path):
+    monkeypatch.setattr(triton_files.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=r"keras_t4r\[triton\]"):
+        TritonServer(tmp_path).start()
+
+
+def test_without_the_stub_of_this_python_the_versions_are_named(tmp_path):
+    (tmp_path / "python_backend_stubs" / "2.7").mkdir(parents=True)
+    with pytest.raises(ImportError, match=r"runs Python models on 2\.7, not on"):
+        triton_files.assemble_backends(tmp_path, tmp_path / "backends")
+
+
+def test_without_libpython_the_package_to_install_is_named(monkeypatch, tmp_path):
+    monkeypatch.setattr(triton_files.sysconfig, "get_config_var", lambda name: None)
+    monkeypatch.setattr(triton_files.sys, "base_prefix", str(tmp_path))
+    monkeypatch.setattr(triton_files.ctypes.util, "find_library", lambda name: None)
+    with pytest.raises(ImportError, match=r"apt-get install libpython3\.\d+"):
+        triton_files.environment(tmp_path / "pytriton" / "tritonserver")
+
+
+def test_the_command_says_what_is_wrong(tmp_path, capsys):
+    assert triton_server.main([str(tmp_path / "none")]) == 1
+    assert "no model repository" in capsys.readouterr().err
+
+
+def test_the_command_serves_until_it_is_told_to_stop(triton, repository):
+    command = [sys.executable, "-m", "keras_t4r.serving.triton_server", str(repository)]
+    for kind in ("http", "grpc", "metrics"):
+        command += [f"--{kind}-port", "0"]
+    server = subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
+    )
+    with server:
+        url = server.stdout.readline().split()[1]
+        assert ask(url, "plus_one", [4]) == [5]
+        server.terminate()
+        assert server.wait(60) == 0

@@ -1,0 +1,224 @@
+import json
+import urllib.request
+
+import keras
+import numpy as np
+import pytest
+
+from keras_t4r.serving.tensorflow_ensemble import export_tensorflow_ensemble
+from keras_t4r.serving.triton_client import TritonClient
+from keras_t4r.serving.triton_server import TritonServer
+
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow",
+    reason="a SavedModel is written on the TensorFlow backend only",
+)
+K = 8
+
+
+@pytest.fixture(scope="module")
+def repository(triton, model, etl, tmp_path_factory):
+    path = tmp_path_factory.mktemp("repository") / "models"
+    export_tensorflow_ensemble(model, etl, "shop", path, k=K)
+    return path
+
+
+@pytest.fixture(scope="module")
+def server(repository):
+    with TritonServer(repository, load=["shop"], startup_timeout=300) as server:
+        yield server
+
+
+@pytest.fixture(params=["http", "grpc"])
+def client(request, server):
+    url = server.http_url if request.param == "http" else server.grpc_url
+    with TritonClient(url, request.param) as client:
+        yield client
+
+
+@pytest.fixture
+def one_client(server):
+    with TritonClient(server.http_url) as client:
+        yield client
+
+
+def first(clicks, rows):
+    return {name: values[:rows] for name, values in clicks.items()}
+
+
+def session(items, **columns):
+    """Rows of one session, a click a minute."""
+    return [
+        {
+            "session_id": 9_000_001,
+            "timestamp": f"2014-04-03T{minute // 60 % 24:02d}:{minute % 60:02d}:00",
+            "item_id": item,
+            "category": 3,
+            "price": 10.0,
+            **columns,
+        }
+        for minute, item in enumerate(items)
+    ]
+
+
+def assert_same(answers, expected):
+    assert [row["session_id"] for row in answers] == expected["session_id"].tolist()
+    assert [row["item_id"] for row in answers] == expected["item_id"].tolist()
+    scores = np.array([row["scores"] for row in answers])
+    np.testing.assert_allclose(scores, expected["scores"], atol=1e-5)
+
+
+def columns_of(rows):
+    return {name: [row[name] for row in rows] for name in rows[0]}
+
+
+def test_served_answers_equal_recommend_on_the_same_clicks(client, model, etl, clicks):
+    rows = first(clicks, 400)
+    answers = client.recommend("shop", rows)
+    assert len(answers) > 100
+    assert_same(answers, model.recommend(etl.transform(rows), k=K))
+
+
+def test_sessions_come_back_in_the_order_of_their_first_rows(one_client, clicks):
+    rows = first(clicks, 50)
+    answers = one_client.recommend("shop", rows)
+    order = list(dict.fromkeys(rows["session_id"]))
+    assert [row["session_id"] for row in answers] == order
+    assert order != sorted(order)
+
+
+def test_any_http_client_gets_an_answer(server, model, etl):
+    rows = session(["item 1 é", "item 2 é"])
+    kinds = {"int64": "INT64", "float64": "FP64", "string": "BYTES"}
+    inputs = [
+        {
+            "name": name,
+            "shape": [len(rows), 1],
+            "datatype": kinds[kind],
+            "data": [row[name] for row in rows],
+        }
+        for name, kind in etl.input_columns.items()
+    ]
+    url = f"http://{server.http_url}/v2/models/shop/infer"
+    body = json.dumps({"inputs": inputs}).encode()
+    with urllib.request.urlopen(url, body) as reply:
+        outputs = json.loads(reply.read())["outputs"]
+    answer = {output["name"]: output["data"] for output in outputs}
+    expected = model.recommend(etl.transform(columns_of(rows)), k=K)
+    assert answer["result_session_id"] == [9_000_001]
+    assert answer["result_item_id"] == expected["item_id"][0].tolist()
+
+
+def test_unknown_items_are_answered_as_unknown(client, model, etl):
+    rows = session(["item 1 é", "launched today", "item 2 é"])
+    expected = model.recommend(etl.transform(columns_of(rows)), k=K)
+    assert_same(client.recommend("shop", rows), expected)
+    only = session(["launched today"])
+    expected = model.recommend(etl.transform(columns_of(only)), k=K)
+    assert_same(client.recommend("shop", only), expected)
+
+
+def test_ten_thousand_clicks_count_by_their_newest(client, model, etl):
+    items = [f"item {number % 100} é" for number in range(10_000)]
+    rows = session(items)
+    for number, row in enumerate(rows):
+        moment = np.datetime64("2014-04-01T00:00:00") + 10 * number
+        row["timestamp"] = str(moment)
+    expected = model.recommend(etl.transform(columns_of(rows)), k=K)
+    answers = client.recommend("shop", rows)
+    assert_same(answers, expected)
+    newest = model.recommend(etl.transform(columns_of(rows[-40:])), k=K)
+    assert_same(answers, newest)
+
+
+def test_missing_numbers_and_categories_are_answered(client, model, etl):
+    rows = session(["item 1 é", "item 2 é"], price=None, category=None)
+    expected = model.recommend(etl.transform(columns_of(rows)), k=K)
+    assert_same(client.recommend("shop", rows), expected)
+
+
+BAD = {
+    "no rows": ([], "has no rows: send at least one click"),
+    "a time that is none": (
+        session(["item 1 é"], timestamp="yesterday"),
+        "'yesterday' is not a time",
+    ),
+    "no session": (session(["item 1 é"], session_id=None), "'session_id' is null"),
+    "an infinite price": (
+        session(["item 1 é"], price=float("inf")),
+        "'price' is inf in row 1",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_request_gets_its_sentence_and_the_next_is_answered(client, case):
+    rows, message = BAD[case]
+    rows = rows or {name: [] for name in session(["x"])[0]}
+    with pytest.raises(RuntimeError, match=message):
+        client.recommend("shop", rows)
+    assert len(client.recommend("shop", session(["item 1 é"]))) == 1
+
+
+@pytest.mark.parametrize("change", ["type", "missing", "shape"])
+def test_a_malformed_request_gets_tritons_error_and_the_next_is_answered(
+    one_client, change
+):
+    import tritonclient.http as http
+    from tritonclient.utils import InferenceServerException
+
+    inputs = [
+        one_client._input(
+            column, [row[column["name"]] for row in session(["item 1 é"])]
+        )
+        for column in one_client._columns("shop")
+    ]
+    names = [tensor.name() for tensor in inputs]
+    at = names.index("category")
+    if change == "missing":
+        del inputs[at]
+    else:
+        dtype, shape = ("FP32", [1, 1]) if change == "type" else ("INT64", [1, 2])
+        inputs[at] = http.InferInput("category", shape, dtype)
+        values = np.zeros(shape, "float32" if change == "type" else "int64")
+        inputs[at].set_data_from_numpy(values)
+    with pytest.raises(InferenceServerException, match=r"category|expected 5 inputs"):
+        one_client._client.infer("shop", inputs)
+    assert len(one_client.recommend("shop", session(["item 1 é"]))) == 1
+
+
+def test_columns_of_different_lengths_get_a_sentence(one_client):
+    from tritonclient.utils import InferenceServerException
+
+    rows = columns_of(session(["item 1 é", "item 2 é"]))
+    rows["category"] = [1]
+    inputs = [
+        one_client._input(column, rows[column["name"]])
+        for column in one_client._columns("shop")
+    ]
+    with pytest.raises(InferenceServerException, match="differ in their number of row"):
+        one_client._client.infer("shop", inputs)
+
+
+def test_a_model_that_is_not_there_gets_tritons_word(client):
+    with pytest.raises(RuntimeError, match=r"says: .*nothing"):
+        client.recommend("nothing", session(["item 1 é"]))
+
+
+# Last, since nothing is served after it.
+def test_a_retrained_model_takes_over_and_is_unloaded_with_its_parts(
+    server, one_client, repository, schema, etl, build_model, model
+):
+    rows = session(["item 1 é", "item 2 é"])
+    sessions = etl.transform(columns_of(rows))
+    retrained = build_model(schema, seed=2)
+    export_tensorflow_ensemble(retrained, etl, "shop", repository, k=K, overwrite=True)
+    assert_same(one_client.recommend("shop", rows), model.recommend(sessions, k=K))
+    server.load("shop")
+    assert_same(one_client.recommend("shop", rows), retrained.recommend(sessions, k=K))
+    server.unload("shop")
+    assert not server.ready("shop")
+    assert not server.ready("shop_nvt")
+    assert not server.ready("shop_tf")
+    with pytest.raises(RuntimeError, match="Triton at"):
+        one_client.recommend("shop", rows)
