@@ -9,19 +9,13 @@ against the baseline. The table holds averages over the evaluated windows.
 
 import argparse
 import os
-import sys
 import time
 
 import numpy as np
 import pyarrow.parquet as pq
 
-from keras_t4r.training.baselines import (
-    STAN,
-    Markov,
-    Popularity,
-    SessionPopularity,
-    VSkNN,
-)
+from keras_t4r.schema import Schema
+from keras_t4r.training.baselines import Markov, standard_baselines
 
 TUTORIAL = {"item_column": "item_id-list_seq", "cardinality": 52743, "first_id": 1}
 
@@ -60,24 +54,27 @@ def evaluate(baseline, path, k=20, batch=512):
     )
 
 
-def windows_of_tutorial(folder):
-    days = sorted(int(day) for day in os.listdir(folder) if day.isdigit())
-    train = [os.path.join(folder, str(day), "train.parquet") for day in days[:-1]]
-    valid = [os.path.join(folder, str(day), "valid.parquet") for day in days[1:]]
-    return train, valid
-
-
-def windows_of_folder(folder):
+def windows_of(folder):
+    """Files to learn from and to evaluate on: a window, and the one after it."""
     windows = sorted(int(name) for name in os.listdir(folder) if name.isdigit())
-    paths = [os.path.join(folder, str(window)) for window in windows]
-    return paths[:-1], paths[1:]
+
+    def find(window, part):
+        path = os.path.join(folder, str(window), f"{part}.parquet")
+        whole = os.path.join(folder, str(window), "sessions.parquet")
+        return whole if os.path.exists(whole) else path
+
+    return (
+        [find(window, "train") for window in windows[:-1]],
+        [find(window, "valid") for window in windows[1:]],
+    )
 
 
-def compare(baselines, learn, test, smallest):
+def compare(baselines, learn, test, smallest=1):
     """Yields `(label, metrics, learning seconds, evaluation seconds)`."""
-    sizes = [pq.ParquetDataset(path).read(columns=[]).num_rows for path in test]
-    for label, make in baselines.items():
-        baseline, rows, seconds = make(), [], [0.0, 0.0]
+    column = next(iter(baselines.values())).item_column
+    sizes = [len(held_out(path, column)[1]) for path in test]
+    for label, baseline in baselines.items():
+        rows, seconds = [], [0.0, 0.0]
         for window, path, size in zip(learn, test, sizes, strict=True):
             begin = time.perf_counter()
             baseline.update(window)
@@ -87,6 +84,8 @@ def compare(baselines, learn, test, smallest):
             begin = time.perf_counter()
             rows.append(evaluate(baseline, path))
             seconds[1] += time.perf_counter() - begin
+        if not rows:
+            raise SystemExit(f"No window has {smallest} sessions to evaluate.")
         yield label, np.mean(rows, axis=0), *seconds
 
 
@@ -95,37 +94,36 @@ def main():
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--tutorial", help="the tutorial's preproc_sessions_by_day")
     source.add_argument("--folder", help="a folder that SessionETL.write has filled")
-    parser.add_argument("--half-life", type=float, default=None, help="in windows")
-    parser.add_argument("--smallest", type=int, default=1, help="sessions of a window")
+    parser.add_argument(
+        "--half-life", type=float, default=4.0, help="in windows; 0 forgets nothing"
+    )
+    parser.add_argument(
+        "--smallest", type=int, default=100, help="skip windows with fewer sessions"
+    )
     args = parser.parse_args()
     if args.tutorial:
-        common, (learn, test) = TUTORIAL, windows_of_tutorial(args.tutorial)
+        common = TUTORIAL
     else:
-        from keras_t4r.schema import Schema
-
         schema = Schema.load(os.path.join(args.folder, "schema.pbtxt"))
-        common, (learn, test) = {"schema": schema}, windows_of_folder(args.folder)
-    common = {**common, "half_life": args.half_life}
+        common = {"schema": schema}
+    learn, test = windows_of(args.tutorial or args.folder)
+    count = Markov(  # The count that the tutorial's network is measured against.
+        fading=1.0, normalize=0.0, own_items=1.5, **common
+    )
     baselines = {
-        "Popularity": lambda: Popularity(**common),
-        "SessionPopularity": lambda: SessionPopularity(**common),
-        "Markov (chain)": lambda: Markov(
-            history=1, bidirectional=False, own_items=0, **common
-        ),
-        "Markov": lambda: Markov(**common),
-        "VSkNN": lambda: VSkNN(**common),
-        "STAN": lambda: STAN(**common),
+        "plain count, 4 last items": count,
+        **standard_baselines(half_life=args.half_life or None, **common),
     }
-    print(f"{'':24}NDCG@20 Recall@20  MRR@20   learn s  evaluate s")
+    print(f"{'':26}NDCG@20 Recall@20  MRR@20   learn s  evaluate s")
     for label, metrics, learned, evaluated in compare(
         baselines, learn, test, args.smallest
     ):
         print(
-            f"{label:24}{metrics[0]:7.4f}{metrics[1]:10.4f}{metrics[2]:8.4f}"
+            f"{label:26}{metrics[0]:7.4f}{metrics[1]:10.4f}{metrics[2]:8.4f}"
             f"{learned:10.2f}{evaluated:12.2f}",
             flush=True,
         )
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

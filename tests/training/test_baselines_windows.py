@@ -120,6 +120,14 @@ def test_stored_sessions_are_ordered_by_start_and_capped():
     assert not np.array_equal(capped > 0, predict(late_first, STAN) > 0)
 
 
+def test_markov_looks_at_the_heaviest_transitions_only():
+    sessions = [[2, 8], [2, 9], [2, 10], [2, 8], [9, 3]]
+    baseline = Markov(**COMMON, max_targets=2).update(table(sessions))
+    assert np.flatnonzero(baseline.predict([[2]])[0] > 0).tolist() == [8, 9]
+    scores = baseline.update(table([[2, 10], [2, 10]])).predict([[2]])[0]
+    assert np.flatnonzero(scores > 0).tolist() == [8, 10]
+
+
 def test_only_the_most_recent_candidates_vote():
     sessions = [[2, 8], [2, 9], [2, 10]]
     baseline = VSkNN(**COMMON, sample_size=2).update(table(sessions))
@@ -200,7 +208,7 @@ def test_a_bad_batch_gets_one_sentence(batch, error, match):
         (Popularity, {"first_id": 12}, "first_id < cardinality"),
         (Popularity, {"half_life": 0}, "half_life must be above 0"),
         (SessionPopularity, {"recency": -1}, "recency"),
-        (Markov, {"history": 0}, "history and span start at 1"),
+        (Markov, {"history": 0}, "history, span and max_targets start at 1"),
         (Markov, {"fading": -1}, "must not be negative"),
         (VSkNN, {"k": 0}, "k, sample_size and max_sessions start at 1"),
         (VSkNN, {"max_sessions": 2**25}, "max_sessions goes up to"),

@@ -5,6 +5,7 @@ from keras_t4r.training.baselines.markov import Markov
 from keras_t4r.training.baselines.popularity import Popularity
 from keras_t4r.training.baselines.session_popularity import SessionPopularity
 from keras_t4r.training.baselines.stan import STAN
+from keras_t4r.training.baselines.standard import standard_baselines
 from keras_t4r.training.baselines.vsknn import VSkNN
 
 __all__ = [
@@ -14,4 +15,5 @@ __all__ = [
     "Popularity",
     "SessionPopularity",
     "VSkNN",
+    "standard_baselines",
 ]

@@ -27,6 +27,8 @@ class Markov(Baseline):
         normalize: float. `T(i, j)` is divided by the sum over `j` to this power: 0
             adds counts, 1 probabilities.
         own_items: float. Weight of the session's own items.
+        max_targets: int. How many transitions from one item `predict` looks at: the
+            heaviest; of equal ones those to the more popular items. All are learned.
         **kwargs: Arguments of `Baseline`.
 
     Example:
@@ -45,17 +47,19 @@ class Markov(Baseline):
         schema=None,
         *,
         history=4,
-        fading=1.0,
+        fading=1.5,
         bidirectional=True,
         span=1,
         normalize=0.5,
-        own_items=1.0,
+        own_items=4.0,
+        max_targets=1000,
         **kwargs,
     ):
         super().__init__(schema, **kwargs)
-        if history < 1 or span < 1:
+        if min(history, span, max_targets) < 1:
             raise ValueError(
-                f"history and span start at 1; got history={history}, span={span}."
+                "history, span and max_targets start at 1; got "
+                f"{history}, {span} and {max_targets}."
             )
         if min(fading, normalize, own_items) < 0:
             raise ValueError(
@@ -68,6 +72,7 @@ class Markov(Baseline):
         self.span = span
         self.normalize = normalize
         self.own_items = own_items
+        self.max_targets = max_targets
         self._transitions = sparse.csr_matrix((self.cardinality, self.cardinality))
 
     def _learn(self, sessions):
@@ -88,18 +93,30 @@ class Markov(Baseline):
         total.data[total.data < _FORGOTTEN] = 0.0
         total.eliminate_zeros()
         self._transitions = total
-        sums = np.asarray(total.sum(axis=1)).ravel()
-        self._scale = np.where(sums > 0, sums, 1.0) ** -self.normalize
+        self._heaviest = None
+
+    def _index(self):
+        """Normalizes the transitions, and keeps the heaviest of each item."""
+        table = self._transitions.tocoo()
+        sums = np.bincount(table.row, table.data, minlength=self.cardinality)
+        weights = table.data / sums[table.row] ** self.normalize
+        order = np.lexsort((self._rank[table.col], weights, table.row))
+        sizes = np.bincount(table.row, minlength=self.cardinality)
+        left = np.cumsum(sizes)[table.row[order]] - np.arange(len(order))
+        order = order[left <= self.max_targets]
+        self._heaviest = sparse.csr_matrix(
+            (weights[order], (table.row[order], table.col[order])), table.shape
+        )
 
     def _evidence(self, sessions):
+        if self._heaviest is None:
+            self._index()
         shape = (len(sessions.lengths), self.cardinality)
         rows, items, steps = sessions.rows, sessions.items, sessions.steps
         weights = steps ** -float(self.fading)
         near = steps <= self.history
-        last = sparse.csr_matrix(
-            ((weights * self._scale[items])[near], (rows[near], items[near])), shape
-        )
-        evidence = last @ self._transitions
+        last = sparse.csr_matrix((weights[near], (rows[near], items[near])), shape)
+        evidence = last @ self._heaviest
         if self.own_items:
             own = sparse.csr_matrix((weights * self.own_items, (rows, items)), shape)
             evidence = evidence + own
