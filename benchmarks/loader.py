@@ -200,14 +200,14 @@ def report(results, arguments):
         f"{arguments.sessions:,} sessions, batch {arguments.batch}, shuffled, "
         f"median of {arguments.epochs} epochs, {len(os.sched_getaffinity(0))} cores"
     )
-    print(f"{'':32}{'sessions/s':>12}{'× merlin':>10}{'÷ read':>8}{'opening+epoch 1':>17}")
+    print(f"{'':32}{'sessions/s':>12}{'/ merlin':>10}{'/ read':>8}{'first epoch':>14}")
     for name, result in results.items():
         if result is None:
             print(f"{name:32}{'not installed (Python 3.10 and 3.11 only)':>47}")
             continue
-        ratio = f"{result[0] / merlin:.1f}" if merlin else "–"
+        ratio = f"{result[0] / merlin:.1f}" if merlin else "-"
         limit = f"{result[0] / read:.2f}"
-        print(f"{name:32}{result[0]:>12,.0f}{ratio:>10}{limit:>8}{result[1]:>15.2f} s")
+        print(f"{name:32}{result[0]:>12,.0f}{ratio:>10}{limit:>8}{result[1]:>12.2f} s")
 
 
 if __name__ == "__main__":
