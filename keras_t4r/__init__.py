@@ -1,13 +1,25 @@
 """Session-based and sequential recommendation with Transformers, in Keras 3."""
 
-from keras_t4r import losses, metrics
+# The schema, and data: clicks → sessions → batches
+from keras_t4r.schema import ColumnSchema, Domain, Schema, Tags  # isort: skip
+from keras_t4r.data.click_log import ClickLog
+from keras_t4r.data.etl import SessionETL
 from keras_t4r.data.sequence_loader import KerasSequenceLoader
+from keras_t4r.data.synthetic import SyntheticClicks
+
+# Layers: features → scheme → body → head
 from keras_t4r.layers.causal_language_modeling import CausalLanguageModeling
 from keras_t4r.layers.masked_language_modeling import MaskedLanguageModeling
 from keras_t4r.layers.next_item_head import NextItemHead
 from keras_t4r.layers.sequence_embedding_features import SequenceEmbeddingFeatures
 from keras_t4r.layers.transformer_block import TransformerBlock
-from keras_t4r.models.session_model import SessionModel
-from keras_t4r.schema import ColumnSchema, Domain, Schema, Tags
 
-__version__ = "0.1.0"
+# Losses, metrics, models
+from keras_t4r import losses, metrics  # isort: skip
+from keras_t4r.models.session_model import SessionModel
+
+# Training by window of time
+from keras_t4r.training import baselines
+from keras_t4r.training.fit_windows import fit_windows
+from keras_t4r.training.window_report import WindowReport
+from keras_t4r.version import __version__

@@ -33,6 +33,7 @@ class NextItemHead(keras.layers.Layer):
         targets: int tensor `(batch, time)`, 0 where there is none.
         table: tensor `(cardinality, dim)`. Filled in by the head itself where
             it is tied.
+        x_mask: bool tensor `(batch, time)`. Defaults to the mask that `x` carries.
 
     Returns:
         A float32 tensor `(batch, cardinality)` of scores; `(batch, 0)` in
@@ -122,7 +123,7 @@ class NextItemHead(keras.layers.Layer):
             self._projection.build(x_shape)
         self._dropout = keras.layers.Dropout(self.dropout, dtype=self.dtype_policy)
 
-    def call(self, x, targets, table=None, mask=None, training=None):
+    def call(self, x, targets, table=None, x_mask=None, training=None):
         table = ops.convert_to_tensor(self.own_table if table is None else table)
         # Ids below the first are no items: they are not among the classes.
         items = ops.cast(table[self.first_id :], "float32")
@@ -132,7 +133,7 @@ class NextItemHead(keras.layers.Layer):
         if training:
             self.add_loss(self._loss(x, targets, items, bias))
             return ops.zeros((ops.shape(x)[0], 0), dtype="float32")
-        return self._scores(_last(x, mask), items, bias)
+        return self._scores(_last(x, x_mask), items, bias)
 
     def _hidden(self, x, training):
         if self._projection is not None:
@@ -174,7 +175,7 @@ class NextItemHead(keras.layers.Layer):
     def compute_mask(self, inputs, previous_mask=None):
         return None
 
-    def compute_output_spec(self, x, targets, table=None, mask=None, training=None):
+    def compute_output_spec(self, x, targets, table=None, x_mask=None, training=None):
         width = 0 if training else self.cardinality
         return keras.KerasTensor((x.shape[0], width), dtype="float32")
 
@@ -196,7 +197,11 @@ class NextItemHead(keras.layers.Layer):
 def _last(x, mask):
     """The last real position of each row, `(batch, width)`; the first if none is."""
     if mask is None:
-        return x[:, -1]
+        raise ValueError(
+            "NextItemHead cannot tell which position is the last: its input carries "
+            "no mask. A layer before it dropped the mask; wrap that in a "
+            "TransformerBlock, which hands masks on, or pass x_mask."
+        )
     position = ops.arange(ops.shape(x)[1])[None, :]
     last = ops.max(position * ops.cast(mask, position.dtype), axis=1)
     index = ops.cast(last, "int32")[:, None, None]

@@ -63,6 +63,8 @@ class SessionModel(keras.Model):
             # are is not known beforehand, which XLA cannot compile.
             kwargs["jit_compile"] = False
         super().compile(optimizer=optimizer, loss=None, metrics=None, **kwargs)
+        # So that a model that is saved before it was fit comes back whole.
+        self.optimizer.build(self.trainable_variables)
         # Kept apart from Keras's own: those would be updated in `fit` too,
         # where there is nothing to rank.
         self.__dict__["_ranking_metrics"] = list(metrics or [])
@@ -114,8 +116,6 @@ class SessionModel(keras.Model):
 
     def compile_from_config(self, config):
         self.compile(**keras.saving.deserialize_keras_object(config))
-        if getattr(self, "optimizer", None) is not None and self.built:
-            self.optimizer.build(self.trainable_variables)
 
     # Recommending
 

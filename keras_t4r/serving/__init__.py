@@ -1,0 +1,4 @@
+from keras_t4r.serving.saved_model import export_saved_model
+from keras_t4r.serving.tensorflow_ensemble import export_tensorflow_ensemble
+from keras_t4r.serving.triton_client import TritonClient
+from keras_t4r.serving.triton_server import TritonServer

@@ -1,0 +1,3 @@
+from keras_t4r.training.evaluate import evaluate_scorer
+from keras_t4r.training.fit_windows import fit_windows
+from keras_t4r.training.window_report import WindowReport

@@ -1,0 +1,93 @@
+import json
+import os
+from pathlib import Path
+
+
+class WindowReport:
+    """Metrics of a model, and of baselines, window by window.
+
+    Attributes:
+        rows: list of dicts: `window`, `model`, and a value for each metric.
+
+    Example:
+
+    ```python
+    report = fit_windows(model, "sessions", …)
+    print(report)                        # the table below
+    report.average()["model"]["ndcg_20"]
+    ```
+    """
+
+    def __init__(self, rows=()):
+        self.rows = list(rows)
+
+    def add(self, window, model, metrics):
+        values = {name: float(value) for name, value in metrics.items()}
+        self.rows.append({"window": window, "model": model, **values})
+
+    @property
+    def metrics(self):
+        names = {}
+        for row in self.rows:
+            names.update(dict.fromkeys(k for k in row if k not in ("window", "model")))
+        return list(names)
+
+    @property
+    def models(self):
+        return list(dict.fromkeys(row["model"] for row in self.rows))
+
+    @property
+    def windows(self):
+        return list(dict.fromkeys(row["window"] for row in self.rows))
+
+    def average(self):
+        """Average over time: every window weighs the same.
+
+        Returns:
+            A dict of model to dict of metric to value.
+        """
+        out = {}
+        for model in self.models:
+            rows = [row for row in self.rows if row["model"] == model]
+            out[model] = {
+                name: sum(values) / len(values)
+                for name in self.metrics
+                if (values := [row[name] for row in rows if name in row])
+            }
+        return out
+
+    def best_baseline(self, metric, model="model"):
+        """Name of the baseline with the highest average of a metric."""
+        averages = self.average()
+        others = [m for m in self.models if m != model and metric in averages[m]]
+        if not others:
+            raise ValueError(f"The report has no baseline with the metric {metric!r}.")
+        return max(others, key=lambda m: averages[m][metric])
+
+    def save(self, path):
+        """Writes the rows as JSON."""
+        path = Path(path)
+        temporary = path.with_name(path.name + ".tmp")
+        temporary.write_text(json.dumps(self.rows, indent=1))
+        os.replace(temporary, path)
+
+    @classmethod
+    def load(cls, path):
+        return cls(json.loads(Path(path).read_text()))
+
+    def __str__(self):
+        averages = self.average()
+        lines = [_line("window", "model", self.metrics)]
+        for row in self.rows:
+            lines.append(_line(row["window"], row["model"], _cells(row, self.metrics)))
+        for model in self.models:
+            lines.append(_line("average", model, _cells(averages[model], self.metrics)))
+        return "\n".join(lines)
+
+
+def _cells(values, names):
+    return [f"{values[name]:.4f}" if name in values else "-" for name in names]
+
+
+def _line(window, model, cells):
+    return f"{window!s:>8}  {model:<20}" + "".join(f"{cell:>12}" for cell in cells)
