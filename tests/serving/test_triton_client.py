@@ -1,5 +1,4 @@
 import socket
-import subprocess
 import sys
 
 import numpy as np
@@ -82,16 +81,9 @@ def test_no_value_is_the_least_integer_nan_or_empty_text():
     assert triton_client._array(TEXT, [None, "é"]).tolist() == [b"", "é".encode()]
 
 
-def test_without_tritonclient_the_extra_is_named():
-    program = (
-        "import sys; sys.modules['tritonclient'] = None\n"
-        "from keras_t4r.serving.triton_client import TritonClient\n"
-        "try:\n"
-        "    TritonClient('localhost:1')\n"
-        "except ImportError as error:\n"
-        "    print(error)\n"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True
-    )
-    assert "keras_t4r[triton]" in result.stdout, result.stderr
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+def test_without_tritonclient_the_extra_is_named(monkeypatch, protocol):
+    monkeypatch.setitem(sys.modules, "tritonclient", None)
+    monkeypatch.setitem(sys.modules, f"tritonclient.{protocol}", None)
+    with pytest.raises(ImportError, match=r"keras_t4r\[triton\]"):
+        TritonClient("localhost:1", protocol)

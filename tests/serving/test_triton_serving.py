@@ -205,6 +205,27 @@ def test_a_model_that_is_not_there_gets_tritons_word(client):
         client.recommend("nothing", session(["item 1 é"]))
 
 
+def test_nvtabular_serves_the_same_answers(server, repository, model, etl, clicks):
+    pytest.importorskip(
+        "nvtabular", reason="nvtabular is not installed; it ends with Python 3.11"
+    )
+    from keras_t4r.data.nvtabular_workflow import NVTabularWorkflow
+
+    workflow = NVTabularWorkflow(**vars(etl.config)).fit(clicks)
+    export_tensorflow_ensemble(model, workflow, "merlin", repository, k=K)
+    server.load("merlin")
+    rows = first(clicks, 200)
+    expected = model.recommend(etl.transform(rows), k=K)
+    urls = {"http": server.http_url, "grpc": server.grpc_url}
+    for protocol, url in urls.items():
+        with TritonClient(url, protocol) as client:
+            assert_same(client.recommend("merlin", rows), expected)
+            with pytest.raises(RuntimeError, match="'yesterday' is not a time"):
+                client.recommend("merlin", BAD["a time that is none"][0])
+            assert len(client.recommend("merlin", session(["item 1 é", "new"]))) == 1
+    server.unload("merlin")
+
+
 # Last, since nothing is served after it.
 def test_a_retrained_model_takes_over_and_is_unloaded_with_its_parts(
     server, one_client, repository, schema, etl, build_model, model
