@@ -183,7 +183,9 @@ class KerasSequenceLoader(keras.utils.PyDataset):
     def on_epoch_end(self):
         # Keras also calls this without an epoch, before the first and where it
         # only looked at a batch to build the model: the order has to stay then.
-        if self._in_epoch and self._saw_last_batch:
+        # (What other processes looked at is not known here.)
+        whole = self._saw_last_batch or self.use_multiprocessing
+        if self._in_epoch and whole:
             self.set_epoch(self._epoch + 1)
         self._in_epoch = False
 

@@ -75,7 +75,7 @@ class SessionPiece:
             schema: `Schema`. What the columns are meant to be.
             names: list of strings. The feature columns to keep.
             where: string. What to call the table in errors.
-            first_row: int. Row of the file at which the table begins.
+            first_row: int. Rows of the file before the table.
 
         Raises:
             TypeError: a column has a type that the schema does not allow.

@@ -1,7 +1,7 @@
 """Checks a table of sessions as it is read: one sentence a fault, and no loop.
 
 Each function takes one Arrow column and gives it back as numpy, or raises with
-the file, the column and the row (counted from 0).
+the file, the column and the row (counted from 1, as the ETL does).
 """
 
 import numpy as np
@@ -16,7 +16,7 @@ class ColumnReader:
 
     Args:
         where: string. What to call the file in errors.
-        first_row: int. Row of the file at which the piece begins.
+        first_row: int. Rows of the file before the piece.
     """
 
     def __init__(self, where, first_row=0):
@@ -149,7 +149,7 @@ class ColumnReader:
         )
 
     def _place(self, column, row):
-        return f"{self.where}, column {column.name!r}, row {self.first_row + row}"
+        return f"{self.where}, column {column.name!r}, row {self.first_row + row + 1}"
 
 
 def _is_list(kind):

@@ -80,62 +80,62 @@ DATA_FAULTS = {
     "null list": (
         replaced("item_id", 1, None),
         ValueError,
-        "column 'item_id', row 1: the list is null",
+        "column 'item_id', row 2: the list is null",
     ),
     "empty list": (
         {"item_id": [[2, 3], [4], []]},
         ValueError,
-        "column 'item_id', row 2: the list is empty",
+        "column 'item_id', row 3: the list is empty",
     ),
     "null in a list": (
         replaced("item_id", 1, [4, None, 6]),
         ValueError,
-        "column 'item_id', row 1: a value is null",
+        "column 'item_id', row 2: a value is null",
     ),
     "null scalar": (
         replaced("country", 2, None),
         ValueError,
-        "column 'country', row 2: a value is null",
+        "column 'country', row 3: a value is null",
     ),
     "unequal lists": (
         replaced("price", 1, [0.1, 0.2]),
         ValueError,
-        "column 'price', row 1: the list has 2 values, but column 'item_id' has 3",
+        "column 'price', row 2: the list has 2 values, but column 'item_id' has 3",
     ),
     "id beyond the domain": (
         replaced("item_id", 1, [4, 10, 6]),
         ValueError,
-        "column 'item_id', row 1: id 10 is beyond the schema's domain, which ends at 9",
+        "column 'item_id', row 2: id 10 is beyond the schema's domain, which ends at 9",
     ),
     "negative id": (
         replaced("item_id", 2, [-1]),
         ValueError,
-        "column 'item_id', row 2: id -1 inside a session, but ids begin at 1",
+        "column 'item_id', row 3: id -1 inside a session, but ids begin at 1",
     ),
     "padding inside a session": (
         replaced("item_id", 0, [2, 0]),
         ValueError,
-        "column 'item_id', row 0: id 0 inside a session, but id 0 is padding",
+        "column 'item_id', row 1: id 0 inside a session, but id 0 is padding",
     ),
     "negative id where 0 is allowed": (
         replaced("flag", 0, [0, -2]),
         ValueError,
-        "column 'flag', row 0: id -2 inside a session, but ids begin at 0",
+        "column 'flag', row 1: id -2 inside a session, but ids begin at 0",
     ),
     "scalar beyond the domain": (
         replaced("country", 0, 6),
         ValueError,
-        "column 'country', row 0: id 6 is beyond the schema's domain",
+        "column 'country', row 1: id 6 is beyond the schema's domain",
     ),
     "NaN": (
         replaced("price", 1, [0.1, nan, 0.3]),
         ValueError,
-        "column 'price', row 1: a value is NaN or infinite",
+        "column 'price', row 2: a value is NaN or infinite",
     ),
     "infinity": (
         replaced("price", 2, [float("inf")]),
         ValueError,
-        "column 'price', row 2: a value is NaN or infinite",
+        "column 'price', row 3: a value is NaN or infinite",
     ),
 }
 
@@ -160,7 +160,7 @@ def test_rows_are_counted_over_the_whole_file_of_many_row_groups(tmp_path):
     items[37] = [2, 99]
     path = tmp_path / "long.parquet"
     pq.write_table(pa.table({"item_id": items}), path, row_group_size=8)
-    with pytest.raises(ValueError, match=r"long\.parquet, column 'item_id', row 37:"):
+    with pytest.raises(ValueError, match=r"long\.parquet, column 'item_id', row 38:"):
         KerasSequenceLoader(path, SCHEMA.select(["item_id"]), 2)
 
 
@@ -173,7 +173,7 @@ def test_a_bad_value_in_a_later_buffer_is_named_when_it_is_read(tmp_path):
     schema = SCHEMA.select(["item_id", "price"])
     loader = KerasSequenceLoader(path, schema, 5, buffer_rows=10, shuffle=False)
     loader[0]
-    with pytest.raises(ValueError, match="column 'price', row 33: a value is NaN"):
+    with pytest.raises(ValueError, match="column 'price', row 34: a value is NaN"):
         list(loader)
 
 

@@ -118,6 +118,16 @@ def test_fit_accepts_every_time_of_every_epoch(lengths, shuffle):
     assert max(seen) <= 16
 
 
+def test_worker_processes_advance_the_epoch_too():
+    loader = KerasSequenceLoader(
+        varied(), SCHEMA, 8, workers=2, use_multiprocessing=True
+    )
+    for _ in range(2):
+        loader.on_epoch_begin()
+        loader.on_epoch_end()
+    assert loader.epoch == 2
+
+
 def test_equal_seeds_train_to_equal_weights():
     def weights():
         keras.utils.set_random_seed(1)

@@ -94,7 +94,7 @@ def test_faults_are_named_as_with_arrow(folder):
     pq.write_table(
         table.set_column(1, "item_id", pa.array(items)), path, row_group_size=9
     )
-    with pytest.raises(ValueError, match="column 'item_id', row 41: a value is null"):
+    with pytest.raises(ValueError, match="column 'item_id', row 42: a value is null"):
         KerasSequenceLoader(path, SCHEMA, 8, engine="merlin")
 
 
