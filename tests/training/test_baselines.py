@@ -45,6 +45,11 @@ KINDS = {
 everyone = pytest.mark.parametrize("kind", KINDS)
 
 
+@pytest.fixture(autouse=True)
+def fresh_session():
+    """Counting needs no Keras session; setting one up takes longer than the test."""
+
+
 def make(kind, **options):
     cls, defaults = KINDS[kind]
     return cls(**{**COMMON, **defaults, **options})

@@ -22,6 +22,11 @@ SESSIONS = [[2, 3, 4], [3, 5], [4, 3, 6, 7]]
 BATCH = np.array([[3, 4, 0], [7, 0, 0]])
 
 
+@pytest.fixture(autouse=True)
+def fresh_session():
+    """Counting needs no Keras session; setting one up takes longer than the test."""
+
+
 def table(sessions, kind=None, **columns):
     items = pa.array(sessions, kind or pa.list_(pa.int64()))
     return pa.table({"item_id": items, **columns})
