@@ -3,8 +3,9 @@
 import keras
 from keras import ops
 
-# Added to a score in float32 or wider, never in half precision.
-HIDDEN = -1e30
+# Keras casts what it hands to a layer to the layer's dtype, so the number must be
+# finite there. It is added to scores in float32 or wider.
+_HIDDEN, _HIDDEN_FLOAT16 = -1e30, -6e4
 
 
 def attention_bias(length, mask=None, causal=False, dtype="float32"):
@@ -18,7 +19,7 @@ def attention_bias(length, mask=None, causal=False, dtype="float32"):
         length: int or scalar tensor. Number of positions.
         mask: bool tensor `(batch, time)`, True for real events, or `None`.
         causal: bool. Whether a position sees only itself and earlier ones.
-        dtype: string. At least float32.
+        dtype: string. Compute dtype of the layers that it is handed to.
 
     Returns:
         A tensor that broadcasts to `(batch, time, time)`, or `None` where every
@@ -35,7 +36,8 @@ def attention_bias(length, mask=None, causal=False, dtype="float32"):
         visible = past if visible is None else ops.logical_and(visible, past)
     if visible is None:
         return None
-    return ops.cast(ops.logical_not(visible), dtype) * HIDDEN
+    hidden = _HIDDEN_FLOAT16 if dtype == "float16" else _HIDDEN
+    return ops.cast(ops.logical_not(visible), dtype) * hidden
 
 
 class SelfAttention(keras.layers.Layer):
@@ -104,8 +106,8 @@ class SelfAttention(keras.layers.Layer):
         """`(batch, time, 3 · d_model)` → three of `(heads, batch, time, d_head)`."""
         batch, time = ops.shape(qkv)[:2]
         qkv = ops.reshape(qkv, (batch, time, 3, self.n_head, self.d_head))
-        qkv = ops.transpose(qkv, (2, 3, 0, 1, 4))
-        return qkv[0], qkv[1], qkv[2]
+        # Not qkv[0] …: TensorFlow's gradient of indexing costs more than the rest.
+        return ops.unstack(ops.transpose(qkv, (2, 3, 0, 1, 4)), num=3)
 
     def scores(self, q, k):
         if self.upcast:
@@ -115,8 +117,12 @@ class SelfAttention(keras.layers.Layer):
     def attend(self, scores, v, bias, training):
         scores = ops.cast(scores, self.softmax_dtype)
         if bias is not None:
-            scores = scores + bias
-        weights = ops.cast(ops.softmax(scores), self.compute_dtype)
+            scores = scores + ops.cast(bias, self.softmax_dtype)
+        # Of one key the weight is 1; ops.softmax would warn that it is.
+        weights = (
+            ops.ones_like(scores) if scores.shape[-1] == 1 else ops.softmax(scores)
+        )
+        weights = ops.cast(weights, self.compute_dtype)
         weights = self.dropout(weights, training=training)
         mixed = ops.transpose(ops.matmul(weights, v), (1, 2, 0, 3))
         batch, time = ops.shape(mixed)[:2]

@@ -7,6 +7,7 @@ from keras_t4r.bodies.attention import SelfAttention
 from keras_t4r.bodies.blocks import PostNormBlock
 from keras_t4r.bodies.body import Body
 from keras_t4r.bodies.feed_forward import FeedForward
+from keras_t4r.bodies.layer_norm import LayerNorm
 from keras_t4r.bodies.positions import PositionEmbedding
 
 
@@ -50,9 +51,7 @@ class Bert(Body):
             dtype=policy,
             name="positions",
         )
-        self.norm = keras.layers.LayerNormalization(
-            epsilon=config.layer_norm_eps, dtype=policy, name="norm"
-        )
+        self.norm = LayerNorm(epsilon=config.layer_norm_eps, dtype=policy, name="norm")
         self.dropout = keras.layers.Dropout(config.hidden_dropout_prob, dtype=policy)
         self.blocks = [
             PostNormBlock(

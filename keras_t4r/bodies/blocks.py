@@ -2,6 +2,8 @@
 
 import keras
 
+from keras_t4r.bodies.layer_norm import LayerNorm
+
 
 class _Block(keras.layers.Layer):
     """Two residual branches, attention and feed-forward.
@@ -17,9 +19,7 @@ class _Block(keras.layers.Layer):
         super().__init__(**kwargs)
 
         def norm(name):
-            return keras.layers.LayerNormalization(
-                epsilon=epsilon, dtype=self.dtype_policy, name=name
-            )
+            return LayerNorm(epsilon=epsilon, dtype=self.dtype_policy, name=name)
 
         self.attention = attention
         self.attention_norm = norm("attention_norm")

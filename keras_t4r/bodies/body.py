@@ -94,25 +94,33 @@ class Body(keras.layers.Layer):
     def call(self, x, mask=None, training=None):
         length = ops.shape(x)[1]
         self._check_length(length)
+        if mask is not None:
+            mask = ops.cast(mask, "bool")
+        bias = attention_bias(length, mask, self.causal, self.compute_dtype)
         if mask is None:
-            bias = attention_bias(length, causal=self.causal)
             return self.encode(x, bias, training)
-        mask = ops.cast(mask, "bool")
         real = ops.expand_dims(mask, -1)
-        bias = attention_bias(length, mask, self.causal)
         y = self.encode(ops.where(real, x, ops.zeros_like(x)), bias, training)
         return ops.where(real, y, ops.zeros_like(y))
 
     def _check_length(self, length):
         if self.max_length is None:
             return
+        limit = (
+            f"{type(self).__name__} has {self.max_length} positions, but the input "
+            "has {} events: keep the newest, or raise the number of positions in the "
+            "config."
+        )
         if isinstance(length, int):
             if length > self.max_length:
-                raise ValueError(
-                    f"{type(self).__name__} has {self.max_length} positions, but the "
-                    f"input has {length} events: keep the newest, or raise the "
-                    "number of positions in the config."
-                )
+                raise ValueError(limit.format(length))
+        elif keras.backend.backend() == "tensorflow":
+            # The only backend whose graphs run at lengths they were not traced for.
+            import tensorflow as tf
+
+            tf.debugging.assert_less_equal(
+                length, self.max_length, message=limit.format("more")
+            )
 
     def compute_output_shape(self, input_shape):
         return tuple(input_shape)

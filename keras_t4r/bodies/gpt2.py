@@ -8,6 +8,7 @@ from keras_t4r.bodies.attention import SelfAttention
 from keras_t4r.bodies.blocks import PreNormBlock
 from keras_t4r.bodies.body import Body
 from keras_t4r.bodies.feed_forward import FeedForward
+from keras_t4r.bodies.layer_norm import LayerNorm
 from keras_t4r.bodies.positions import PositionEmbedding
 
 
@@ -75,7 +76,7 @@ class GPT2(Body):
             )
             for i in range(self.n_layer)
         ]
-        self.norm = keras.layers.LayerNormalization(
+        self.norm = LayerNorm(
             epsilon=config.layer_norm_epsilon, dtype=policy, name="norm"
         )
 

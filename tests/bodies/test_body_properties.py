@@ -1,0 +1,141 @@
+"""What holds for every body, causal or not, whatever its weights."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_t4r.bodies import make_body
+
+
+def test_padding_on_either_axis_changes_no_real_output(body, events, apply):
+    x, mask = events(batch=4, time=9)
+    y = apply(body, x, mask)
+    wide = np.pad(x, ((0, 3), (0, 5), (0, 0)), constant_values=1.7)
+    wide_mask = np.pad(mask, ((0, 3), (0, 5)))
+    padded = apply(body, wide, wide_mask)
+    np.testing.assert_allclose(padded[:4, :9][mask], y[mask], rtol=0, atol=2e-6)
+    assert np.isfinite(padded).all()
+
+
+@pytest.mark.parametrize("garbage", [-3.0, 1e30, np.inf, np.nan])
+def test_what_stands_in_padded_slots_changes_nothing(body, events, apply, garbage):
+    x, mask = events()
+    dirty = np.where(mask[..., None], x, np.float32(garbage))
+    np.testing.assert_array_equal(apply(body, dirty, mask), apply(body, x, mask))
+
+
+def test_padding_gets_zeros_and_no_gradient(body, events, apply, gradients):
+    x, mask = events()
+    mask[2] = False
+    assert not apply(body, x, mask)[~mask].any()
+    by_x, by_variables = gradients(body, x, mask, np.ones_like(x) + x)
+    assert not by_x[~mask].any()
+    assert all(np.isfinite(g).all() for _, g in by_variables)
+    assert np.isfinite(by_x).all()
+
+
+def test_no_mask_is_a_mask_of_real_events_only(body, events, apply):
+    x, mask = events()
+    everything = apply(body, x, np.ones_like(mask))
+    np.testing.assert_allclose(apply(body, x), everything, rtol=0, atol=1e-6)
+
+
+def test_an_event_changes_exactly_what_may_see_it(body, causal, events, apply):
+    x, mask = events(batch=3, time=8)
+    y = apply(body, x, mask)
+    other, _ = events(batch=3, time=8, seed=1)
+    for j in range(8):
+        changed = x.copy()
+        changed[:, j] = other[:, j]
+        change = np.abs(apply(body, changed, mask) - y).max(axis=-1)
+        sees = mask & mask[:, j : j + 1]
+        if causal:
+            sees = sees & (np.arange(8) >= j)
+        assert (change[sees] > 1e-4).all()
+        np.testing.assert_allclose(change[~sees], 0.0, atol=1e-6)
+
+
+def test_causal_is_what_the_config_says_unless_told_otherwise(small_config):
+    assert make_body(small_config("gpt2")).causal
+    assert not make_body(small_config("gpt2", is_causal=False)).causal
+    assert not make_body(small_config("gpt2"), causal=False).causal
+    assert not make_body(small_config("bert")).causal
+    assert make_body(small_config("bert", is_decoder=True)).causal
+    assert make_body(small_config("bert"), causal=True).causal
+    assert not make_body(small_config("xlnet")).causal
+    assert make_body(small_config("xlnet", attn_type="uni")).causal
+    assert not make_body(small_config("xlnet", attn_type="uni"), causal=False).causal
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_half_precision_stays_finite(
+    kind, causal, policy, small_config, events, gradients
+):
+    config = small_config(kind, initializer_range=0.05)
+    body = make_body(config, causal=causal, dtype=policy)
+    x, mask = events(batch=6, time=20)
+    mask[3] = False
+    x[0] *= 100
+    y = body(ops.convert_to_tensor(x), mask=ops.convert_to_tensor(mask))
+    assert keras.backend.standardize_dtype(y.dtype) == body.compute_dtype
+    assert np.isfinite(ops.convert_to_numpy(ops.cast(y, "float32"))).all()
+    by_x, by_variables = gradients(body, x, mask, np.ones_like(x) / 100)
+    assert np.isfinite(by_x).all()
+    assert all(np.isfinite(g).all() for _, g in by_variables)
+
+    exact = make_body(config, causal=causal, dtype="float32")
+    exact.build(x.shape)
+    exact.set_weights(body.get_weights())
+    difference = ops.cast(y, "float32") - exact(
+        ops.convert_to_tensor(x), mask=ops.convert_to_tensor(mask)
+    )
+    bound = 0.02 if policy == "mixed_float16" else 0.15
+    assert np.abs(ops.convert_to_numpy(difference)[mask]).mean() < bound
+
+
+def test_dropout_acts_in_training_only_and_follows_its_seed(
+    kind, small_config, events, apply
+):
+    rates = {
+        "xlnet": {"dropout": 0.2},
+        "gpt2": {"embd_pdrop": 0.2, "attn_pdrop": 0.2, "resid_pdrop": 0.2},
+        "bert": {"hidden_dropout_prob": 0.2, "attention_probs_dropout_prob": 0.2},
+    }[kind]
+    x, mask = events()
+    runs = []
+    for _ in range(2):
+        keras.utils.set_random_seed(11)
+        body = make_body(small_config(kind, **rates))
+        runs.append([apply(body, x, mask, training=t) for t in (False, True, True)])
+    plain, first, second = runs[0]
+    assert np.abs(first - plain)[mask].max() > 1e-2
+    assert np.abs(first - second)[mask].max() > 1e-2
+    np.testing.assert_array_equal(runs[0], runs[1])
+
+
+def test_shapes_are_known_before_the_first_call(kind, small_config):
+    body = make_body(small_config(kind))
+    assert body.compute_output_shape((None, None, 32)) == (None, None, 32)
+    x = keras.Input((None, 32))
+    mask = keras.Input((None,), dtype="bool")
+    y = body(x, mask=mask)
+    assert y.shape == (None, None, 32)
+    model = keras.Model([x, mask], y)
+    assert model([np.ones((2, 4, 32), "float32"), np.ones((2, 4), bool)]).shape == (
+        2,
+        4,
+        32,
+    )
+
+
+def test_a_body_comes_back_from_its_config(kind, small_config, events, apply):
+    body = make_body(small_config(kind), causal=True)
+    x, mask = events()
+    y = apply(body, x, mask)
+    config = keras.saving.serialize_keras_object(body)
+    again = keras.saving.deserialize_keras_object(config)
+    assert again.config.to_dict() == body.config.to_dict()
+    assert again.causal
+    again.set_weights(body.get_weights())
+    np.testing.assert_array_equal(apply(again, x, mask), y)

@@ -1,0 +1,129 @@
+"""Each body computes what Hugging Face's PyTorch model computes."""
+
+import numpy as np
+import pytest
+
+from keras_t4r.bodies import load_hf_weights, make_body
+from keras_t4r.bodies.hf_weights import match_weights
+
+torch = pytest.importorskip(
+    "torch", reason="PyTorch, the reference of the bodies, is not installed"
+)
+VARIANTS = {
+    "xlnet-bi": ("xlnet", {}, None),
+    "xlnet-uni": ("xlnet", {"attn_type": "uni"}, None),
+    "xlnet-causal": ("xlnet", {}, True),
+    "xlnet-clamp": ("xlnet", {"clamp_len": 3}, None),
+    "xlnet-relu": ("xlnet", {"ff_activation": "relu", "d_inner": 40}, None),
+    "xlnet-odd": ("xlnet", {"d_model": 36, "n_head": 3}, None),
+    "gpt2": ("gpt2", {}, None),
+    "gpt2-bidirectional": ("gpt2", {}, False),
+    "gpt2-unscaled": ("gpt2", {"scale_attn_weights": False, "n_inner": 48}, None),
+    "gpt2-by-layer": ("gpt2", {"scale_attn_by_inverse_layer_idx": True}, None),
+    "gpt2-upcast": ("gpt2", {"reorder_and_upcast_attn": True}, None),
+    "gpt2-silu": ("gpt2", {"activation_function": "silu"}, None),
+    "bert": ("bert", {}, None),
+    "bert-decoder": ("bert", {"is_decoder": True}, None),
+    "bert-causal": ("bert", {}, True),
+    "bert-tanh-gelu": ("bert", {"hidden_act": "gelu_pytorch_tanh"}, None),
+}
+
+
+class Reference:
+    """Hugging Face's model in evaluation, all of its parameters random."""
+
+    def __init__(self, config, causal):
+        import transformers
+
+        model = {"xlnet": "XLNetModel", "gpt2": "GPT2Model", "bert": "BertModel"}
+        kind = config.model_type
+        config = type(config)(**config.to_dict())
+        config._attn_implementation = "eager"
+        config.use_cache = False
+        if kind == "gpt2" and causal is False:
+            config.is_causal = False
+        if kind == "bert" and causal is not None:
+            config.is_decoder = causal
+        # Its "uni" cannot take a mask for a batch, but is "bi" with a permutation.
+        self.permutation = kind == "xlnet" and (causal or config.attn_type == "uni")
+        torch.manual_seed(5)
+        self.model = getattr(transformers, model[kind])(config).eval()
+        with torch.no_grad():
+            for parameter in self.model.parameters():
+                parameter.add_(0.1 * torch.randn_like(parameter))
+        self.one_by_one = kind == "xlnet" and config.attn_type == "uni"
+
+    def weights(self):
+        return {k: v.numpy() for k, v in self.model.state_dict().items()}
+
+    def __call__(self, x, mask):
+        if self.one_by_one:
+            rows = [self._run(x[i : i + 1], mask[i : i + 1]) for i in range(len(x))]
+            return torch.cat(rows)
+        return self._run(x, mask)
+
+    def _run(self, x, mask):
+        more = {}
+        if self.permutation and not self.one_by_one:
+            time = x.shape[1]
+            later = torch.ones(time, time).triu(1).expand(len(x), time, time)
+            more = {"perm_mask": later}
+        mask = torch.tensor(mask).float()
+        return self.model(inputs_embeds=x, attention_mask=mask, **more)[0]
+
+
+@pytest.fixture(params=VARIANTS, ids=list(VARIANTS))
+def pair(request, small_config):
+    kind, options, causal = VARIANTS[request.param]
+    config = small_config(kind, **options)
+    reference = Reference(config, causal)
+    body = make_body(config, causal=causal)
+    body.build((None, None, body.d_model))
+    load_hf_weights(body, reference.weights())
+    return body, reference
+
+
+def events(width, batch, time):
+    random = np.random.default_rng(time)
+    x = random.normal(size=(batch, time, width)).astype("float32")
+    mask = random.random((batch, time)) > 0.3
+    mask[:, 0] = True
+    return x, mask
+
+
+@pytest.mark.parametrize("time", [1, 2, 7, 20])
+def test_hidden_states_are_those_of_hugging_face(pair, apply, time):
+    body, reference = pair
+    x, mask = events(body.d_model, 4, time)
+    with torch.no_grad():
+        expected = reference(torch.tensor(x), mask).numpy()
+    y = apply(body, x, mask)
+    np.testing.assert_allclose(y[mask], expected[mask], rtol=0, atol=1e-5)
+    # The comparison means something: positions and rows differ.
+    assert expected[mask].std(axis=0).mean() > 0.3
+
+
+def test_gradients_are_those_of_hugging_face(pair, gradients):
+    body, reference = pair
+    x, mask = events(body.d_model, 4, 9)
+    w = np.random.default_rng(1).normal(size=x.shape).astype("float32")
+    w *= mask[..., None] / mask.sum()
+
+    leaf = torch.tensor(x, requires_grad=True)
+    (reference(leaf, mask) * torch.tensor(w)).sum().backward()
+    expected = {
+        name: (p.grad if p.grad is not None else torch.zeros_like(p)).numpy()
+        for name, p in reference.model.named_parameters()
+    }
+    by_x, by_variables = gradients(body, x, mask, w)
+
+    np.testing.assert_allclose(by_x, leaf.grad.numpy(), rtol=0, atol=1e-4)
+    assert np.abs(by_x).max() > 1e-3
+    wanted = {id(v): g for v, g in match_weights(body, expected)}
+    assert len(wanted) == len(by_variables)
+    for variable, gradient in by_variables:
+        np.testing.assert_allclose(
+            gradient, wanted[id(variable)], rtol=0, atol=1e-4, err_msg=variable.path
+        )
+        # A key's bias shifts all scores of a query alike: part of it has none.
+        assert np.abs(gradient).max() > 1e-4, variable.path
