@@ -100,13 +100,17 @@ def main():
     parser.add_argument(
         "--smallest", type=int, default=100, help="skip windows with fewer sessions"
     )
+    parser.add_argument(
+        "--exclude-seen", action="store_true", help="leave the session's items out"
+    )
     args = parser.parse_args()
     if args.tutorial:
-        common = TUTORIAL
+        common = dict(TUTORIAL)
     else:
         schema = Schema.load(os.path.join(args.folder, "schema.pbtxt"))
         common = {"schema": schema}
     learn, test = windows_of(args.tutorial or args.folder)
+    common["exclude_seen"] = args.exclude_seen
     count = Markov(  # The count that the tutorial's network is measured against.
         fading=1.0, normalize=0.0, own_items=1.5, **common
     )

@@ -40,7 +40,7 @@ KINDS = {
         },
     ),
     "stan": (STAN, {"k": 7, "sample_size": 15}),
-    "stan no reminders": (STAN, {"k": 30, "decay_age": 0.5, "remind": False}),
+    "stan, age matters": (STAN, {"k": 30, "decay_age": 0.5}),
 }
 everyone = pytest.mark.parametrize("kind", KINDS)
 
@@ -184,9 +184,8 @@ def expected_stan(b, windows, session):
         place = {item: p for p, item in enumerate(n)}
         anchor = min((d, i) for i, d in step.items() if i in n)[1]
         for item in set(n):
-            if b.remind or item not in session:
-                distance = abs(place[item] - place[anchor])
-                scores[item] += similarity * math.exp(-distance / b.decay_distance)
+            distance = abs(place[item] - place[anchor])
+            scores[item] += similarity * math.exp(-distance / b.decay_distance)
     return scores
 
 
@@ -246,6 +245,17 @@ def test_padding_and_the_unknown_item_are_never_recommended(kind):
     scores = baseline.predict(padded(random_windows(seed=5)[0]))
     assert (scores[:, :2] == -np.inf).all()
     assert np.isfinite(scores[:, 2:]).all()
+
+
+@everyone
+def test_items_of_the_session_are_left_out_on_request(kind):
+    windows = random_windows()
+    ids = padded(random_windows(seed=5, windows=1)[0])
+    plain = learn(make(kind), windows).predict(ids)
+    rows, places = np.nonzero(ids)
+    plain[rows, ids[rows, places]] = -np.inf
+    scores = learn(make(kind, exclude_seen=True), windows).predict(ids)
+    np.testing.assert_array_equal(scores, plain)
 
 
 @everyone

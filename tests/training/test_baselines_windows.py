@@ -15,6 +15,7 @@ from keras_t4r.training.baselines import (
     Popularity,
     SessionPopularity,
     VSkNN,
+    standard_baselines,
 )
 
 COMMON = {"item_column": "item_id", "cardinality": 12}
@@ -34,6 +35,17 @@ def table(sessions, kind=None, **columns):
 
 def predict(window, cls=Markov, **options):
     return cls(**COMMON, **options).update(window).predict(BATCH)
+
+
+def test_the_standard_set_holds_every_baseline_with_the_arguments_given():
+    baselines = standard_baselines(**COMMON, half_life=8.0, exclude_seen=True)
+    kinds = {type(baseline) for baseline in baselines.values()}
+    assert kinds == {Popularity, SessionPopularity, Markov, VSkNN, STAN}
+    assert baselines["Popularity"].half_life == 2.0
+    assert baselines["STAN"].half_life == 8.0
+    assert all(baseline.exclude_seen for baseline in baselines.values())
+    still = standard_baselines(**COMMON, half_life=None).values()
+    assert all(baseline.decay == 1.0 for baseline in still)
 
 
 def test_every_form_of_a_window_says_the_same(tmp_path):

@@ -23,7 +23,6 @@ class SessionKNN(Baseline):
         k: int. Number of neighbours.
         sample_size: int. Number of candidates.
         max_sessions: int. How many sessions are stored; the most recent stay.
-        remind: bool. Whether items already in the session may be voted for.
         **kwargs: Arguments of `Baseline`.
     """
 
@@ -34,7 +33,6 @@ class SessionKNN(Baseline):
         k,
         sample_size,
         max_sessions=1_000_000,
-        remind=True,
         **kwargs,
     ):
         super().__init__(schema, **kwargs)
@@ -48,7 +46,6 @@ class SessionKNN(Baseline):
         self.k = k
         self.sample_size = sample_size
         self.max_sessions = max_sessions
-        self.remind = remind
         self._has_days = None
         # One row a stored session, the oldest first; one event a distinct item of it.
         self._days = np.empty(0)
@@ -135,8 +132,6 @@ class SessionKNN(Baseline):
         votes = similarity[pair] * self._vote(
             voted, last[pair], np.abs(self._steps[events] - anchor[pair])
         )
-        if not self.remind:
-            votes = np.where(shared, 0.0, votes)
         return sparse.csr_matrix(
             (votes, (row[pair], voted)), (len(sessions.lengths), self.cardinality)
         )

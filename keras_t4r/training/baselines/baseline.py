@@ -37,6 +37,8 @@ class Baseline:
         repeat_last: bool or None. Whether the session's last item may come next. None
             allows it if more than one in 1,000 clicks learned so far repeats the one
             before: where the log had repeats dropped, it would waste the first rank.
+        exclude_seen: bool. Leaves all items of the session out, as `recommend` of a
+            model does. It helps where few return to an item, as on news.
         time_column: string. Column with the start of each session, in seconds or as a
             timestamp, used where a baseline needs it and the window has it.
     """
@@ -52,6 +54,7 @@ class Baseline:
         first_id=None,
         half_life=None,
         repeat_last=None,
+        exclude_seen=False,
         time_column="start",
     ):
         if schema is not None:
@@ -79,6 +82,7 @@ class Baseline:
         self.first_id = int(first_id)
         self.half_life = half_life
         self.repeat_last = repeat_last
+        self.exclude_seen = exclude_seen
         self.time_column = time_column
         self.windows = 0
         self._repeats = 0
@@ -139,7 +143,7 @@ class Baseline:
 
         Returns:
             float32 array of shape `(batch, cardinality)`; `-inf` at ids below
-            `first_id`, and at the last item where `repeat_last` excludes it.
+            `first_id`, and at items that `repeat_last` or `exclude_seen` leaves out.
 
         Raises:
             ValueError: If an id is outside the domain, the shape is not
@@ -172,6 +176,8 @@ class Baseline:
             allowed = self._repeats > 0.001 * self._events
         if not allowed:
             scores[np.arange(len(last)), last] = -np.inf
+        if self.exclude_seen:
+            scores[sessions.rows, sessions.items] = -np.inf
         return scores
 
     def _learn(self, sessions) -> None:

@@ -29,7 +29,6 @@ class STAN(SessionKNN):
         k: int. Number of neighbours.
         sample_size: int. Number of most recent candidates that share an item.
         max_sessions: int. How many sessions are stored; the most recent stay.
-        remind: bool. Whether items already in the session may be voted for.
         **kwargs: Arguments of `Baseline`.
 
     Example:

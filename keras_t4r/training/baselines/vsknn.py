@@ -50,7 +50,6 @@ class VSkNN(SessionKNN):
         vote_weighting: string. How a neighbour's votes fall with `d(n)`.
         idf: float. Weight of rarity in the votes.
         max_sessions: int. How many sessions are stored; the most recent stay.
-        remind: bool. Whether items already in the session may be voted for.
         **kwargs: Arguments of `Baseline`. A `half_life` halves similarities by age.
 
     Example:
