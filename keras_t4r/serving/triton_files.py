@@ -1,64 +1,113 @@
 """Where the `nvidia-pytriton` wheel keeps Triton's files, found without its code."""
 
-import ctypes.util
-import importlib.util
+import json
 import os
 import pathlib
 import shutil
-import sys
+import subprocess
 import sysconfig
 
-_INSTALL = (
-    "`pip install keras_t4r[triton]` brings it (where numpy 2 is installed: "
-    "`pip install --no-deps nvidia-pytriton==0.7.0`, since only its files are used)."
-)
+_INSTALL = "`pip install keras_t4r[triton]` brings it, on Python 3.10 to 3.12."
+
+# Run by the interpreter that Triton's Python models are to run in.
+_QUESTIONS = """
+import ctypes.util, importlib.metadata, importlib.util, json, sys, sysconfig
+version = f"{sys.version_info.major}.{sys.version_info.minor}"
+spec = importlib.util.find_spec("pytriton")
+try:
+    numpy = importlib.metadata.version("numpy")
+except importlib.metadata.PackageNotFoundError:
+    numpy = None
+print(json.dumps({
+    "version": version,
+    "wheel": list(spec.submodule_search_locations)[0] if spec else None,
+    "numpy": numpy,
+    "folders": [sysconfig.get_config_var("LIBDIR") or "", sys.base_prefix + "/lib"],
+    "libpython": ctypes.util.find_library("python" + version),
+}))
+"""
 
 
-def wheel_folder():
+def interpreter_facts(python):
+    """Asks an interpreter what a server needs to know about it.
+
+    Args:
+        python: path. A Python executable, of a virtual environment or not.
+
+    Returns:
+        A dict: `version`, such as `"3.11"`; `wheel`, the folder of `pytriton` or
+        `None`; `numpy`, its version or `None`; `folders` that may hold libpython;
+        `libpython`, its name if the system knows it.
+
+    Raises:
+        FileNotFoundError: there is no such interpreter.
+    """
+    try:
+        result = subprocess.run(
+            [python, "-c", _QUESTIONS], capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise FileNotFoundError(
+            f"{python} is no Python that runs: {error}. Give the path of one, as "
+            "venv/bin/python."
+        ) from error
+    return json.loads(result.stdout)
+
+
+def wheel_folder(facts):
     """Finds the `tritonserver` folder of the `nvidia-pytriton` wheel.
 
-    The wheel's Python code is never imported: it pins `numpy<2`, the server does
-    not need it.
+    The wheel's Python code is never imported; only its files are used.
+
+    Args:
+        facts: dict. What `interpreter_facts` returned.
 
     Returns:
         A `pathlib.Path` to the folder that holds `bin/tritonserver`.
 
     Raises:
-        ImportError: the wheel is not installed, or holds no server.
+        ImportError: the wheel is not installed, or does not go with this Python.
     """
-    spec = importlib.util.find_spec("pytriton")
-    if spec is None or not spec.submodule_search_locations:
+    if facts["wheel"] is None:
         raise ImportError(
             "The Triton server comes from the `nvidia-pytriton` wheel, which is not "
             f"installed: {_INSTALL}"
         )
-    folder = pathlib.Path(spec.submodule_search_locations[0]) / "tritonserver"
+    folder = pathlib.Path(facts["wheel"]) / "tritonserver"
     if not (folder / "bin" / "tritonserver").is_file():
         raise ImportError(
-            f"The `nvidia-pytriton` installed at {folder.parent} holds no "
-            f"`tritonserver` for this platform: {_INSTALL}"
+            f"The `nvidia-pytriton` at {folder.parent} holds no `tritonserver` for "
+            f"this platform: {_INSTALL}"
+        )
+    # Fixed upstream after the wheel was built (python_backend, pull request 384).
+    if facts["numpy"] is None or int(facts["numpy"].split(".")[0]) > 1:
+        raise ImportError(
+            "The Python backend of the `nvidia-pytriton` wheel needs numpy 1; it "
+            f"misreads the arrays of others, and this Python has {facts['numpy']}. "
+            "Install `numpy<2` (Python 3.10 to 3.12), or name the interpreter of an "
+            "environment that has it: TritonServer(…, python='venv/bin/python')."
         )
     return folder
 
 
-def assemble_backends(wheel, folder):
-    """Puts the Python backend and the stub of this Python version into one folder.
+def assemble_backends(wheel, folder, facts):
+    """Puts the Python backend and the stub of a Python version into one folder.
 
     Args:
         wheel: path. What `wheel_folder` returned.
-        folder: path. An empty folder, to be given as `--backend-directory`.
+        folder: path. Made here, to be given as `--backend-directory`.
+        facts: dict. What `interpreter_facts` returned.
 
     Raises:
-        ImportError: the wheel has no stub for the running Python version.
+        ImportError: the wheel has no stub for the Python version.
     """
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
     stubs = wheel / "python_backend_stubs"
-    stub = stubs / version / "triton_python_backend_stub"
+    stub = stubs / facts["version"] / "triton_python_backend_stub"
     if not stub.is_file():
         known = ", ".join(sorted(path.name for path in stubs.glob("*")))
         raise ImportError(
             f"The installed `nvidia-pytriton` runs Python models on {known}, not on "
-            f"Python {version}: {_INSTALL}"
+            f"Python {facts['version']}: {_INSTALL}"
         )
     target = pathlib.Path(folder) / "python"
     shutil.copytree(
@@ -70,26 +119,28 @@ def assemble_backends(wheel, folder):
     shutil.copy2(stub, target / stub.name)
 
 
-def environment(wheel):
+def environment(wheel, python, facts):
     """Builds the environment in which the server finds its libraries and Python.
 
     Args:
         wheel: path. What `wheel_folder` returned.
+        python: path. The interpreter.
+        facts: dict. What `interpreter_facts` returned.
 
     Returns:
         A copy of `os.environ` with `LD_LIBRARY_PATH`, `PATH` and `PYTHONPATH` set,
-        so that Python models run in the interpreter's own environment, with the
-        very `keras_t4r` that starts the server.
+        so that Python models run in the interpreter's environment, with the very
+        `keras_t4r` that starts the server where that is a checkout.
 
     Raises:
-        ImportError: this Python version's shared library is nowhere to be found.
+        ImportError: the Python version's shared library is nowhere to be found.
     """
     env = dict(os.environ)
     libraries = [str(wheel.parent.parent / "nvidia_pytriton.libs")]
-    libraries += _python_library_folder(libraries[0])
+    libraries += _python_library_folder(facts)
     _prepend(env, "LD_LIBRARY_PATH", libraries)
-    # `sys.executable` unresolved: a virtual environment is recognised by this path.
-    _prepend(env, "PATH", [os.path.dirname(sys.executable)])
+    # Links unresolved: a virtual environment is recognised by this path.
+    _prepend(env, "PATH", [os.path.dirname(os.path.abspath(python))])
     package = str(pathlib.Path(__file__).resolve().parents[2])
     if package not in map(sysconfig.get_path, ("purelib", "platlib")):
         _prepend(env, "PYTHONPATH", [package])
@@ -97,26 +148,18 @@ def environment(wheel):
     return env
 
 
-def _python_library_folder(wheel_libraries):
+def _python_library_folder(facts):
     """The folder of libpython to add to the search path, or none where not needed."""
-    major, minor = sys.version_info[:2]
-    name = f"libpython{major}.{minor}.so.1.0"
-    for folder in (
-        sysconfig.get_config_var("LIBDIR") or "",
-        os.path.join(sys.base_prefix, "lib"),
-    ):
+    name = f"libpython{facts['version']}.so.1.0"
+    for folder in facts["folders"]:
         if os.path.isfile(os.path.join(folder, name)):
             return [folder]
-    if ctypes.util.find_library(f"python{major}.{minor}"):
-        return []
-    # auditwheel names the copies it brings after their content.
-    if any(pathlib.Path(wheel_libraries).glob(f"libpython{major}-*.{minor}.so.1.0")):
+    if facts["libpython"]:
         return []
     raise ImportError(
         f"Triton's Python backend needs the shared library {name}, and this Python "
-        f"({sys.executable}) was built without it: install the distribution's package "
-        f"(Debian and Ubuntu: `apt-get install libpython{major}.{minor}`), or use a "
-        "Python that has it."
+        "was built without it: install the distribution's package (Debian and Ubuntu: "
+        f"`apt-get install libpython{facts['version']}`), or use a Python that has it."
     )
 
 

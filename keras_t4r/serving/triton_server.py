@@ -26,7 +26,7 @@ class TritonServer:
     """A real `tritonserver` on this machine, from the `nvidia-pytriton` wheel.
 
     No container and no GPU is needed. The server listens on the loopback interface
-    only, runs Python models in the environment of the running interpreter, is ready
+    only, runs Python models in the environment of an interpreter, is ready
     for requests when `start` returns (or the `with` block begins), and is gone with
     its processes and shared memory when `stop` returns (or the block ends), or when
     the process that started it dies.
@@ -41,6 +41,8 @@ class TritonServer:
             ensemble brings its parts); the others wait for `load`.
         log: path or `None`. File for the server's log. By default it is kept while
             the server runs only.
+        python: path or `None`. The interpreter whose environment holds the wheel and
+            runs Python models; it needs numpy 1. By default the running one.
 
     Raises:
         ImportError: `nvidia-pytriton` is missing, or does not fit this Python.
@@ -66,6 +68,7 @@ class TritonServer:
         startup_timeout=180.0,
         load="all",
         log=None,
+        python=None,
     ):
         self.model_repository = pathlib.Path(model_repository).resolve()
         if not self.model_repository.is_dir():
@@ -78,6 +81,7 @@ class TritonServer:
         self.metrics_port = metrics_port
         self.startup_timeout = startup_timeout
         self.log = None if log is None else pathlib.Path(log)
+        self.python = sys.executable if python is None else python
         self._load = ("*",) if load == "all" else _names(load)
         self._process = self._lifeline = self._folder = None
         self._shared_memory = f"/dev/shm/keras_t4r_{secrets.token_hex(6)}_"
@@ -101,11 +105,12 @@ class TritonServer:
         """Starts the server and waits until it is ready. Returns the server."""
         if self._process is not None:
             raise RuntimeError(f"This server runs already, at {self.http_url}.")
-        wheel = triton_files.wheel_folder()
-        environment = triton_files.environment(wheel)
+        facts = triton_files.interpreter_facts(self.python)
+        wheel = triton_files.wheel_folder(facts)
+        environment = triton_files.environment(wheel, self.python, facts)
         self._folder = pathlib.Path(tempfile.mkdtemp(prefix="keras_t4r_triton_"))
         try:
-            triton_files.assemble_backends(wheel, self._folder / "backends")
+            triton_files.assemble_backends(wheel, self._folder / "backends", facts)
             self._log = self.log or self._folder / "server.log"
             wanted = {name: getattr(self, name) for name in _PORTS}
             for name, port in triton_process.choose_ports(_LOCALHOST, wanted).items():
@@ -266,6 +271,9 @@ def main(arguments=None):
         "--load", action="append", metavar="MODEL", help="load this one (default: all)"
     )
     parser.add_argument("--log", metavar="FILE", help="keep the server's log")
+    parser.add_argument(
+        "--python", metavar="EXE", help="run Python models by it (default: this one)"
+    )
     options = vars(parser.parse_args(arguments))
     options["load"] = options["load"] or "all"
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

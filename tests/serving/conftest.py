@@ -1,4 +1,4 @@
-import importlib.util
+import sys
 
 import keras
 import numpy as np
@@ -6,19 +6,17 @@ import pytest
 
 import keras_t4r as t4r
 from keras_t4r.data.etl import SessionETL
-
-
-def need_triton():
-    if importlib.util.find_spec("pytriton") is None:
-        pytest.skip("no Triton server: the nvidia-pytriton wheel is not installed")
-    if importlib.util.find_spec("tritonclient") is None:
-        pytest.skip("no Triton client: tritonclient is not installed")
+from keras_t4r.serving import triton_files
 
 
 @pytest.fixture(scope="session")
 def triton():
     """Skips where there is no Triton to run."""
-    need_triton()
+    pytest.importorskip("tritonclient", reason="tritonclient is not installed")
+    try:
+        triton_files.wheel_folder(triton_files.interpreter_facts(sys.executable))
+    except ImportError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -86,14 +87,17 @@ def test_it_listens_on_the_loopback_interface_only(triton, repository):
     with TritonServer(repository) as server:
         ports = {server.http_port, server.grpc_port, server.metrics_port}
         assert len(ports) == 3
-        lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
-        listening = [line.split()[1:4] for line in lines]
-        addresses = {
-            local.split(":")[0]
-            for local, _, state in listening
-            if state == "0A" and int(local.split(":")[1], 16) in ports
-        }
-        assert addresses == {"0100007F"}
+        found = {}
+        for table in ("tcp", "tcp6"):
+            for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+                _, local, _, state = line.split()[:4]
+                address, port = local.split(":")
+                if state == "0A" and int(port, 16) in ports:  # it listens
+                    found[int(port, 16)] = address
+        # 127.0.0.1, also as an IPv6 address; little-endian.
+        mapped = "0000000000000000FFFF00000100007F"
+        assert set(found) == ports
+        assert set(found.values()) <= {"0100007F", mapped}
 
 
 def test_nothing_is_left_when_the_block_ends(triton, repository, tmp_path):
@@ -160,24 +164,50 @@ def test_one_name_is_no_list_of_names(tmp_path):
         TritonServer(tmp_path, load="shop")
 
 
-def test_without_the_wheel_the_extra_is_named(monkeypatch, tmp_path):
-    monkeypatch.setattr(triton_files.importlib.util, "find_spec", lambda name: None)
+FACTS = {"version": "3.11", "wheel": None, "numpy": "1.26.4", "folders": []}
+
+
+def wheel_at(folder, **facts):
+    """Facts of a Python whose wheel lies in a folder."""
+    (folder / "tritonserver" / "bin").mkdir(parents=True)
+    (folder / "tritonserver" / "bin" / "tritonserver").touch()
+    return {**FACTS, "wheel": str(folder), **facts}
+
+
+def test_without_the_wheel_the_extra_is_named():
     with pytest.raises(ImportError, match=r"keras_t4r\[triton\]"):
-        TritonServer(tmp_path).start()
+        triton_files.wheel_folder(FACTS)
+
+
+@pytest.mark.parametrize("numpy", ["2.1.0", None])
+def test_another_numpy_than_1_gets_a_sentence(tmp_path, numpy):
+    facts = wheel_at(tmp_path, numpy=numpy)
+    with pytest.raises(ImportError, match=f"needs numpy 1; .* has {numpy}"):
+        triton_files.wheel_folder(facts)
 
 
 def test_without_the_stub_of_this_python_the_versions_are_named(tmp_path):
     (tmp_path / "python_backend_stubs" / "2.7").mkdir(parents=True)
-    with pytest.raises(ImportError, match=r"runs Python models on 2\.7, not on"):
-        triton_files.assemble_backends(tmp_path, tmp_path / "backends")
+    with pytest.raises(ImportError, match=r"on 2\.7, not on Python 3\.11"):
+        triton_files.assemble_backends(tmp_path, tmp_path / "backends", FACTS)
 
 
-def test_without_libpython_the_package_to_install_is_named(monkeypatch, tmp_path):
-    monkeypatch.setattr(triton_files.sysconfig, "get_config_var", lambda name: None)
-    monkeypatch.setattr(triton_files.sys, "base_prefix", str(tmp_path))
-    monkeypatch.setattr(triton_files.ctypes.util, "find_library", lambda name: None)
-    with pytest.raises(ImportError, match=r"apt-get install libpython3\.\d+"):
-        triton_files.environment(tmp_path / "pytriton" / "tritonserver")
+def test_without_libpython_the_package_to_install_is_named(tmp_path):
+    facts = {**FACTS, "folders": [str(tmp_path)], "libpython": None}
+    with pytest.raises(ImportError, match=r"apt-get install libpython3\.11"):
+        triton_files.environment(tmp_path / "a" / "b", sys.executable, facts)
+
+
+def test_a_python_that_is_none_gets_a_sentence(repository, tmp_path):
+    with pytest.raises(FileNotFoundError, match="is no Python that runs"):
+        TritonServer(repository, python=tmp_path / "python").start()
+
+
+def test_models_run_in_the_environment_of_the_interpreter(triton, repository):
+    where = "import sys, numpy\nraise ValueError(sys.prefix, numpy.__version__)\n"
+    add_model(repository, "where", where)
+    with pytest.raises(RuntimeError, match=re.escape(sys.prefix)):
+        TritonServer(repository, python=sys.executable).start()
 
 
 def test_the_command_says_what_is_wrong(tmp_path, capsys):
@@ -193,7 +223,9 @@ def test_the_command_serves_until_it_is_told_to_stop(triton, repository):
         command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
     )
     with server:
-        url = server.stdout.readline().split()[1]
-        assert ask(url, "plus_one", [4]) == [5]
-        server.terminate()
+        try:
+            url = server.stdout.readline().split()[1]
+            assert ask(url, "plus_one", [4]) == [5]
+        finally:
+            server.terminate()
         assert server.wait(60) == 0
