@@ -5,6 +5,7 @@ import os
 import pathlib
 import shutil
 import subprocess
+import sys
 import sysconfig
 
 _INSTALL = "`pip install keras_t4r[triton]` brings it, on Python 3.10 to 3.12."
@@ -26,6 +27,11 @@ print(json.dumps({
     "libpython": ctypes.util.find_library("python" + version),
 }))
 """
+
+
+def default_python():
+    """`$KERAS_T4R_TRITON_PYTHON`, or the running interpreter."""
+    return os.environ.get("KERAS_T4R_TRITON_PYTHON") or sys.executable
 
 
 def interpreter_facts(python):
@@ -85,7 +91,8 @@ def wheel_folder(facts):
             "The Python backend of the `nvidia-pytriton` wheel needs numpy 1; it "
             f"misreads the arrays of others, and this Python has {facts['numpy']}. "
             "Install `numpy<2` (Python 3.10 to 3.12), or name the interpreter of an "
-            "environment that has it: TritonServer(…, python='venv/bin/python')."
+            "environment that has it: TritonServer(…, python='venv/bin/python'), or "
+            "the variable KERAS_T4R_TRITON_PYTHON."
         )
     return folder
 

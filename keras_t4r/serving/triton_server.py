@@ -42,7 +42,8 @@ class TritonServer:
         log: path or `None`. File for the server's log. By default it is kept while
             the server runs only.
         python: path or `None`. The interpreter whose environment holds the wheel and
-            runs Python models; it needs numpy 1. By default the running one.
+            runs Python models; it needs numpy 1. By default the one that the variable
+            `KERAS_T4R_TRITON_PYTHON` names, or the running one.
 
     Raises:
         ImportError: `nvidia-pytriton` is missing, or does not fit this Python.
@@ -81,7 +82,7 @@ class TritonServer:
         self.metrics_port = metrics_port
         self.startup_timeout = startup_timeout
         self.log = None if log is None else pathlib.Path(log)
-        self.python = sys.executable if python is None else python
+        self.python = python or triton_files.default_python()
         self._load = ("*",) if load == "all" else _names(load)
         self._process = self._lifeline = self._folder = None
         self._shared_memory = f"/dev/shm/keras_t4r_{secrets.token_hex(6)}_"
@@ -272,7 +273,9 @@ def main(arguments=None):
     )
     parser.add_argument("--log", metavar="FILE", help="keep the server's log")
     parser.add_argument(
-        "--python", metavar="EXE", help="run Python models by it (default: this one)"
+        "--python",
+        metavar="EXE",
+        help="run Python models by it (default: $KERAS_T4R_TRITON_PYTHON, or this one)",
     )
     options = vars(parser.parse_args(arguments))
     options["load"] = options["load"] or "all"

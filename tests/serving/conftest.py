@@ -1,5 +1,3 @@
-import sys
-
 import keras
 import numpy as np
 import pytest
@@ -14,7 +12,8 @@ def triton():
     """Skips where there is no Triton to run."""
     pytest.importorskip("tritonclient", reason="tritonclient is not installed")
     try:
-        triton_files.wheel_folder(triton_files.interpreter_facts(sys.executable))
+        python = triton_files.default_python()
+        triton_files.wheel_folder(triton_files.interpreter_facts(python))
     except ImportError as error:
         pytest.skip(str(error))
 

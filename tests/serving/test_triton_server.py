@@ -204,10 +204,17 @@ def test_a_python_that_is_none_gets_a_sentence(repository, tmp_path):
 
 
 def test_models_run_in_the_environment_of_the_interpreter(triton, repository):
-    where = "import sys, numpy\nraise ValueError(sys.prefix, numpy.__version__)\n"
-    add_model(repository, "where", where)
-    with pytest.raises(RuntimeError, match=re.escape(sys.prefix)):
-        TritonServer(repository, python=sys.executable).start()
+    add_model(repository, "where", "import sys\nraise ValueError(sys.prefix)\n")
+    python = triton_files.default_python()
+    prefix = str(Path(python).parents[1])
+    with pytest.raises(RuntimeError, match=re.escape(f"ValueError: {prefix}")):
+        TritonServer(repository, python=python).start()
+
+
+def test_a_variable_names_the_interpreter(monkeypatch, tmp_path):
+    monkeypatch.setenv("KERAS_T4R_TRITON_PYTHON", "elsewhere/bin/python")
+    assert TritonServer(tmp_path).python == "elsewhere/bin/python"
+    assert TritonServer(tmp_path, python="here").python == "here"
 
 
 def test_the_command_says_what_is_wrong(tmp_path, capsys):
