@@ -27,12 +27,16 @@ class NextItemHead(keras.layers.Layer):
             cosines; goes with a temperature of about 0.05.
         label_smoothing: float in [0, 1).
         dropout: float. Rate of dropout on `h`.
+        repeat_last: bool. Whether the item of the last event may come next. `False`
+            where the log had repeats dropped, as by `SessionETL`: it then scores
+            minus infinity in inference. Needs `item_ids`.
 
     Call arguments:
         x: tensor `(batch, time, width)`, with a mask.
         targets: int tensor `(batch, time)`, 0 where there is none.
         table: tensor `(cardinality, dim)`. Filled in by the head itself where
             it is tied.
+        item_ids: int tensor `(batch, time)`. The session's items, 0 is padding.
         x_mask: bool tensor `(batch, time)`. Defaults to the mask that `x` carries.
 
     Returns:
@@ -59,6 +63,7 @@ class NextItemHead(keras.layers.Layer):
         normalize=False,
         label_smoothing=0.0,
         dropout=0.0,
+        repeat_last=True,
         **kwargs,
     ):
         shape = {k: kwargs.pop(k, None) for k in ("cardinality", "first_id", "dim")}
@@ -81,6 +86,7 @@ class NextItemHead(keras.layers.Layer):
         self.normalize = normalize
         self.label_smoothing = label_smoothing
         self.dropout = dropout
+        self.repeat_last = repeat_last
 
         # Other arguments.
         self._embedding = item_embedding
@@ -98,9 +104,16 @@ class NextItemHead(keras.layers.Layer):
             table = self._embedding.table(like=x)
         if self.tied:
             kwargs["table"] = table
+        if not self.repeat_last and kwargs.get("item_ids") is None:
+            raise ValueError(
+                "NextItemHead with repeat_last=False needs the session's items: call "
+                "it with item_ids=inputs[schema.item_id]."
+            )
         return super().__call__(x, targets, **kwargs)
 
-    def build(self, x_shape, targets_shape=None, table_shape=None):
+    def build(
+        self, x_shape, targets_shape=None, table_shape=None, item_ids_shape=None
+    ):
         if not self.tied:
             self.own_table = self.add_weight(
                 name="item_embedding",
@@ -123,7 +136,9 @@ class NextItemHead(keras.layers.Layer):
             self._projection.build(x_shape)
         self._dropout = keras.layers.Dropout(self.dropout, dtype=self.dtype_policy)
 
-    def call(self, x, targets, table=None, x_mask=None, training=None):
+    def call(
+        self, x, targets, table=None, item_ids=None, x_mask=None, training=None
+    ):
         table = ops.convert_to_tensor(self.own_table if table is None else table)
         # Ids below the first are no items: they are not among the classes.
         items = ops.cast(table[self.first_id :], "float32")
@@ -133,7 +148,8 @@ class NextItemHead(keras.layers.Layer):
         if training:
             self.add_loss(self._loss(x, targets, items, bias))
             return ops.zeros((ops.shape(x)[0], 0), dtype="float32")
-        return self._scores(_last(x, x_mask), items, bias)
+        scores = self._scores(_last(x, x_mask), items, bias)
+        return scores if self.repeat_last else self._without_last(scores, item_ids)
 
     def _hidden(self, x, training):
         if self._projection is not None:
@@ -172,10 +188,18 @@ class NextItemHead(keras.layers.Layer):
         nothing = ops.full((ops.shape(x)[0], self.first_id), -float("inf"), "float32")
         return ops.concatenate([nothing, scores], axis=1)
 
+    def _without_last(self, scores, item_ids):
+        real = ops.not_equal(item_ids, 0)
+        last = _last(ops.expand_dims(item_ids, -1), real)
+        items = ops.arange(self.cardinality, dtype=item_ids.dtype)[None, :]
+        return ops.where(ops.equal(items, last), -float("inf"), scores)
+
     def compute_mask(self, inputs, previous_mask=None):
         return None
 
-    def compute_output_spec(self, x, targets, table=None, x_mask=None, training=None):
+    def compute_output_spec(
+        self, x, targets, table=None, item_ids=None, x_mask=None, training=None
+    ):
         width = 0 if training else self.cardinality
         return keras.KerasTensor((x.shape[0], width), dtype="float32")
 
@@ -191,6 +215,7 @@ class NextItemHead(keras.layers.Layer):
             "normalize": self.normalize,
             "label_smoothing": self.label_smoothing,
             "dropout": self.dropout,
+            "repeat_last": self.repeat_last,
         }
 
 

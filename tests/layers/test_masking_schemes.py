@@ -1,0 +1,138 @@
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import keras_t4r as t4r
+
+pytestmark = pytest.mark.backends
+
+IDS = np.array([[5, 6, 7, 8, 0, 0], [9, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0]], "int32")
+
+
+def events(ids, width=4, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(*ids.shape, width)).astype("float32")
+
+
+def run(layer, ids=IDS, training=True):
+    x = events(ids)
+    out, targets = layer(x, ids, training=training)
+    mask = ops.convert_to_numpy(out._keras_mask)
+    return x, ops.convert_to_numpy(out), ops.convert_to_numpy(targets), mask
+
+
+# Causal
+
+
+def test_clm_targets_are_the_items_that_come_next():
+    x, out, targets, mask = run(t4r.CausalLanguageModeling())
+    np.testing.assert_array_equal(out, x)
+    np.testing.assert_array_equal(mask, IDS != 0)
+    np.testing.assert_array_equal(targets[0], [6, 7, 8, 0, 0, 0])
+    assert not targets[1:].any()
+
+
+def test_clm_can_train_on_the_last_item_only():
+    _, _, targets, _ = run(t4r.CausalLanguageModeling(last_only=True))
+    np.testing.assert_array_equal(targets[0], [0, 0, 8, 0, 0, 0])
+    full = np.arange(2, 8, dtype="int32")[None]
+    _, _, targets, _ = run(t4r.CausalLanguageModeling(last_only=True), full)
+    np.testing.assert_array_equal(targets[0], [0, 0, 0, 0, 7, 0])
+
+
+def test_clm_leaves_inference_alone():
+    x, out, targets, mask = run(t4r.CausalLanguageModeling(), training=False)
+    np.testing.assert_array_equal(out, x)
+    np.testing.assert_array_equal(mask, IDS != 0)
+    assert not targets.any()
+
+
+# Masked
+
+
+def many(rows=4000, time=8, seed=1):
+    rng = np.random.default_rng(seed)
+    ids = rng.integers(2, 50, (rows, time)).astype("int32")
+    lengths = rng.integers(0, time + 1, rows)
+    ids[np.arange(time) >= lengths[:, None]] = 0
+    return ids, lengths
+
+
+def test_mlm_hides_what_it_asks_for_and_nothing_else():
+    ids, _ = many(50)
+    layer = t4r.MaskedLanguageModeling(rate=0.3, seed=1)
+    x, out, targets, mask = run(layer, ids)
+    hidden = targets > 0
+    np.testing.assert_array_equal(targets[hidden], ids[hidden])
+    vector = ops.convert_to_numpy(layer.mask_embedding)
+    np.testing.assert_allclose(out[hidden], np.tile(vector, (hidden.sum(), 1)))
+    np.testing.assert_array_equal(out[~hidden], x[~hidden])
+    np.testing.assert_array_equal(mask, ids != 0)
+
+
+def test_mlm_hides_at_least_one_and_leaves_at_least_one():
+    for rate in (0.01, 0.99):
+        ids, lengths = many()
+        _, _, targets, _ = run(t4r.MaskedLanguageModeling(rate=rate, seed=2), ids)
+        count = (targets > 0).sum(1)
+        assert (count[lengths > 0] >= 1).all()
+        assert (count[lengths > 1] < lengths[lengths > 1]).all()
+        assert not targets[ids == 0].any()
+
+
+def test_mlm_hides_at_its_rate_at_every_position():
+    ids = np.full((20_000, 12), 3, "int32")
+    _, _, targets, _ = run(t4r.MaskedLanguageModeling(rate=0.4, seed=3), ids)
+    rates = (targets > 0).mean(0)
+    # At least one of twelve hidden, one left: both corrections are below 0.003.
+    np.testing.assert_allclose(rates, 0.4, atol=0.02)
+
+
+def test_mlm_can_hide_the_last_event_only():
+    ids, lengths = many(500)
+    layer = t4r.MaskedLanguageModeling(rate=0.5, last_rate=1.0, seed=4)
+    _, _, targets, _ = run(layer, ids)
+    real = lengths > 0
+    assert ((targets > 0).sum(1)[real] == 1).all()
+    last = np.maximum(lengths - 1, 0)
+    assert (targets[np.arange(500), last][real] > 0).all()
+
+
+def test_mlm_draws_anew_each_time_but_the_same_from_the_same_seed():
+    ids, _ = many(100)
+    layer = t4r.MaskedLanguageModeling(rate=0.5, seed=5)
+    first, second = run(layer, ids)[2], run(layer, ids)[2]
+    assert (first != second).any()
+    again = run(t4r.MaskedLanguageModeling(rate=0.5, seed=5), ids)[2]
+    np.testing.assert_array_equal(first, again)
+
+
+def test_mlm_appends_its_vector_in_inference():
+    layer = t4r.MaskedLanguageModeling(rate=0.3)
+    x, out, targets, mask = run(layer, training=False)
+    vector = ops.convert_to_numpy(layer.mask_embedding)
+    assert out.shape == (3, 7, 4) and not targets.any()
+    for row, length in enumerate([4, 1, 0]):
+        np.testing.assert_array_equal(out[row, :length], x[row, :length])
+        np.testing.assert_allclose(out[row, length], vector)
+        assert mask[row].tolist() == [i <= length for i in range(7)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [({"rate": 0.0}, "rate must lie"), ({"rate": 1.0}, "rate must lie")]
+    + [({"last_rate": 1.5}, "last_rate must lie")],
+)
+def test_mlm_refuses_rates_that_make_no_sense(arguments, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        t4r.MaskedLanguageModeling(**arguments)
+
+
+@pytest.mark.parametrize(
+    "layer", [t4r.CausalLanguageModeling(True), t4r.MaskedLanguageModeling(0.2, 0.1, 3)]
+)
+def test_schemes_serialize(layer):
+    config = keras.saving.serialize_keras_object(layer)
+    loaded = keras.saving.deserialize_keras_object(config)
+    assert loaded.get_config() == layer.get_config()

@@ -1,0 +1,151 @@
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import keras_t4r as t4r
+
+pytestmark = pytest.mark.backends
+
+
+def column(name, *tags, domain=None, is_list=True, dtype="int64"):
+    return t4r.ColumnSchema(name, dtype, tags, domain, (1, 6) if is_list else None)
+
+
+SCHEMA = t4r.Schema(
+    (
+        column("item_id", "item_id", "categorical", domain=t4r.Domain(2, 20, "item")),
+        column("bought", "categorical", domain=t4r.Domain(2, 20, "item")),
+        column("age", "continuous", dtype="float32"),
+        column("country", "categorical", domain=t4r.Domain(1, 4), is_list=False),
+        column("score", "continuous", dtype="float32", is_list=False),
+    )
+)
+
+
+def batch(rows=3, time=5, seed=0):
+    rng = np.random.default_rng(seed)
+    x = {
+        "item_id": rng.integers(2, 21, (rows, time)).astype("int32"),
+        "bought": rng.integers(2, 21, (rows, time)).astype("int32"),
+        "age": rng.normal(size=(rows, time)).astype("float32"),
+        "country": rng.integers(1, 5, rows).astype("int32"),
+        "score": rng.normal(size=rows).astype("float32"),
+    }
+    x["item_id"][0, 3:] = 0
+    return x
+
+
+def call(layer, x):
+    return ops.convert_to_numpy(layer(x))
+
+
+def test_concat_is_the_columns_in_order_of_their_names():
+    x = batch()
+    layer = t4r.SequenceEmbeddingFeatures(SCHEMA, embedding_dim=4)
+    out = call(layer, x)
+    assert out.shape == (3, 5, 1 + 4 + 4 + 4 + 1)
+    table = ops.convert_to_numpy(layer.tables["item"])
+    country = ops.convert_to_numpy(layer.tables["country"])
+    row, step = 1, 2
+    expected = np.concatenate(
+        [
+            [x["age"][row, step]],
+            table[x["bought"][row, step]],
+            country[x["country"][row]],
+            table[x["item_id"][row, step]],
+            [x["score"][row]],
+        ]
+    )
+    np.testing.assert_allclose(out[row, step], expected, rtol=1e-6)
+
+
+def test_columns_of_one_domain_share_a_table():
+    layer = t4r.SequenceEmbeddingFeatures(SCHEMA, embedding_dim=4)
+    layer(batch())
+    assert sorted(layer.tables) == ["country", "item"]
+    assert layer.tables["item"].shape == (21, 4)
+
+
+def test_element_wise_aggregations():
+    x = batch()
+    for aggregation in ("element-wise-sum", "element-wise-sum-item-multi"):
+        keras.utils.set_random_seed(1)
+        layer = t4r.SequenceEmbeddingFeatures(
+            SCHEMA, embedding_dim=4, aggregation=aggregation
+        )
+        out = call(layer, x)
+        parts = {
+            k: ops.convert_to_numpy(v) for k, v in layer._embed(x, 5).items()
+        }
+        item = parts.pop("item_id")
+        others = sum(parts.values())
+        expected = item + others if aggregation.endswith("sum") else item * others
+        real = x["item_id"] > 0
+        np.testing.assert_allclose(out[real], expected[real], rtol=1e-5, atol=1e-6)
+
+
+def test_numbers_can_be_projected_together():
+    layer = t4r.SequenceEmbeddingFeatures(
+        SCHEMA, embedding_dim=4, continuous_projection=3, layer_norm=True, d_output=8
+    )
+    assert call(layer, batch()).shape == (3, 5, 8)
+    kernel = layer._projections["continuous"].kernel
+    assert kernel.shape == (2, 3)
+
+
+def test_padding_is_zero_and_masked():
+    x = batch()
+    layer = t4r.SequenceEmbeddingFeatures(SCHEMA, embedding_dim=4, d_output=8)
+    out = layer(x)
+    np.testing.assert_array_equal(
+        ops.convert_to_numpy(out._keras_mask), x["item_id"] != 0
+    )
+    assert not ops.convert_to_numpy(out)[0, 3:].any()
+    assert not ops.convert_to_numpy(layer.tables["item"])[0].any()
+
+
+def test_widths_can_differ_by_column_unless_they_share_or_are_summed():
+    dims = {"item_id": 4, "bought": 4, "country": 2}
+    layer = t4r.SequenceEmbeddingFeatures(SCHEMA, embedding_dim=dims)
+    assert call(layer, batch()).shape[-1] == 1 + 4 + 2 + 4 + 1
+    with pytest.raises(ValueError, match="shares the table 'item'"):
+        t4r.SequenceEmbeddingFeatures(SCHEMA, embedding_dim={**dims, "bought": 5})
+    with pytest.raises(ValueError, match="needs tables of one width"):
+        t4r.SequenceEmbeddingFeatures(
+            SCHEMA, embedding_dim=dims, aggregation="element-wise-sum"
+        )
+    with pytest.raises(ValueError, match="no entry for column 'bought'"):
+        t4r.SequenceEmbeddingFeatures(SCHEMA, embedding_dim={"item_id": 4})
+
+
+def test_faults_are_named():
+    with pytest.raises(ValueError, match="aggregation must be one of"):
+        t4r.SequenceEmbeddingFeatures(SCHEMA, aggregation="max")
+    layer = t4r.SequenceEmbeddingFeatures(SCHEMA)
+    x = batch()
+    del x["age"]
+    with pytest.raises(ValueError, match=r"Columns \['age'\] of the schema are missing"):
+        layer(x)
+
+
+def test_serialization_keeps_schema_and_shapes():
+    layer = t4r.SequenceEmbeddingFeatures(
+        SCHEMA, embedding_dim=4, continuous_projection=3, d_output=8, dropout=0.1
+    )
+    config = keras.saving.serialize_keras_object(layer)
+    loaded = keras.saving.deserialize_keras_object(config)
+    assert loaded.get_config() == layer.get_config()
+    loaded(batch())
+    layer(batch())
+    assert [w.shape for w in loaded.weights] == [w.shape for w in layer.weights]
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_mixed_precision_computes_low_and_keeps_high(policy):
+    layer = t4r.SequenceEmbeddingFeatures(
+        SCHEMA, embedding_dim=4, d_output=8, dtype=policy
+    )
+    out = layer(batch())
+    assert keras.backend.standardize_dtype(out.dtype) == policy[6:]
+    assert {w.dtype for w in layer.weights} == {"float32"}

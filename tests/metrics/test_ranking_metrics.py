@@ -1,0 +1,73 @@
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from keras_t4r import metrics
+
+pytestmark = pytest.mark.backends
+KINDS = [metrics.NDCG, metrics.Recall, metrics.MRR, metrics.Precision, metrics.MAP]
+BY_HAND = {
+    "ndcg": lambda rank, k: 1 / np.log2(1 + rank),
+    "recall": lambda rank, k: 1.0,
+    "mrr": lambda rank, k: 1 / rank,
+    "precision": lambda rank, k: 1 / k,
+    "map": lambda rank, k: 1 / rank,
+}
+
+
+def brute_force(kind, k, targets, scores):
+    """By sorting, session by session; ties against the model."""
+    values = []
+    for target, row in zip(targets, scores, strict=True):
+        if target == 0:
+            continue
+        order = sorted(range(len(row)), key=lambda i: (-row[i], i == target))
+        rank = order.index(target) + 1
+        values.append(BY_HAND[kind.short_name](rank, k) if rank <= k else 0.0)
+    return np.mean(values)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.short_name)
+@pytest.mark.parametrize("k", [1, 5, 20])
+def test_equals_brute_force_over_all_batches(kind, k):
+    rng = np.random.default_rng(0)
+    # Rounded, so that there are ties; the last batch is a short one.
+    scores = np.round(rng.normal(size=(53, 30)), 1).astype("float32")
+    targets = rng.integers(0, 30, 53).astype("int32")
+    metric = kind(k)
+    for start in range(0, 53, 20):
+        metric.update_state(targets[start : start + 20], scores[start : start + 20])
+    expected = brute_force(kind, k, targets, scores)
+    assert float(metric.result()) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.short_name)
+def test_constant_and_undefined_scores_earn_nothing(kind):
+    for value in (0.0, np.nan):
+        metric = kind(5)
+        metric.update_state([3, 4], np.full((2, 30), value, "float32"))
+        assert float(metric.result()) == 0.0
+
+
+def test_weights_and_reset():
+    metric = metrics.Recall(1)
+    scores = np.eye(4, dtype="float32")
+    metric.update_state([0 + 1, 3], scores[[1, 2]], sample_weight=[3.0, 1.0])
+    assert float(metric.result()) == pytest.approx(0.75)
+    metric.reset_state()
+    assert float(metric.result()) == 0.0
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.short_name)
+def test_serialization_round_trip(kind):
+    config = keras.saving.serialize_keras_object(kind(7))
+    json.dumps(config)
+    loaded = keras.saving.deserialize_keras_object(config)
+    assert type(loaded) is kind and loaded.k == 7 and loaded.name == kind(7).name
+
+
+def test_k_starts_at_one():
+    with pytest.raises(ValueError, match="k must be 1 or more"):
+        metrics.NDCG(0)

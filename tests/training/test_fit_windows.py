@@ -1,0 +1,130 @@
+import keras
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import keras_t4r as t4r
+from keras_t4r.training.baselines import Markov, Popularity
+
+ITEMS, EPOCHS = 30, 2
+SCHEMA = t4r.Schema(
+    (
+        t4r.ColumnSchema(
+            "item_id",
+            tags=("item_id", "categorical"),
+            domain=t4r.Domain(2, ITEMS + 1),
+            value_count=(1, 8),
+        ),
+    )
+)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three windows of sessions that walk through the items in order."""
+    rng = np.random.default_rng(0)
+    for window in (1, 2, 3):
+        starts = rng.integers(0, ITEMS, 60)
+        lengths = rng.integers(2, 9, 60)
+        lists = [
+            [int((s + i) % ITEMS + 2) for i in range(n)]
+            for s, n in zip(starts, lengths, strict=True)
+        ]
+        table = pa.table({"item_id": pa.array(lists, pa.list_(pa.int32()))})
+        (tmp_path / "sessions" / str(window)).mkdir(parents=True)
+        pq.write_table(table, tmp_path / "sessions" / str(window) / "sessions.parquet")
+    SCHEMA.save(tmp_path / "sessions" / "schema.pbtxt")
+    return tmp_path / "sessions"
+
+
+def make_model():
+    keras.utils.set_random_seed(5)
+    features = t4r.SequenceEmbeddingFeatures(SCHEMA, embedding_dim=16, dropout=0.1)
+    inputs = SCHEMA.inputs()
+    x = features(inputs)
+    x, targets = t4r.MaskedLanguageModeling(rate=0.4)(x, inputs["item_id"])
+    x = t4r.TransformerBlock(keras.layers.LSTM(16, return_sequences=True))(x)
+    outputs = t4r.NextItemHead(features.item_embedding)(x, targets)
+    model = t4r.SessionModel(inputs, outputs)
+    model.compile(keras.optimizers.Adam(1e-2), metrics=[t4r.metrics.NDCG(5)])
+    return model
+
+
+def run(folder, model=None, **arguments):
+    model = model or make_model()
+    report = t4r.fit_windows(
+        model, folder, epochs=EPOCHS, batch_size=16, verbose=False, **arguments
+    )
+    return model, report
+
+
+def test_each_window_is_evaluated_after_the_one_before_it_was_fit(folder):
+    baselines = {"count": Markov(SCHEMA), "popular": Popularity(SCHEMA)}
+    _, report = run(folder, baselines=baselines)
+    assert report.windows == ["2", "3"]
+    assert report.models == ["model", "count", "popular"]
+    average = report.average()
+    by_hand = np.mean([r["ndcg_5"] for r in report.rows if r["model"] == "count"])
+    assert average["count"]["ndcg_5"] == pytest.approx(by_hand)
+    # The next item follows from the last: a count of transitions finds it.
+    assert average["count"]["ndcg_5"] > 0.6 > average["popular"]["ndcg_5"]
+    assert report.best_baseline("ndcg_5") == "count"
+    assert "average" in str(report)
+
+
+class Killed(Exception):
+    pass
+
+
+class KillAt(keras.callbacks.Callback):
+    """Stops a run in the middle of an epoch, as a kill would."""
+
+    def __init__(self, batch):
+        super().__init__()
+        self.left = batch
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.left -= 1
+        if self.left == 0:
+            raise Killed
+
+
+@pytest.mark.parametrize("batch", [2, 5, 11])
+def test_a_killed_run_goes_on_to_the_same_result(folder, tmp_path, batch):
+    whole, report = run(folder)
+    place = tmp_path / "checkpoint"
+    with pytest.raises(Killed):
+        run(folder, checkpoint=place, callbacks=[KillAt(batch)])
+    resumed, again = run(folder, checkpoint=place)
+    assert again.rows == report.rows
+    for a, b in zip(whole.get_weights(), resumed.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert [p.name[:11] for p in place.iterdir()] == ["checkpoint-"]
+
+
+def test_a_checkpoint_of_another_model_is_refused(folder, tmp_path):
+    run(folder, checkpoint=tmp_path / "checkpoint")
+    other = make_model()
+    other.compile(keras.optimizers.SGD(1e-2), metrics=[t4r.metrics.NDCG(5)])
+    with pytest.raises(ValueError, match="of another model or optimizer"):
+        run(folder, other, checkpoint=tmp_path / "checkpoint")
+
+
+def test_reports_come_back_from_their_file(folder, tmp_path):
+    _, report = run(folder)
+    report.save(tmp_path / "report.json")
+    assert t4r.WindowReport.load(tmp_path / "report.json").rows == report.rows
+
+
+def test_faults_are_named(folder, tmp_path):
+    with pytest.raises(FileNotFoundError, match="no folder of sessions"):
+        t4r.fit_windows(make_model(), tmp_path / "no", schema=SCHEMA)
+    with pytest.raises(ValueError, match="two are needed"):
+        run(folder, windows=["1"])
+    with pytest.raises(FileNotFoundError, match="Window 9 has no file"):
+        run(folder, windows=["1", "9"])
+    model = make_model()
+    model.compile("adam")
+    with pytest.raises(ValueError, match="no ranking metrics"):
+        run(folder, model)
