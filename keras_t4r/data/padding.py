@@ -1,30 +1,46 @@
-"""From flat values to right-padded arrays, one gather a column."""
+"""From flat values to right-padded arrays, two indexed copies a column."""
 
 import numpy as np
 
 
-def padded_index(begin, length, time):
-    """Where each cell of a padded batch lies in the flat values.
+def event_cells(begin, length, time):
+    """Where the events of some sessions lie, and where they go in a padded batch.
 
-    Row `b` reads `begin[b], …, begin[b] + length[b] - 1`; the cells after them
-    read position 0, which every flat array keeps free for the padding.
+    Only real events are copied: work does not grow with the padding.
 
     Args:
-        begin: int array `(batch,)`. Position of each session's first event.
+        begin: int array `(batch,)`. Position of each session's first event in the
+            flat values.
         length: int array `(batch,)`. Number of events, at most `time`.
-        time: int. Width of the result.
+        time: int. Width of the batch.
 
     Returns:
-        An int64 array `(batch, time)`.
+        Two int64 arrays `(events,)`: positions in the flat values, and in the
+        flattened batch.
     """
-    step = np.arange(time)
-    index = begin[:, None] + step
-    index *= step < length[:, None]
-    return index
+    passed = np.cumsum(length, dtype=np.int64)
+    events = np.arange(passed[-1])
+    passed -= length
+    source = np.repeat(begin - passed, length)
+    source += events
+    target = np.repeat(np.arange(len(length)) * time - passed, length)
+    target += events
+    return source, target
 
 
-def gather(values, index):
-    """Reads `values` at `index`; position 0 holds the padding, a zero."""
-    # In "clip" mode numpy writes straight into the result. The positions are
-    # right by construction, so nothing is ever clipped.
-    return values.take(index, mode="clip")
+def pad(values, source, target, shape):
+    """Copies values into an array of zeros.
+
+    Args:
+        values: array `(all events,)`.
+        source, target: int arrays. As from `event_cells`.
+        shape: `(batch, time)`.
+
+    Returns:
+        An array of that shape and the type of the values.
+    """
+    padded = np.zeros(shape[0] * shape[1], values.dtype)
+    # In "clip" mode numpy takes no detour by a buffer. The positions are right by
+    # construction, so nothing is ever clipped.
+    padded[target] = values.take(source, mode="clip")
+    return padded.reshape(shape)

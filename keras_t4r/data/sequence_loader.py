@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from keras_t4r.data.batch_plan import make_plan
-from keras_t4r.data.padding import gather, padded_index
+from keras_t4r.data.padding import event_cells, pad
 from keras_t4r.data.session_stream import SessionStream
 
 
@@ -196,11 +196,11 @@ class KerasSequenceLoader(keras.utils.PyDataset):
         if index == len(self) - 1:
             self._saw_last_batch = True
         begin, length = sessions.begin[rows], sessions.length[rows]
-        cells = padded_index(begin, length, time)
+        source, cells = event_cells(begin, length, time)
         table, x = sessions.table, {}
         for name in self.columns:
             if name in table.lists:
-                x[name] = gather(table.lists[name], cells)
+                x[name] = pad(table.lists[name], source, cells, (len(rows), time))
             elif name == self.schema.session_id:
                 x[name] = self._keys(sessions, rows)
             else:

@@ -15,8 +15,7 @@ class SessionTable:
     Args:
         offsets: int64 array `(sessions + 1,)`. Session `i` holds the events
             `offsets[i], …, offsets[i + 1] - 1`.
-        lists: dict of arrays `(1 + events,)`. One value an event, int32 or
-            float32; position 0 is free, and holds a zero for the padding.
+        lists: dict of arrays `(events,)`. One value an event, int32 or float32.
         scalars: dict of arrays `(sessions,)`. One value a session.
         keys: `pyarrow.ChunkedArray` or `None`. The session ids as they stand
             in the file.
@@ -39,19 +38,15 @@ class SessionTable:
                 no more than one column is in memory twice.
         """
         lengths = np.concatenate([piece.lengths for piece in pieces])
-        offsets = np.ones(len(lengths) + 1, np.int64)
+        offsets = np.zeros(len(lengths) + 1, np.int64)
         np.cumsum(lengths, out=offsets[1:])
-        offsets[1:] += 1
         keys = None
         if pieces[0].keys is not None:
             keys = pa.chunked_array([piece.keys for piece in pieces])
         return cls(
             offsets,
-            {name: _join(pieces, "lists", name, 1) for name in list(pieces[0].lists)},
-            {
-                name: _join(pieces, "scalars", name, 0)
-                for name in list(pieces[0].scalars)
-            },
+            {name: _join(pieces, "lists", name) for name in list(pieces[0].lists)},
+            {name: _join(pieces, "scalars", name) for name in list(pieces[0].scalars)},
             keys,
         )
 
@@ -99,12 +94,8 @@ class SessionPiece:
         return cls(lengths, lists, scalars, key)
 
 
-def _join(pieces, group, name, free):
-    arrays = [getattr(piece, group).pop(name) for piece in pieces]
-    joined = np.empty(free + sum(map(len, arrays)), arrays[0].dtype)
-    joined[:free] = 0
-    np.concatenate(arrays, out=joined[free:])
-    return joined
+def _join(pieces, group, name):
+    return np.concatenate([getattr(piece, group).pop(name) for piece in pieces])
 
 
 def _one_array(chunked):

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from keras_t4r.data.padding import gather, padded_index
+from keras_t4r.data.padding import event_cells, pad
 from keras_t4r.schema import UNKNOWN_ID
 
 
@@ -26,10 +26,7 @@ def encode(sessions, features, batch_size):
         values, offsets = _values(sessions[column.name], column, rows)
         if not encoded and column.is_categorical:
             values = _lookup(values, features.vocabulary(column.name), column)
-        numbers = _numbers(values, column)
-        if column.is_list:
-            numbers = np.concatenate([np.zeros(1, numbers.dtype), numbers])
-        flat[column.name] = (numbers, offsets)
+        flat[column.name] = (_numbers(values, column), offsets)
     _check_lengths(flat, schema)
     for start in range(0, rows, batch_size):
         batch = np.arange(start, min(start + batch_size, rows))
@@ -146,5 +143,5 @@ def _batch(values, offsets, rows):
     length = offsets[rows + 1] - offsets[rows]
     # Few shapes, so few compilations.
     time = max(4, -(-int(length.max(initial=0)) // 4) * 4)
-    # Position 0 of the values is the padding.
-    return gather(values, padded_index(offsets[rows] + 1, length, time))
+    cells = event_cells(offsets[rows], length, time)
+    return pad(values, *cells, (len(rows), time))
