@@ -99,13 +99,13 @@ class SelfAttention(keras.layers.Layer):
         self.output_projection.build(input_shape)
 
     def call(self, x, bias=None, training=None):
-        q, k, v = self.split_heads(self.qkv(x))
+        q, k, v = self.project(x)
         return self.attend(self.scores(q, k), v, bias, training)
 
-    def split_heads(self, qkv):
-        """`(batch, time, 3 · d_model)` → three of `(heads, batch, time, d_head)`."""
-        batch, time = ops.shape(qkv)[:2]
-        qkv = ops.reshape(qkv, (batch, time, 3, self.n_head, self.d_head))
+    def project(self, x):
+        """Queries, keys and values, each `(heads, batch, time, d_head)`."""
+        batch, time = ops.shape(x)[:2]
+        qkv = ops.reshape(self.qkv(x), (batch, time, 3, self.n_head, self.d_head))
         # Not qkv[0] …: TensorFlow's gradient of indexing costs more than the rest.
         return ops.unstack(ops.transpose(qkv, (2, 3, 0, 1, 4)), num=3)
 

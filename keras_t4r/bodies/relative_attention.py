@@ -84,7 +84,7 @@ class RelativeAttention(SelfAttention):
         self.position_bias = weight((self.n_head, self.d_head), "position_bias")
 
     def call(self, x, encoding, bias=None, training=None):
-        q, k, v = self.split_heads(self.qkv(x))
+        q, k, v = self.project(x)
         scores = self.scores(q + self.content_bias[:, None, None], k)
         scores = scores + self.position_scores(q, encoding)
         return self.attend(scores, v, bias, training)

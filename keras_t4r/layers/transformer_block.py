@@ -55,7 +55,9 @@ class TransformerBlock(keras.layers.Layer):
                 )
             self.body = config
             self._causal = own if causal is None else causal
+            self._is_users_layer = True
         else:
+            self._is_users_layer = False
             self.body = make_body(config, causal, dtype=self.dtype_policy, name="body")
             self._causal = self.body.causal
         self._takes_mask = "mask" in inspect.signature(self.body.call).parameters
@@ -82,11 +84,10 @@ class TransformerBlock(keras.layers.Layer):
         return tuple(self.body.compute_output_shape(input_shape))
 
     def get_config(self):
-        body = self.body
-        if hasattr(body, "model_type"):
-            config = body.get_config()["config"]
+        if self._is_users_layer:
+            config = keras.saving.serialize_keras_object(self.body)
         else:
-            config = keras.saving.serialize_keras_object(body)
+            config = self.body.get_config()["config"]
         return {**super().get_config(), "config": config, "causal": self.causal}
 
     @classmethod

@@ -9,12 +9,12 @@ from transformers import BertConfig, GPT2Config, XLNetConfig
 from keras_t4r.layers.transformer_block import TransformerBlock
 
 CONFIGS = {
-    "xlnet": lambda: XLNetConfig(d_model=16, n_head=2, n_layer=2, d_inner=24),
-    "gpt2": lambda: GPT2Config(n_embd=16, n_head=2, n_layer=2, n_positions=12),
+    "xlnet": lambda: XLNetConfig(d_model=16, n_head=2, n_layer=1, d_inner=24),
+    "gpt2": lambda: GPT2Config(n_embd=16, n_head=2, n_layer=1, n_positions=12),
     "bert": lambda: BertConfig(
         hidden_size=16,
         num_attention_heads=2,
-        num_hidden_layers=2,
+        num_hidden_layers=1,
         intermediate_size=24,
         max_position_embeddings=12,
     ),
