@@ -26,12 +26,11 @@ lint: $(VENV)/ready-test
 
 $(VENV)/ready: setup.cfg pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 10) <= v <= (3, 13) else f"keras_t4r needs Python 3.10 to 3.13; {sys.executable} is {v[0]}.{v[1]}. Name another: make PYTHON=python3.11")'
-	@$(PYTHON) -c 'import sys; sys.version_info < (3, 12) or print("NVTabular ends at Python 3.11: its parts are left out on this one; everything else runs.")'
+	@$(PYTHON) -c 'import sys; sys.version_info < (3, 12) or print("NVTabular ends at Python 3.11: its parts are left out on this one; the rest runs.")'
+	@$(PYTHON) -c 'import sys; sys.version_info < (3, 13) or print("Triton'"'"'s Python backend ends at Python 3.12 (numpy 1): serving by Triton is left out on this one.")'
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install "pip<26"
 	$(PIP) install -c constraints.txt -e ".[$(EXTRAS)]"
-	# Only the wheel's server is used; its Python dependencies want numpy 1.
-	$(BIN)/python -c 'import sys; sys.exit(sys.version_info >= (3, 12))' || $(PIP) install -c constraints.txt --no-deps nvidia-pytriton
 	touch $@
 
 $(VENV)/ready-test: $(VENV)/ready

@@ -1,6 +1,6 @@
 """3. A model → a real Triton that answers in raw item ids.
 
-    python examples/serve.py sessions/ model.keras models/
+python examples/serve.py sessions/ model.keras models/
 """
 
 import argparse

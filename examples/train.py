@@ -1,6 +1,6 @@
 """2. Sessions → a model, fitted day by day, evaluated on the day after.
 
-    python examples/train.py sessions/ model.keras
+python examples/train.py sessions/ model.keras
 """
 
 import argparse
