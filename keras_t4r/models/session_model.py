@@ -158,7 +158,11 @@ class SessionModel(keras.Model):
         self._check_k(k)
         seen = inputs[self.schema.item_id] if exclude_seen else None
         scores = self(self.newest(inputs), training=False)
-        return top_k(scores, k, seen)
+        return top_k(scores, k, self._first_id, seen)
+
+    @property
+    def _first_id(self):
+        return self.schema[self.schema.item_id].first_id
 
     def _check_k(self, k):
         column = self.schema[self.schema.item_id]
@@ -214,7 +218,9 @@ class SessionModel(keras.Model):
     def _recommend_batch(self, x, k, exclude_seen):
         seen = x[self.schema.item_id] if exclude_seen else None
         scores = self.predict_on_batch(self.newest(x))
-        scores, ids = top_k(ops.convert_to_tensor(scores), k, seen)
+        scores, ids = top_k(
+            ops.convert_to_tensor(scores), k, self._first_id, seen
+        )
         return ops.convert_to_numpy(scores), ops.convert_to_numpy(ids)
 
     def decode(self, ids):

@@ -1,17 +1,19 @@
 from keras import ops
 
 
-def top_k(scores, k, seen=None):
+def top_k(scores, k, first_id, seen=None):
     """The `k` items of highest score, seen ones left out on request.
 
     Args:
-        scores: float tensor `(batch, items)`.
-        k: int.
+        scores: float tensor `(batch, cardinality)`.
+        k: int. At most `cardinality - first_id`.
+        first_id: int. The lowest id of a real item; lower ones are never returned.
         seen: int tensor `(batch, time)` of ids that must not be recommended.
 
     Returns:
         The pair of scores and ids, both `(batch, k)`, best first. Where fewer
-        than `k` items are left, the last places have score minus infinity.
+        than `k` items are left, seen ones fill the last places, with score minus
+        infinity.
     """
     if seen is not None:
         batch, time = ops.shape(seen)[0], ops.shape(seen)[1]
@@ -22,4 +24,5 @@ def top_k(scores, k, seen=None):
         )
         gone = ops.full((batch * time,), -float("inf"), dtype=scores.dtype)
         scores = ops.scatter_update(scores, at, gone)
-    return ops.top_k(scores, k)
+    best, index = ops.top_k(scores[:, first_id:], k)
+    return best, index + first_id

@@ -52,6 +52,14 @@ def test_seen_items_are_left_out_on_request(vocabulary_model):
     assert not set(answer["item_id"][0]) & set(seen[0])
 
 
+def test_where_too_few_items_are_left_the_seen_ones_come_last(vocabulary_model):
+    seen = [["item-3", "item-7", "item-9"]]
+    answer = vocabulary_model.recommend({"item_id": seen}, k=40, exclude_seen=True)
+    assert set(answer["item_id"][0]) == set(RAW)
+    assert set(answer["item_id"][0, 37:]) == set(seen[0])
+    assert np.isneginf(answer["scores"][0, 37:]).all()
+
+
 def test_the_last_item_is_left_out_where_repeats_were_dropped(build):
     schema = t4r.Schema((build.schema["item_id"],))
     features = t4r.SequenceEmbeddingFeatures(schema, embedding_dim=build.width)
