@@ -28,7 +28,8 @@ def write_report(path, report, answers, metrics, item):
         for model, color in colors.items()
     )
     curves = "".join(
-        f"<figure><figcaption>{title}</figcaption>{_curve(report, name, colors)}</figure>"
+        f"<figure><figcaption>{title}</figcaption>"
+        f"{_curve(report, name, colors)}</figure>"
         for name, title in metrics.items()
     )
     path.write_text(

@@ -4,6 +4,7 @@
 from keras_t4r.schema import ColumnSchema, Domain, Schema, Tags  # isort: skip
 from keras_t4r.data.click_log import ClickLog
 from keras_t4r.data.etl import SessionETL
+from keras_t4r.data.nvtabular_workflow import NVTabularWorkflow
 from keras_t4r.data.sequence_loader import KerasSequenceLoader
 from keras_t4r.data.synthetic import SyntheticClicks
 
@@ -17,6 +18,12 @@ from keras_t4r.layers.transformer_block import TransformerBlock
 # Losses, metrics, models
 from keras_t4r import losses, metrics  # isort: skip
 from keras_t4r.models.session_model import SessionModel
+
+# Serving
+from keras_t4r.serving.saved_model import export_saved_model
+from keras_t4r.serving.tensorflow_ensemble import export_tensorflow_ensemble
+from keras_t4r.serving.triton_client import TritonClient
+from keras_t4r.serving.triton_server import TritonServer
 
 # Training by window of time
 from keras_t4r.training import baselines

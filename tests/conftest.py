@@ -12,8 +12,7 @@ REPOSITORY = Path(__file__).parents[1]
 
 @pytest.fixture(autouse=True)
 def fresh_session():
-    """Every test starts from the same seed, float32, and no leftover names."""
-    keras.backend.clear_session()
+    """Every test starts from the same seed and in float32."""
     keras.config.set_dtype_policy("float32")
     keras.utils.set_random_seed(7)
     yield

@@ -91,7 +91,10 @@ class MaskedLanguageModeling(keras.layers.Layer):
         # The least draw of a session is always hidden, the greatest never.
         least = ops.argmin(ops.where(real, draw, 2.0), axis=1, keepdims=True)
         greatest = ops.argmax(ops.where(real, draw, -1.0), axis=1, keepdims=True)
-        same = lambda index: ops.equal(position, ops.cast(index, position.dtype))
+
+        def same(index):
+            return ops.equal(position, ops.cast(index, position.dtype))
+
         keep = ops.logical_and(same(greatest), length > 1)
         hidden = ops.logical_and(draw < self.rate, ops.logical_not(keep))
         hidden = ops.logical_or(hidden, same(least))

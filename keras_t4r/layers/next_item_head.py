@@ -111,9 +111,7 @@ class NextItemHead(keras.layers.Layer):
             )
         return super().__call__(x, targets, **kwargs)
 
-    def build(
-        self, x_shape, targets_shape=None, table_shape=None, item_ids_shape=None
-    ):
+    def build(self, x_shape, targets_shape=None, table_shape=None, item_ids_shape=None):
         if not self.tied:
             self.own_table = self.add_weight(
                 name="item_embedding",
@@ -136,9 +134,7 @@ class NextItemHead(keras.layers.Layer):
             self._projection.build(x_shape)
         self._dropout = keras.layers.Dropout(self.dropout, dtype=self.dtype_policy)
 
-    def call(
-        self, x, targets, table=None, item_ids=None, x_mask=None, training=None
-    ):
+    def call(self, x, targets, table=None, item_ids=None, x_mask=None, training=None):
         table = ops.convert_to_tensor(self.own_table if table is None else table)
         # Ids below the first are no items: they are not among the classes.
         items = ops.cast(table[self.first_id :], "float32")

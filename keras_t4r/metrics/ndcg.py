@@ -1,5 +1,6 @@
 import keras
 from keras import ops
+
 from keras_t4r.metrics.ranking_metric import RankingMetric
 
 

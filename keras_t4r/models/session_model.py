@@ -69,6 +69,16 @@ class SessionModel(keras.Model):
         # where there is nothing to rank.
         self.__dict__["_ranking_metrics"] = list(metrics or [])
 
+    def fit(self, x=None, y=None, **kwargs):
+        """Trains as `keras.Model.fit` does.
+
+        A `KerasSequenceLoader` draws its own order, out of its seed and the epoch;
+        Keras's shuffle on top of it, out of a global state, is off by default.
+        """
+        if isinstance(x, keras.utils.PyDataset):
+            kwargs.setdefault("shuffle", False)
+        return super().fit(x, y, **kwargs)
+
     @property
     def metrics(self):
         return super().metrics + self.__dict__.get("_ranking_metrics", [])
@@ -218,9 +228,7 @@ class SessionModel(keras.Model):
     def _recommend_batch(self, x, k, exclude_seen):
         seen = x[self.schema.item_id] if exclude_seen else None
         scores = self.predict_on_batch(self.newest(x))
-        scores, ids = top_k(
-            ops.convert_to_tensor(scores), k, self._first_id, seen
-        )
+        scores, ids = top_k(ops.convert_to_tensor(scores), k, self._first_id, seen)
         return ops.convert_to_numpy(scores), ops.convert_to_numpy(ids)
 
     def decode(self, ids):
@@ -252,8 +260,8 @@ def _check_scheme(layers):
                 continue
             if scheme.causal:
                 raise ValueError(
-                    f"{type(scheme).__name__} needs a causal body: {block.name!r} looks "
-                    "ahead, so every position would see its own target. Pass "
+                    f"{type(scheme).__name__} needs a causal body: {block.name!r} "
+                    "looks ahead, so every position would see its own target. Pass "
                     "causal=True to its TransformerBlock."
                 )
             raise ValueError(

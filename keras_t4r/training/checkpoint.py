@@ -29,9 +29,7 @@ class Checkpoint:
         temporary = self.folder / "writing"
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
-        arrays = {
-            f"{i:05d}": keras_array(v) for i, v in enumerate(_variables(model))
-        }
+        arrays = {f"{i:05d}": keras_array(v) for i, v in enumerate(_variables(model))}
         np.savez(temporary / "variables.npz", **arrays)
         (temporary / "state.json").write_text(json.dumps(state))
         os.replace(temporary, self.folder / f"checkpoint-{number:06d}")

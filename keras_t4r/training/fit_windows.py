@@ -1,5 +1,6 @@
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import keras
@@ -71,7 +72,8 @@ def fit_windows(
     Example:
 
     ```python
-    report = fit_windows(model, "sessions", epochs=5, baselines=standard_baselines(schema))
+    baselines = standard_baselines(schema)
+    report = fit_windows(model, "sessions", epochs=5, baselines=baselines)
     print(report)
     ```
 
@@ -96,8 +98,10 @@ def fit_windows(
         )
     run = _Run(model, Checkpoint(checkpoint) if checkpoint else None, verbose)
     run.resume()
-    for number, (now, after) in enumerate(zip(windows, windows[1:], strict=False)):
-        past = [_file(folder, w, train) for w in windows[max(0, number - replay) : number]]
+    for number, (now, after) in enumerate(pairwise(windows)):
+        past = [
+            _file(folder, w, train) for w in windows[max(0, number - replay) : number]
+        ]
         today = _file(folder, now, train)
         target = _file(folder, after, evaluate)
         for baseline in baselines.values():
@@ -118,7 +122,9 @@ def fit_windows(
         )
         logs = model.evaluate(test, verbose=0, return_dict=True)
         logs = {m.name: logs[m.name] for m in metrics}
-        run.add(after, "model", logs, f"{loader.num_sessions} sessions, {seconds:.0f} s")
+        run.add(
+            after, "model", logs, f"{loader.num_sessions} sessions, {seconds:.0f} s"
+        )
         for name, baseline in baselines.items():
             started = time.perf_counter()
             logs = evaluate_scorer(baseline, test, metrics)

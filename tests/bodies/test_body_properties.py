@@ -7,6 +7,8 @@ from keras import ops
 
 from keras_t4r.bodies import make_body
 
+pytestmark = pytest.mark.backends
+
 
 def test_padding_on_either_axis_changes_no_real_output(body, events, apply):
     x, mask = events(batch=4, time=9)

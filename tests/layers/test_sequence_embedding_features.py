@@ -75,9 +75,7 @@ def test_element_wise_aggregations():
             SCHEMA, embedding_dim=4, aggregation=aggregation
         )
         out = call(layer, x)
-        parts = {
-            k: ops.convert_to_numpy(v) for k, v in layer._embed(x, 5).items()
-        }
+        parts = {k: ops.convert_to_numpy(v) for k, v in layer._embed(x, 5).items()}
         item = parts.pop("item_id")
         others = sum(parts.values())
         expected = item + others if aggregation.endswith("sum") else item * others
@@ -125,7 +123,9 @@ def test_faults_are_named():
     layer = t4r.SequenceEmbeddingFeatures(SCHEMA)
     x = batch()
     del x["age"]
-    with pytest.raises(ValueError, match=r"Columns \['age'\] of the schema are missing"):
+    with pytest.raises(
+        ValueError, match=r"Columns \['age'\] of the schema are missing"
+    ):
         layer(x)
 
 

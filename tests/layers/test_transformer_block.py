@@ -8,6 +8,8 @@ from transformers import BertConfig, GPT2Config, XLNetConfig
 
 from keras_t4r.layers.transformer_block import TransformerBlock
 
+pytestmark = pytest.mark.backends
+
 CONFIGS = {
     "xlnet": lambda: XLNetConfig(d_model=16, n_head=2, n_layer=1, d_inner=24),
     "gpt2": lambda: GPT2Config(n_embd=16, n_head=2, n_layer=1, n_positions=12),

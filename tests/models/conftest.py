@@ -113,7 +113,11 @@ def random_sessions(count, seed=0, shortest=2):
 def batch(count=6, seed=0, shortest=2):
     """The same sessions as one padded batch."""
     loader = t4r.KerasSequenceLoader(
-        random_sessions(count, seed, shortest), SCHEMA, count, shuffle=False, bucket=False
+        random_sessions(count, seed, shortest),
+        SCHEMA,
+        count,
+        shuffle=False,
+        bucket=False,
     )
     return loader[0][0]
 

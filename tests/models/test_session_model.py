@@ -15,9 +15,7 @@ def vocabulary_model(build, tmp_path):
     schema = t4r.Schema((build.schema["item_id"],))
     schema.save(tmp_path / "schema.pbtxt")
     (tmp_path / "vocabularies").mkdir()
-    pq.write_table(
-        pa.table({"value": RAW}), tmp_path / "vocabularies" / "item.parquet"
-    )
+    pq.write_table(pa.table({"value": RAW}), tmp_path / "vocabularies" / "item.parquet")
     return build.model(schema=t4r.Schema.load(tmp_path / "schema.pbtxt"))
 
 
