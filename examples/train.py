@@ -43,7 +43,7 @@ def make_model(schema, width=64, learning_rate=3e-3):
     return model
 
 
-def train(folder, epochs=8, batch_size=128, **arguments):
+def train(folder, epochs=6, batch_size=128, **arguments):
     """Fits on each day and those before, evaluates on the next, beside baselines."""
     arguments = {"replay": 10, **arguments}
     schema = t4r.Schema.load(f"{folder}/schema.pbtxt")

@@ -1,11 +1,16 @@
 import os
+import sys
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
-import keras
-import pytest
+# PyTorch's GPU compiler, which its CUDA builds bring along: loaded after TensorFlow it
+# takes the process down (each carries an LLVM of its own). PyTorch runs without it.
+sys.modules.setdefault("triton", None)
+
+import keras  # noqa: E402
+import pytest  # noqa: E402
 
 REPOSITORY = Path(__file__).parents[1]
 
