@@ -191,7 +191,7 @@ def test_a_keras_file_gives_the_same_scores_and_keeps_the_tie(
     x = build.batch(4)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
-    np.testing.assert_allclose(scores_of(loaded, x), scores_of(model, x), atol=1e-6)
+    np.testing.assert_allclose(scores_of(loaded, x), scores_of(model, x), atol=1e-5)
     assert len(loaded.weights) == len(model.weights)
     assert [m.name for m in loaded.metrics] == [m.name for m in model.metrics]
     table = loaded.features.tables["item"]
@@ -205,11 +205,11 @@ def test_config_and_weights_give_the_same_scores(model, build, tmp_path):
     x = build.batch(4)
     clone = type(model).from_config(model.get_config())
     clone.set_weights(model.get_weights())
-    np.testing.assert_allclose(scores_of(clone, x), scores_of(model, x), atol=1e-6)
+    np.testing.assert_allclose(scores_of(clone, x), scores_of(model, x), atol=1e-5)
     model.save_weights(tmp_path / "model.weights.h5")
     other = type(model).from_config(model.get_config())
     other.load_weights(tmp_path / "model.weights.h5")
-    np.testing.assert_allclose(scores_of(other, x), scores_of(model, x), atol=1e-6)
+    np.testing.assert_allclose(scores_of(other, x), scores_of(model, x), atol=1e-5)
 
 
 def test_a_model_saved_before_its_first_call_comes_back(kind, build, tmp_path):
@@ -217,7 +217,7 @@ def test_a_model_saved_before_its_first_call_comes_back(kind, build, tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     x = build.batch(2)
-    np.testing.assert_allclose(scores_of(loaded, x), scores_of(model, x), atol=1e-6)
+    np.testing.assert_allclose(scores_of(loaded, x), scores_of(model, x), atol=1e-5)
 
 
 @pytest.mark.skipif(
