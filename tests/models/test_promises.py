@@ -129,7 +129,9 @@ def test_more_padding_changes_no_score(model, build):
 
 def test_more_padding_changes_no_loss(kind, model, build):
     if kind[0] != "clm":
-        pytest.skip("the random choice of MLM depends on the shape; see its own test")
+        pytest.skip(
+            "the random choice of MLM depends on the shape; the head has its test"
+        )
 
     def loss(x):
         model(x, training=True)
