@@ -92,8 +92,8 @@ class Body(keras.layers.Layer):
         self.build_parts(input_shape)
 
     def call(self, x, mask=None, training=None):
+        x = self._check_length(x)
         length = ops.shape(x)[1]
-        self._check_length(length)
         if mask is not None:
             mask = ops.cast(mask, "bool")
         bias = attention_bias(length, mask, self.causal, self.compute_dtype)
@@ -103,9 +103,11 @@ class Body(keras.layers.Layer):
         y = self.encode(ops.where(real, x, ops.zeros_like(x)), bias, training)
         return ops.where(real, y, ops.zeros_like(y))
 
-    def _check_length(self, length):
+    def _check_length(self, x):
+        """`x`, refused where it has more events than the body has positions."""
         if self.max_length is None:
-            return
+            return x
+        length = ops.shape(x)[1]
         limit = (
             f"{type(self).__name__} has {self.max_length} positions, but the input "
             "has {} events: keep the newest, or raise the number of positions in the "
@@ -118,9 +120,14 @@ class Body(keras.layers.Layer):
             # The only backend whose graphs run at lengths they were not traced for.
             import tensorflow as tf
 
-            tf.debugging.assert_less_equal(
+            check = tf.debugging.assert_less_equal(
                 length, self.max_length, message=limit.format("more")
             )
+            # All that follows waits for the check, or it might fail before it with
+            # a message of its own.
+            with tf.control_dependencies([check]):
+                x = tf.identity(x)
+        return x
 
     def compute_output_shape(self, input_shape):
         return tuple(input_shape)
