@@ -14,6 +14,7 @@ from keras_t4r.layers.masked_language_modeling import MaskedLanguageModeling
 from keras_t4r.layers.next_item_head import NextItemHead
 from keras_t4r.layers.sequence_embedding_features import SequenceEmbeddingFeatures
 from keras_t4r.layers.transformer_block import TransformerBlock
+from keras_t4r.layers.transition_memory import TransitionMemory
 
 # Losses, metrics, models
 from keras_t4r import losses, metrics  # isort: skip

@@ -1,3 +1,5 @@
+import math
+
 import keras
 from keras import ops
 
@@ -30,6 +32,9 @@ class NextItemHead(keras.layers.Layer):
         repeat_last: bool. Whether the item of the last event may come next. `False`
             where the log had repeats dropped, as by `SessionETL`: it then scores
             minus infinity in inference. Needs `item_ids`.
+        memory: `TransitionMemory`, or `None`. Answers together with the network, which
+            trains alone. The scores are then logarithms of probabilities. Needs
+            `item_ids`.
 
     Call arguments:
         x: tensor `(batch, time, width)`, with a mask.
@@ -64,6 +69,7 @@ class NextItemHead(keras.layers.Layer):
         label_smoothing=0.0,
         dropout=0.0,
         repeat_last=True,
+        memory=None,
         **kwargs,
     ):
         shape = {k: kwargs.pop(k, None) for k in ("cardinality", "first_id", "dim")}
@@ -87,6 +93,7 @@ class NextItemHead(keras.layers.Layer):
         self.label_smoothing = label_smoothing
         self.dropout = dropout
         self.repeat_last = repeat_last
+        self.memory = memory
 
         # Other arguments.
         self._embedding = item_embedding
@@ -104,10 +111,13 @@ class NextItemHead(keras.layers.Layer):
             table = self._embedding.table(like=x)
         if self.tied:
             kwargs["table"] = table
-        if not self.repeat_last and kwargs.get("item_ids") is None:
+        needs = "repeat_last=False" if not self.repeat_last else "a memory"
+        if (not self.repeat_last or self.memory is not None) and kwargs.get(
+            "item_ids"
+        ) is None:
             raise ValueError(
-                "NextItemHead with repeat_last=False needs the session's items: call "
-                "it with item_ids=inputs[schema.item_id]."
+                f"NextItemHead with {needs} needs the session's items: call it with "
+                "item_ids=inputs[schema.item_id]."
             )
         return super().__call__(x, targets, **kwargs)
 
@@ -145,6 +155,8 @@ class NextItemHead(keras.layers.Layer):
             self.add_loss(self._loss(x, targets, items, bias))
             return ops.zeros((ops.shape(x)[0], 0), dtype="float32")
         scores = self._scores(_last(x, x_mask), items, bias)
+        if self.memory is not None:
+            scores = self._with_memory(scores, item_ids)
         return scores if self.repeat_last else self._without_last(scores, item_ids)
 
     def _hidden(self, x, training):
@@ -184,6 +196,16 @@ class NextItemHead(keras.layers.Layer):
         nothing = ops.full((ops.shape(x)[0], self.first_id), -float("inf"), "float32")
         return ops.concatenate([nothing, scores], axis=1)
 
+    def _with_memory(self, scores, item_ids):
+        """`log((m + strength * softmax(scores)) / (sum(m) + strength))`."""
+        ids, evidence = self.memory(item_ids)
+        m = _add_at(ops.zeros_like(scores), ids, evidence)
+        network = scores - ops.logsumexp(scores, axis=1, keepdims=True)
+        # In logarithms, so that improbable items keep their order.
+        mixed = ops.logaddexp(network + math.log(self.memory.strength), ops.log(m))
+        total = ops.sum(m, axis=1, keepdims=True) + self.memory.strength
+        return ops.where(scores > -float("inf"), mixed - ops.log(total), -float("inf"))
+
     def _without_last(self, scores, item_ids):
         real = ops.not_equal(item_ids, 0)
         last = _last(ops.expand_dims(item_ids, -1), real)
@@ -199,6 +221,13 @@ class NextItemHead(keras.layers.Layer):
         width = 0 if training else self.cardinality
         return keras.KerasTensor((x.shape[0], width), dtype="float32")
 
+    @classmethod
+    def from_config(cls, config):
+        memory = config.get("memory")
+        if isinstance(memory, dict):
+            memory = keras.saving.deserialize_keras_object(memory)
+        return cls(**{**config, "memory": memory})
+
     def get_config(self):
         return {
             **super().get_config(),
@@ -212,7 +241,22 @@ class NextItemHead(keras.layers.Layer):
             "label_smoothing": self.label_smoothing,
             "dropout": self.dropout,
             "repeat_last": self.repeat_last,
+            "memory": self.memory and keras.saving.serialize_keras_object(self.memory),
         }
+
+
+def _add_at(x, columns, values):
+    """`x` with `values` added, in each row, at `columns`, which may repeat."""
+    backend = keras.backend.backend()
+    if backend == "torch":
+        return x.scatter_add(1, columns.long(), values)
+    rows = ops.arange(ops.shape(x)[0], dtype=columns.dtype)[:, None]
+    rows = ops.broadcast_to(rows, ops.shape(columns))
+    if backend == "jax":
+        return x.at[rows, columns].add(values)
+    import tensorflow as tf
+
+    return tf.tensor_scatter_nd_add(x, ops.stack([rows, columns], axis=-1), values)
 
 
 def _last(x, mask):

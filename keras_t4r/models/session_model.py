@@ -4,6 +4,7 @@ from keras import ops
 
 from keras_t4r.layers.causal_language_modeling import CausalLanguageModeling
 from keras_t4r.layers.masked_language_modeling import MaskedLanguageModeling
+from keras_t4r.layers.next_item_head import NextItemHead
 from keras_t4r.layers.sequence_embedding_features import SequenceEmbeddingFeatures
 from keras_t4r.layers.transformer_block import TransformerBlock
 from keras_t4r.metrics.ranks import target_ranks
@@ -139,6 +140,12 @@ class SessionModel(keras.Model):
             "The model has no SequenceEmbeddingFeatures, so the columns of its "
             "inputs are not known."
         )
+
+    @property
+    def memory(self):
+        """The `TransitionMemory` of the head, or `None`."""
+        heads = [layer for layer in self.layers if isinstance(layer, NextItemHead)]
+        return next((head.memory for head in heads if head.memory is not None), None)
 
     @property
     def schema(self):

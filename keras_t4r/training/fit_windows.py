@@ -38,7 +38,9 @@ def fit_windows(
 
     The model goes on from window to window, as a service does that is
     retrained every day; no session is evaluated after it was trained on.
-    `callbacks` see each window as a `fit` of its own, its epochs counted from 0.
+    `callbacks` see each window as a `fit` of its own, its epochs counted from 0. A
+    `TransitionMemory` of the model learns each window too; the report then shows what
+    the network scores without it beside the model.
 
     Args:
         model: compiled `SessionModel`, with ranking metrics.
@@ -115,22 +117,32 @@ def fit_windows(
             max_length=max_length,
             seed=seed + _SEED_STEP * number,
         )
+        if model.memory is not None and run.epoch == 0:
+            model.memory.update(
+                KerasSequenceLoader(today, schema, 1024, max_length=max_length)
+            )
         made = callbacks(now) if callable(callbacks) else list(callbacks or [])
         seconds = run.fit(loader, epochs, made)
         test = KerasSequenceLoader(
             target, schema, 512, target="last", max_length=max_length
         )
-        logs = model.evaluate(test, verbose=0, return_dict=True)
-        logs = {m.name: logs[m.name] for m in metrics}
-        run.add(
-            after, "model", logs, f"{loader.num_sessions} sessions, {seconds:.0f} s"
-        )
+        note = f"{loader.num_sessions} sessions, {seconds:.0f} s"
+        run.add(after, "model", _evaluate(model, test, metrics), note)
+        if model.memory is not None:
+            with model.memory.set_aside():
+                logs = _evaluate(model, test, metrics)
+            run.add(after, "model, no memory", logs, "the network alone")
         for name, baseline in baselines.items():
             started = time.perf_counter()
             logs = evaluate_scorer(baseline, test, metrics)
             run.add(after, name, logs, f"{time.perf_counter() - started:.0f} s")
         run.finish_window()
     return run.report
+
+
+def _evaluate(model, loader, metrics):
+    logs = model.evaluate(loader, verbose=0, return_dict=True)
+    return {m.name: logs[m.name] for m in metrics}
 
 
 class _Run:

@@ -36,7 +36,7 @@ SCHEMES = ["clm", "mlm"]
 BODIES = ["xlnet", "gpt2", "bert"]
 GRID = [
     (scheme, body, tied) for scheme in SCHEMES for body in BODIES for tied in (1, 0)
-]
+] + [(scheme, "xlnet", 1, "memory") for scheme in SCHEMES]
 
 
 def make_block(body, causal):
@@ -62,7 +62,12 @@ def make_block(body, causal):
     return t4r.TransformerBlock(config, causal=causal)
 
 
-def make_model(scheme="mlm", body="xlnet", tied=True, schema=SCHEMA, **head):
+def make_model(
+    scheme="mlm", body="xlnet", tied=True, memory=None, schema=SCHEMA, **head
+):
+    if memory:
+        sessions = t4r.KerasSequenceLoader(random_sessions(64, seed=9), schema, 16)
+        head["memory"] = t4r.TransitionMemory(schema).update(sessions)
     features = t4r.SequenceEmbeddingFeatures(
         schema,
         d_output=WIDTH,
@@ -79,7 +84,7 @@ def make_model(scheme="mlm", body="xlnet", tied=True, schema=SCHEMA, **head):
     x, targets = layer(x, inputs[schema.item_id])
     x = make_block(body, causal=scheme == "clm")(x)
     outputs = t4r.NextItemHead(features.item_embedding, tied=bool(tied), **head)(
-        x, targets
+        x, targets, item_ids=inputs[schema.item_id]
     )
     model = t4r.SessionModel(inputs, outputs)
     model.compile(
@@ -122,7 +127,7 @@ def batch(count=6, seed=0, shortest=2):
     return loader[0][0]
 
 
-@pytest.fixture(scope="module", params=GRID, ids=lambda p: f"{p[0]}-{p[1]}-tied{p[2]}")
+@pytest.fixture(scope="module", params=GRID, ids=lambda p: "-".join(map(str, p)))
 def kind(request):
     return request.param
 

@@ -38,14 +38,16 @@ def folder(tmp_path):
     return tmp_path / "sessions"
 
 
-def make_model():
+def make_model(memory=False):
     keras.utils.set_random_seed(5)
     features = t4r.SequenceEmbeddingFeatures(SCHEMA, embedding_dim=16, dropout=0.1)
     inputs = SCHEMA.inputs()
     x = features(inputs)
     x, targets = t4r.MaskedLanguageModeling(rate=0.4)(x, inputs["item_id"])
     x = t4r.TransformerBlock(keras.layers.LSTM(16, return_sequences=True))(x)
-    outputs = t4r.NextItemHead(features.item_embedding)(x, targets)
+    memory = t4r.TransitionMemory(SCHEMA, half_life=2) if memory else None
+    head = t4r.NextItemHead(features.item_embedding, memory=memory)
+    outputs = head(x, targets, item_ids=inputs["item_id"])
     model = t4r.SessionModel(inputs, outputs)
     model.compile(keras.optimizers.Adam(1e-2), metrics=[t4r.metrics.NDCG(5)])
     return model
@@ -73,6 +75,18 @@ def test_each_window_is_evaluated_after_the_one_before_it_was_fit(folder):
     assert "average" in str(report)
 
 
+def test_a_memory_learns_each_window_before_the_next_is_evaluated(folder):
+    model, report = run(folder, make_model(memory=True), windows=["1", "2", "3"])
+    assert report.models == ["model", "model, no memory"]
+    average = {k: v["ndcg_5"] for k, v in report.average().items()}
+    assert average["model"] > 0.6 > average["model, no memory"]
+    by_hand = t4r.TransitionMemory(SCHEMA, half_life=2)
+    for window in ("1", "2"):
+        by_hand.update(t4r.KerasSequenceLoader(folder / window, SCHEMA, 16))
+    for a, b in zip(model.memory.get_weights(), by_hand.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6)
+
+
 class Killed(Exception):
     pass
 
@@ -90,13 +104,14 @@ class KillAt(keras.callbacks.Callback):
             raise Killed
 
 
+@pytest.mark.parametrize("memory", [False, True])
 @pytest.mark.parametrize("batch", [2, 5, 11])
-def test_a_killed_run_goes_on_to_the_same_result(folder, tmp_path, batch):
-    whole, report = run(folder)
+def test_a_killed_run_goes_on_to_the_same_result(folder, tmp_path, batch, memory):
+    whole, report = run(folder, make_model(memory))
     place = tmp_path / "checkpoint"
     with pytest.raises(Killed):
-        run(folder, checkpoint=place, callbacks=[KillAt(batch)])
-    resumed, again = run(folder, checkpoint=place)
+        run(folder, make_model(memory), checkpoint=place, callbacks=[KillAt(batch)])
+    resumed, again = run(folder, make_model(memory), checkpoint=place)
     assert again.rows == report.rows
     for a, b in zip(whole.get_weights(), resumed.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)

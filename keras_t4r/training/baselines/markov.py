@@ -3,6 +3,7 @@
 import numpy as np
 from scipy import sparse
 
+from keras_t4r.layers.transition_counts import count_transitions, heaviest
 from keras_t4r.training.baselines.baseline import Baseline
 
 _FORGOTTEN = 1e-9  # A transition of this weight changes no order; it only takes memory.
@@ -76,19 +77,13 @@ class Markov(Baseline):
         self._transitions = sparse.csr_matrix((self.cardinality, self.cardinality))
 
     def _learn(self, sessions):
-        rows, items = sessions.rows, sessions.items
-        sources, targets, weights = [], [], []
-        for distance in range(1, self.span + 1):
-            same = rows[distance:] == rows[:-distance]
-            sources.append(items[:-distance][same])
-            targets.append(items[distance:][same])
-            weights.append(np.full(int(same.sum()), 1.0 / distance))
-        pairs = (np.concatenate(sources), np.concatenate(targets))
-        new = sparse.csr_matrix(
-            (np.concatenate(weights), pairs), self._transitions.shape
+        new = count_transitions(
+            sessions.items,
+            sessions.rows,
+            self.cardinality,
+            self.span,
+            self.bidirectional,
         )
-        if self.bidirectional:
-            new = new + new.T
         total = (self._transitions * self.decay + new).tocsr()
         total.data[total.data < _FORGOTTEN] = 0.0
         total.eliminate_zeros()
@@ -99,14 +94,9 @@ class Markov(Baseline):
         """Normalizes the transitions, and keeps the heaviest of each item."""
         table = self._transitions.tocoo()
         sums = np.bincount(table.row, table.data, minlength=self.cardinality)
-        weights = table.data / sums[table.row] ** self.normalize
-        order = np.lexsort((self._rank[table.col], weights, table.row))
-        sizes = np.bincount(table.row, minlength=self.cardinality)
-        left = np.cumsum(sizes)[table.row[order]] - np.arange(len(order))
-        order = order[left <= self.max_targets]
-        self._heaviest = sparse.csr_matrix(
-            (weights[order], (table.row[order], table.col[order])), table.shape
-        )
+        table.data = table.data / sums[table.row] ** self.normalize
+        row, _, column, weight = heaviest(table, self.max_targets, self._rank)
+        self._heaviest = sparse.csr_matrix((weight, (row, column)), table.shape)
 
     def _evidence(self, sessions):
         if self._heaviest is None:
