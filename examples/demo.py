@@ -133,7 +133,7 @@ def main():
     parser.add_argument("--folder", default="demo", help="where everything goes")
     parser.add_argument("--window", default="1d", help="length of a window, 1d or 1h")
     parser.add_argument("--windows", type=int, help="only the first so many windows")
-    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--replay", type=int, default=10)
     parser.add_argument("--time-unit", choices=["s", "ms", "us", "ns"])
     for role in NAMES:
