@@ -135,6 +135,11 @@ def main():
     parser.add_argument("--windows", type=int, help="only the first so many windows")
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--replay", type=int, default=10)
+    parser.add_argument(
+        "--forward",
+        action="store_true",
+        help="sessions have a direction: see make_model in train.py",
+    )
     parser.add_argument("--time-unit", choices=["s", "ms", "us", "ns"])
     for role in NAMES:
         parser.add_argument(f"--{role}", help=f"name of the {role} column")
@@ -159,6 +164,8 @@ def main():
         sessions,
         epochs=arguments.epochs,
         replay=arguments.replay,
+        # The synthetic log's sessions are made from one item to the next.
+        forward=arguments.forward or source is not None,
         windows=windows[: arguments.windows],
         checkpoint=folder / "checkpoint",
     )

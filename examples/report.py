@@ -3,7 +3,9 @@
 import html
 import math
 
-COLORS = ["#d62728", "#1f77b4", "#2ca02c", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f"]
+COLORS = (
+    "#d62728 #1f77b4 #2ca02c #9467bd #8c564b #e377c2 #7f7f7f #17becf #bcbd22"
+).split()
 WIDTH, HEIGHT, LEFT, BOTTOM = 520, 260, 46, 28
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 1120px; margin: 2em auto;

@@ -12,8 +12,12 @@ import keras_t4r as t4r
 from keras_t4r.training.baselines import standard_baselines
 
 
-def make_model(schema, width=64, learning_rate=2e-3):
-    """One-directional XLNet that predicts each event from those before it."""
+def make_model(schema, width=64, learning_rate=2e-3, forward=False):
+    """One-directional XLNet that predicts each event from those before it.
+
+    `forward` is for logs whose sessions have a direction, as on news: what led to an
+    item does then not follow it. The Markov baselines tell which kind a log is.
+    """
     features = t4r.SequenceEmbeddingFeatures(
         schema, d_output=width, embedding_dim=width, dropout=0.2
     )
@@ -37,7 +41,9 @@ def make_model(schema, width=64, learning_rate=2e-3):
         # The ETL dropped repeats, so the last item is never the next.
         repeat_last=False,
         # On a log of this size the network alone loses to counting; together they win.
-        memory=t4r.TransitionMemory(schema, half_life=4),
+        memory=t4r.TransitionMemory(
+            schema, half_life=4, bidirectional=not forward, span=1 if forward else 3
+        ),
     )(x, targets, item_ids=items)
 
     model = t4r.SessionModel(inputs, outputs)
@@ -48,12 +54,12 @@ def make_model(schema, width=64, learning_rate=2e-3):
     return model
 
 
-def train(folder, epochs=4, batch_size=64, **arguments):
+def train(folder, epochs=4, batch_size=64, forward=False, **arguments):
     """Fits on each day and those before, evaluates on the next, beside baselines."""
     arguments = {"replay": 10, **arguments}
     schema = t4r.Schema.load(f"{folder}/schema.pbtxt")
     keras.utils.set_random_seed(1)
-    model = make_model(schema)
+    model = make_model(schema, forward=forward)
     rate = float(model.optimizer.learning_rate)
     decay = keras.callbacks.LearningRateScheduler(
         lambda epoch: rate * (1 - 0.9 * epoch / epochs)
