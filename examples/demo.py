@@ -9,11 +9,13 @@ row, adds the synthetic log's ceiling, and writes a report.
 
 import argparse
 import shutil
+import statistics
 import sys
 import time
 from pathlib import Path
 
 import polars as pl
+import pyarrow.parquet as pq
 from etl import make_sessions
 from report import write_report
 from serve import serve_and_ask
@@ -85,6 +87,22 @@ def read_log(log, columns):
     ids = [columns["session"], columns["item"], *columns["categorical"]]
     kinds = log.text_kinds(ids, columns["time"])
     return log.scan([*ids, columns["time"]], kinds).collect()
+
+
+def whole_windows(sessions, share=0.05):
+    """The log's windows in time, without a fragment of one at its end."""
+    windows = sorted((p.name for p in sessions.iterdir() if p.name.isdigit()), key=int)
+    sizes = [
+        pq.read_metadata(sessions / w / "sessions.parquet").num_rows for w in windows
+    ]
+    usual = statistics.median(sizes)
+    while len(windows) > 2 and sizes[-1] < share * usual:
+        print(
+            f"Window {windows.pop()} has {sizes.pop()} sessions, where others have "
+            f"{usual:.0f}: the log ends in it, and it is left out.",
+            file=sys.stderr,
+        )
+    return windows
 
 
 def add_ceiling(report, source, etl, folder):
@@ -159,14 +177,13 @@ def main():
     etl = make_sessions(log, sessions, columns, window=arguments.window)
 
     say("2. Training on each window, evaluating on the next")
-    windows = sorted((p.name for p in sessions.iterdir() if p.name.isdigit()), key=int)
     model, report = train(
         sessions,
         epochs=arguments.epochs,
         replay=arguments.replay,
         # The synthetic log's sessions are made from one item to the next.
         forward=arguments.forward or source is not None,
-        windows=windows[: arguments.windows],
+        windows=whole_windows(sessions)[: arguments.windows],
         checkpoint=folder / "checkpoint",
     )
     if source is not None:

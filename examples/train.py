@@ -19,7 +19,13 @@ def make_model(schema, width=64, learning_rate=2e-3, forward=False):
     item does then not follow it. The Markov baselines tell which kind a log is.
     """
     features = t4r.SequenceEmbeddingFeatures(
-        schema, d_output=width, embedding_dim=width, dropout=0.2
+        schema,
+        d_output=width,
+        embedding_dim=width,
+        continuous_projection=16,
+        # Else the numbers, which are large beside new embeddings, drown the items.
+        layer_norm=True,
+        dropout=0.2,
     )
     inputs = schema.inputs()
     items = inputs[schema.item_id]

@@ -8,14 +8,13 @@ from keras_t4r.data.clicks import find_kinds, open_clicks
 from keras_t4r.data.etl_config import START, WINDOW, ETLConfig
 from keras_t4r.data.etl_fit import fit_state
 from keras_t4r.data.etl_schema import session_schema
-from keras_t4r.data.etl_state import STATE_FILE, ETLState
+from keras_t4r.data.etl_state import STATE_FILE, WORKFLOW_FOLDER, ETLState
 from keras_t4r.data.etl_writer import WindowWriter, new_folder
 from keras_t4r.data.session_table import session_table
 from keras_t4r.data.split import check_split
 from keras_t4r.data.vocabulary import arrow
 from keras_t4r.schema import VOCABULARY_FOLDER
 
-WORKFLOW_FOLDER = "workflow"
 SCHEMA_FILE = "schema.pbtxt"
 
 

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from keras_t4r.data.etl_config import ETLConfig
 from keras_t4r.data.vocabulary import FIRST_ID, Vocabulary
 
+WORKFLOW_FOLDER = "workflow"
 STATE_FILE = "etl.json"
 _FORMAT = "keras_t4r.SessionETL/1"
 # The first time of padding and unknown items: later than any click, so that

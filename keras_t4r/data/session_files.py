@@ -8,8 +8,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from keras_t4r.data.etl_state import WORKFLOW_FOLDER
 from keras_t4r.data.session_arrays import SessionPiece
+from keras_t4r.schema import VOCABULARY_FOLDER
 
+BESIDE_SESSIONS = (VOCABULARY_FOLDER, WORKFLOW_FOLDER)
 _WILDCARDS = set("*?[")
 
 
@@ -113,7 +116,8 @@ def find_parquet(paths):
 
     Returns:
         A list of strings: files in the order given, those of a folder or a
-        pattern sorted by name. Names that start with `.` or `_` are left out.
+        pattern sorted by name. Left out of a folder are names that start with `.`
+        or `_`, and what `SessionETL` writes beside the sessions.
     """
     if isinstance(paths, (str, os.PathLike)):
         paths = [paths]
@@ -145,11 +149,13 @@ def find_parquet(paths):
 
 
 def _visible(files, folder):
+    def hidden(part):
+        return part.startswith((".", "_")) or part in BESIDE_SESSIONS
+
     return sorted(
         str(file)
         for file in files
-        if file.is_file()
-        and not any(p.startswith((".", "_")) for p in file.relative_to(folder).parts)
+        if file.is_file() and not any(map(hidden, file.relative_to(folder).parts))
     )
 
 

@@ -35,7 +35,10 @@ class SequenceEmbeddingFeatures(keras.layers.Layer):
             tables of one width; numbers are projected to it.
         continuous_projection: int. Width of a ReLU layer over all numbers
             together. `None` leaves them as they are.
-        layer_norm: bool. Normalise each feature before the aggregation.
+        layer_norm: bool. Normalise each feature before the aggregation, so
+            that none drowns the others: tables start near zero, numbers do
+            not. A single number, which its norm would make constant, is left
+            as it is: give a `continuous_projection` as well.
         dropout: float. Rate of dropout on the output.
         embeddings_initializer: initializer of the tables.
 
@@ -174,6 +177,8 @@ class SequenceEmbeddingFeatures(keras.layers.Layer):
         self._norms = {}
         if self.layer_norm:
             for name, width in widths.items():
+                if width == 1:
+                    continue
                 norm = keras.layers.LayerNormalization(
                     name=f"{name}_norm", dtype=self.dtype_policy
                 )
@@ -247,7 +252,7 @@ class SequenceEmbeddingFeatures(keras.layers.Layer):
             project = self._projections.get(name)
             features[name] = x if project is None else project(x)
         return {
-            name: self._norms[name](x) if self._norms else x
+            name: self._norms[name](x) if name in self._norms else x
             for name, x in features.items()
         }
 

@@ -31,6 +31,8 @@ def test_a_written_folder_loads_by_its_own_schema(tmp_path):
     sizes = etl.write(clicks, tmp_path / "out", progress=False)
     schema = Schema.load(tmp_path / "out" / "schema.pbtxt")
     window = str(next(iter(sizes)))
+    whole = KerasSequenceLoader(tmp_path / "out", schema, 16)
+    assert whole.num_sessions == sum(sizes.values())
     loader = KerasSequenceLoader(tmp_path / "out" / window, schema, 16, target="last")
     assert loader.num_sessions + loader.left_out == sizes[int(window)]
     x, y = loader[0]

@@ -92,6 +92,19 @@ def test_numbers_can_be_projected_together():
     assert kernel.shape == (2, 3)
 
 
+def test_layer_norm_does_not_make_a_lone_number_constant():
+    x = batch()
+    layer = t4r.SequenceEmbeddingFeatures(SCHEMA, embedding_dim=4, layer_norm=True)
+    out = call(layer, x)
+    real = x["item_id"] > 0
+    np.testing.assert_allclose(out[..., 0][real], x["age"][real], rtol=1e-6)
+    table = ops.convert_to_numpy(layer.tables["item"])
+    bought = table[x["bought"][real]]
+    centred = bought - bought.mean(-1, keepdims=True)
+    expected = centred / np.sqrt(bought.var(-1, keepdims=True) + 1e-3)
+    np.testing.assert_allclose(out[real][:, 1:5], expected, rtol=1e-3, atol=1e-5)
+
+
 def test_padding_is_zero_and_masked():
     x = batch()
     layer = t4r.SequenceEmbeddingFeatures(SCHEMA, embedding_dim=4, d_output=8)

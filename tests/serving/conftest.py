@@ -48,22 +48,29 @@ def etl(clicks):
 
 
 @pytest.fixture(scope="session")
-def schema(etl, clicks, tmp_path_factory):
+def sessions(etl, clicks, tmp_path_factory):
     folder = tmp_path_factory.mktemp("log") / "sessions"
     etl.write(clicks, folder, progress=False)
-    return t4r.Schema.load(folder / "schema.pbtxt")
+    return folder
 
 
-def build(schema, seed=1):
+@pytest.fixture(scope="session")
+def schema(sessions):
+    return t4r.Schema.load(sessions / "schema.pbtxt")
+
+
+def build(schema, seed=1, memory=None):
     """An untrained model: what it answers is arbitrary, but always the same."""
     keras.utils.set_random_seed(seed)
     features = t4r.SequenceEmbeddingFeatures(schema, d_output=16, embedding_dim=16)
     inputs = schema.inputs()
     x = features(inputs)
-    x, targets = t4r.MaskedLanguageModeling()(x, inputs[schema.item_id])
+    items = inputs[schema.item_id]
+    x, targets = t4r.MaskedLanguageModeling()(x, items)
     config = {"model_type": "xlnet", "d_model": 16, "n_head": 2, "n_layer": 1}
     x = t4r.TransformerBlock(config)(x)
-    outputs = t4r.NextItemHead(features.item_embedding)(x, targets)
+    head = t4r.NextItemHead(features.item_embedding, memory=memory)
+    outputs = head(x, targets, item_ids=items)
     return t4r.SessionModel(inputs, outputs)
 
 
@@ -73,5 +80,8 @@ def build_model():
 
 
 @pytest.fixture(scope="session")
-def model(schema):
-    return build(schema)
+def model(schema, sessions):
+    memory = t4r.TransitionMemory(schema)
+    model = build(schema, memory=memory)
+    memory.update(t4r.KerasSequenceLoader(sessions, schema, 128))
+    return model
