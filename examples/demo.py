@@ -9,7 +9,6 @@ row, adds the synthetic log's ceiling, and writes a report.
 
 import argparse
 import shutil
-import statistics
 import sys
 import time
 from pathlib import Path
@@ -90,19 +89,19 @@ def read_log(log, columns):
 
 
 def whole_windows(sessions, share=0.05):
-    """The log's windows in time, without a fragment of one at its end."""
+    """The log's windows in time, without the fragments that it ends in."""
     windows = sorted((p.name for p in sessions.iterdir() if p.name.isdigit()), key=int)
     sizes = [
         pq.read_metadata(sessions / w / "sessions.parquet").num_rows for w in windows
     ]
-    usual = statistics.median(sizes)
-    while len(windows) > 2 and sizes[-1] < share * usual:
+    whole = max(i for i, size in enumerate(sizes) if size >= share * max(sizes)) + 1
+    if windows[whole:]:
         print(
-            f"Window {windows.pop()} has {sizes.pop()} sessions, where others have "
-            f"{usual:.0f}: the log ends in it, and it is left out.",
+            f"The log ends in fragments of windows, which are left out: "
+            f"{sum(sizes[whole:])} sessions after window {windows[whole - 1]}.",
             file=sys.stderr,
         )
-    return windows
+    return windows[:whole]
 
 
 def add_ceiling(report, source, etl, folder):

@@ -1,5 +1,3 @@
-import math
-
 import keras
 from keras import ops
 
@@ -202,8 +200,9 @@ class NextItemHead(keras.layers.Layer):
         m = _add_at(ops.zeros_like(scores), ids, evidence)
         network = scores - ops.logsumexp(scores, axis=1, keepdims=True)
         # In logarithms, so that improbable items keep their order.
-        mixed = ops.logaddexp(network + math.log(self.memory.strength), ops.log(m))
-        total = ops.sum(m, axis=1, keepdims=True) + self.memory.strength
+        strength = ops.convert_to_tensor(self.memory.strength)
+        mixed = ops.logaddexp(network + ops.log(strength), ops.log(m))
+        total = ops.sum(m, axis=1, keepdims=True) + strength
         return ops.where(scores > -float("inf"), mixed - ops.log(total), -float("inf"))
 
     def _without_last(self, scores, item_ids):

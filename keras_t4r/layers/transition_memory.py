@@ -35,7 +35,9 @@ class TransitionMemory(keras.layers.Layer):
 
     Args:
         schema: `Schema`. Gives the items.
-        strength: float. How much evidence the network's opinion weighs as much as.
+        strength: float. How much evidence the network's opinion weighs as much as: a
+            weight, not trained; `tune_strength` adapts it, and `fit_windows` does so
+            with every window.
         history: int. How many of the last items have transitions that count.
         fading: float. How fast an item's weight falls with its distance from the end.
         span: int. The most steps between the two items of a transition.
@@ -113,7 +115,7 @@ class TransitionMemory(keras.layers.Layer):
             if value < 0:
                 raise ValueError(f"{name} must not be negative; it is {value}.")
         # Passed arguments.
-        self.strength = strength
+        self.initial_strength = strength
         self.history = history
         self.fading = fading
         self.span = span
@@ -131,18 +133,23 @@ class TransitionMemory(keras.layers.Layer):
     def build(self, item_ids_shape=None):
         if self.built:
             return
-        fixed = {"initializer": "zeros", "trainable": False, "autocast": False}
         table = (self.cardinality, self.neighbors)
-        self.follower = self.add_weight(
-            name="follower", shape=table, dtype="int32", **fixed
-        )
-        self.count = self.add_weight(
-            name="count", shape=table, dtype="float32", **fixed
-        )
-        self.total = self.add_weight(
-            name="total", shape=(self.cardinality,), dtype="float32", **fixed
-        )
+        self.follower = self._fixed_weight("follower", table, "int32")
+        self.count = self._fixed_weight("count", table)
+        self.total = self._fixed_weight("total", (self.cardinality,))
+        initial = keras.initializers.Constant(self.initial_strength)
+        self.strength = self._fixed_weight("strength", (), initializer=initial)
         self.built = True
+
+    def _fixed_weight(self, name, shape, dtype="float32", initializer="zeros"):
+        return self.add_weight(
+            name=name,
+            shape=shape,
+            dtype=dtype,
+            initializer=initializer,
+            trainable=False,
+            autocast=False,
+        )
 
     # Learning
 
@@ -178,12 +185,15 @@ class TransitionMemory(keras.layers.Layer):
     @contextmanager
     def set_aside(self):
         """Empties the memory within a `with`: what the network answers by itself."""
-        kept = self.get_weights()
-        self.set_weights([np.zeros_like(w) for w in kept])
+        counts = (self.follower, self.count, self.total)
+        kept = [ops.convert_to_numpy(weight) for weight in counts]
         try:
+            for weight in counts:
+                weight.assign(ops.zeros_like(weight))
             yield self
         finally:
-            self.set_weights(kept)
+            for weight, value in zip(counts, kept, strict=True):
+                weight.assign(value)
 
     def _batches(self, sessions):
         if not hasattr(sessions, "schema"):
@@ -272,7 +282,7 @@ class TransitionMemory(keras.layers.Layer):
             **super().get_config(),
             "cardinality": self.cardinality,
             "first_id": self.first_id,
-            "strength": self.strength,
+            "strength": self.initial_strength,
             "history": self.history,
             "fading": self.fading,
             "span": self.span,

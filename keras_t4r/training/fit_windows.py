@@ -10,6 +10,7 @@ from keras_t4r.metrics.ranking_metric import RankingMetric
 from keras_t4r.schema import Schema
 from keras_t4r.training.checkpoint import Checkpoint
 from keras_t4r.training.evaluate import evaluate_scorer
+from keras_t4r.training.tune_strength import tune_strength
 from keras_t4r.training.window_report import WindowReport
 
 # Seeds of the loaders of two windows are this far apart.
@@ -39,8 +40,9 @@ def fit_windows(
     The model goes on from window to window, as a service does that is
     retrained every day; no session is evaluated after it was trained on.
     `callbacks` see each window as a `fit` of its own, its epochs counted from 0. A
-    `TransitionMemory` of the model learns each window too; the report then shows what
-    the network scores without it beside the model.
+    `TransitionMemory` of the model learns each window too, after its strength was
+    tuned to it (see `tune_strength`); the report then shows what the network scores
+    without it beside the model.
 
     Args:
         model: compiled `SessionModel`, with ranking metrics.
@@ -118,6 +120,11 @@ def fit_windows(
             seed=seed + _SEED_STEP * number,
         )
         if model.memory is not None and run.epoch == 0:
+            if number:
+                fresh = KerasSequenceLoader(
+                    today, schema, 512, target="last", max_length=max_length
+                )
+                tune_strength(model, fresh)
             model.memory.update(
                 KerasSequenceLoader(today, schema, 1024, max_length=max_length)
             )
