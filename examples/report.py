@@ -54,13 +54,13 @@ def _curve(report, metric, colors):
         return x, (HEIGHT - BOTTOM) - (HEIGHT - BOTTOM - 10) * value / top
 
     parts = []
-    for step in range(5):
-        value = top * step / 4
+    step = 0.1 if top <= 0.5 else 0.2
+    for value in (step * i for i in range(int(top / step + 1e-9) + 1)):
         _, y = at(0, value)
         parts.append(
             f'<line x1="{LEFT}" x2="{WIDTH - 12}" y1="{y:.1f}" y2="{y:.1f}" '
             f'stroke="#e4e4e4"/><text x="{LEFT - 6}" y="{y + 4:.1f}" '
-            f'text-anchor="end" font-size="11">{value:.2f}</text>'
+            f'text-anchor="end" font-size="11">{value:.1f}</text>'
         )
     every = max(1, len(windows) // 12)
     for i, window in enumerate(windows):
@@ -70,7 +70,9 @@ def _curve(report, metric, colors):
                 f'<text x="{x:.1f}" y="{HEIGHT - 8}" text-anchor="middle" '
                 f'font-size="11">{html.escape(str(window))}</text>'
             )
-    for model, color in colors.items():
+    # The model last, so that its line lies on top.
+    for model in sorted(colors, key=lambda name: name == "model"):
+        color = colors[model]
         values = {r["window"]: r[metric] for r in report.rows if r["model"] == model}
         points = [at(i, values[w]) for i, w in enumerate(windows) if w in values]
         line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
