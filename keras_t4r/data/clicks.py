@@ -51,9 +51,24 @@ def open_clicks(clicks):
     """Whatever a caller may pass as clicks, as a `ClickLog` or `ClickTable`."""
     if isinstance(clicks, ClickLog | ClickTable):
         return clicks
+    if isinstance(clicks, list | tuple) and clicks and isinstance(clicks[0], dict):
+        return ClickTable(_columns(clicks))
     if isinstance(clicks, str | Path | list | tuple):
         return ClickLog(clicks)
     return ClickTable(clicks)
+
+
+def _columns(rows):
+    """Rows as a dict of columns."""
+    names = list(rows[0])
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, dict) or set(row) != set(names):
+            has = sorted(row) if isinstance(row, dict) else type(row).__name__
+            raise ValueError(
+                f"Row {number} has {has}, but row 1 has {sorted(names)}; give every "
+                "row the same columns, None where there is no value."
+            )
+    return {name: [row[name] for row in rows] for name in names}
 
 
 def _as_polars(clicks):
@@ -78,7 +93,8 @@ def _as_polars(clicks):
             ) from error
     raise TypeError(
         f"Clicks cannot be read from a {type(clicks).__name__}; pass a path, a "
-        "ClickLog, a polars, pyarrow or pandas table, or a dict of columns."
+        "ClickLog, a polars, pyarrow or pandas table, a dict of columns, or a "
+        "list of rows."
     )
 
 

@@ -124,7 +124,7 @@ class SessionETL:
 
         Args:
             clicks: path, list of paths, `ClickLog`, polars, pyarrow or pandas
-                table, or dict of columns.
+                table, dict of columns, or list of dicts, one a row.
 
         Returns:
             The ETL itself.

@@ -298,7 +298,10 @@ def test_a_request_gives_what_the_files_hold(tmp_path):
     assert [log[row["visit"]] for row in answer.to_pylist()] == answer.to_pylist()
 
 
-@pytest.mark.parametrize("form", ["pandas", "arrow", "lazy", "dict", "columns", "csv"])
+FORMS = ["pandas", "arrow", "lazy", "dict", "rows", "columns", "csv"]
+
+
+@pytest.mark.parametrize("form", FORMS)
 def test_every_form_of_clicks_gives_the_same_sessions(form, tmp_path):
     clicks = make_clicks()
     expected = make_etl().fit_transform(clicks)
@@ -311,6 +314,8 @@ def test_every_form_of_clicks_gives_the_same_sessions(form, tmp_path):
         given = clicks.lazy()
     elif form == "dict":
         given = clicks.to_dict(as_series=False)
+    elif form == "rows":
+        given = clicks.to_dicts()
     elif form == "columns":  # As Triton hands them over: (rows, 1), text in bytes.
         given = {c: clicks[c].to_numpy()[:, None] for c in clicks.columns}
         given["product"] = np.array(

@@ -148,6 +148,19 @@ def test_columns_of_other_lengths_or_shapes_are_refused():
     says(error, "'i'", "(3, 2)")
 
 
+def test_rows_of_other_columns_are_refused():
+    rows = [
+        dict(zip(GOOD, row, strict=True)) for row in zip(*GOOD.values(), strict=True)
+    ]
+    del rows[1]["x"]
+    with pytest.raises(ValueError) as error:
+        etl().fit(rows)
+    says(error, "Row 2", "['i', 's', 't']", "['i', 's', 't', 'x']")
+    with pytest.raises(ValueError) as error:
+        etl().fit([rows[0], "clicks.csv"])
+    says(error, "Row 2", "str")
+
+
 def test_files_that_are_not_there_empty_or_cut_short_are_named(tmp_path):
     with pytest.raises(FileNotFoundError) as error:
         etl().fit(tmp_path / "nothing.csv")
