@@ -107,17 +107,25 @@ def test_a_later_item_changes_no_earlier_output(kind, model, build):
 
 def test_nothing_beats_chance_on_random_sessions(kind, build):
     model = build.model(*kind)
-    train = t4r.KerasSequenceLoader(build.sessions(256, seed=5), build.schema, 64)
+    train = t4r.KerasSequenceLoader(build.sessions(512, seed=5), build.schema, 64)
     if model.memory:
         model.memory.update(train)
-    model.fit(train, epochs=6, verbose=0)
+    model.fit(train, epochs=8, verbose=0)
     count = 2000
-    test = t4r.KerasSequenceLoader(
-        build.sessions(count, seed=6), build.schema, 500, target="last"
-    )
+    fresh = build.sessions(count, seed=6)
+
+    # Evaluation: whoever saw the target would rank it first.
+    test = t4r.KerasSequenceLoader(fresh, build.schema, 500, target="last")
     recall = model.evaluate(test, verbose=0, return_dict=True)["recall_4"]
     chance = 4 / build.items
     assert abs(recall - chance) < 4 * np.sqrt(chance * (1 - chance) / count)
+
+    # Training: its loss on sessions that it does not know is that of a guess.
+    losses = []
+    for (x,) in t4r.KerasSequenceLoader(fresh, build.schema, 500):
+        model(x, training=True)
+        losses.append(float(sum(model.losses)))
+    assert np.mean(losses) > np.log(build.items) - 0.02
 
 
 # 3. Padding is nothing.
