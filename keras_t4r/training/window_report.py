@@ -57,9 +57,18 @@ class WindowReport:
         return out
 
     def best_baseline(self, metric, model="model"):
-        """Name of the baseline with the highest average of a metric."""
+        """Name of the baseline with the highest average of a metric.
+
+        A part of the model, as `"model, no memory"`, is no baseline.
+        """
         averages = self.average()
-        others = [m for m in self.models if m != model and metric in averages[m]]
+        others = [
+            name
+            for name in self.models
+            if name != model
+            and not name.startswith(f"{model}, ")
+            and metric in averages[name]
+        ]
         if not others:
             raise ValueError(f"The report has no baseline with the metric {metric!r}.")
         return max(others, key=lambda m: averages[m][metric])

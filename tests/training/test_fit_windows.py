@@ -86,6 +86,8 @@ def test_a_memory_learns_each_window_before_the_next_is_evaluated(folder):
     for name in ("follower", "count", "total"):
         a, b = getattr(model.memory, name), getattr(by_hand, name)
         np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-6)
+    with pytest.raises(ValueError, match="no baseline"):
+        report.best_baseline("ndcg_5")
     # The second window, ranked before it was learned, took the counts' side.
     assert float(model.memory.strength) == 8.0
 
