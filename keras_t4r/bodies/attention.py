@@ -40,6 +40,26 @@ def attention_bias(length, mask=None, causal=False, dtype="float32"):
     return ops.cast(ops.logical_not(visible), dtype) * hidden
 
 
+def window_bias(bias, length, window, dtype="float32"):
+    """Hides, on top of `bias`, what lies `window` positions off or farther.
+
+    Args:
+        bias: what `attention_bias` returned.
+        length: int or scalar tensor. Number of positions.
+        window: int. Query `i` sees key `j` only where `|i - j| < window`.
+        dtype: string. As for `attention_bias`.
+
+    Returns:
+        A tensor that broadcasts to `(batch, time, time)`.
+    """
+    index = ops.arange(length, dtype="int32")
+    apart = ops.abs(ops.expand_dims(index, 1) - ops.expand_dims(index, 0))
+    hidden = _HIDDEN_FLOAT16 if dtype == "float16" else _HIDDEN
+    far = ops.expand_dims(ops.cast(apart >= window, dtype) * hidden, 0)
+    # Not the sum, which may leave half precision.
+    return far if bias is None else ops.minimum(bias, far)
+
+
 class SelfAttention(keras.layers.Layer):
     """Scaled dot-product attention of a sequence over itself.
 
@@ -49,25 +69,33 @@ class SelfAttention(keras.layers.Layer):
 
     Args:
         d_model: int. Width of the input and of the output.
-        n_head: int. Number of heads; divides `d_model`.
+        n_head: int. Number of heads.
+        n_kv_head: int. Number of heads of keys and values, each shared by
+            `n_head / n_kv_head` heads of queries; `None`: `n_head`.
+        d_head: int. Width of a head; `None`: `d_model / n_head`.
         dropout: float. Rate on the attention weights.
         scale: float. Factor `s` of the scores; `None` for `1 / sqrt(d_head)`.
-        use_bias: bool. Whether the projections have a bias.
+        use_bias: bool. Whether the projections to `q`, `k` and `v` have a bias.
+        output_bias: bool. The same for the output projection; `None`: `use_bias`.
         upcast: bool. Whether the scores are computed in float32 as well.
         stddev: float. Standard deviation of the initial projections.
         output_stddev: float. The same for the output projection; `None`: `stddev`.
 
     References:
-        [Attention Is All You Need](https://arxiv.org/abs/1706.03762)
+        [Attention Is All You Need](https://arxiv.org/abs/1706.03762),
+        [GQA](https://arxiv.org/abs/2305.13245) (shared keys and values)
     """
 
     def __init__(
         self,
         d_model,
         n_head,
+        n_kv_head=None,
+        d_head=None,
         dropout=0.0,
         scale=None,
         use_bias=True,
+        output_bias=None,
         upcast=False,
         stddev=0.02,
         output_stddev=None,
@@ -76,27 +104,35 @@ class SelfAttention(keras.layers.Layer):
         super().__init__(**kwargs)
         self.d_model = d_model
         self.n_head = n_head
-        self.d_head = d_model // n_head
+        self.n_kv_head = n_kv_head or n_head
+        self.d_head = d_head or d_model // n_head
         self.scale = self.d_head**-0.5 if scale is None else scale
         self.upcast = upcast
         self.softmax_dtype = keras.backend.result_type(self.compute_dtype, "float32")
 
-        def projection(units, std, name):
+        def projection(units, bias, std, name):
             return keras.layers.Dense(
                 units,
-                use_bias=use_bias,
+                use_bias=bias,
                 kernel_initializer=keras.initializers.RandomNormal(stddev=std),
                 dtype=self.dtype_policy,
                 name=name,
             )
 
-        self.qkv = projection(3 * d_model, stddev, "qkv")
-        self.output_projection = projection(d_model, output_stddev or stddev, "output")
+        self.qkv = projection(
+            (n_head + 2 * self.n_kv_head) * self.d_head, use_bias, stddev, "qkv"
+        )
+        self.output_projection = projection(
+            d_model,
+            use_bias if output_bias is None else output_bias,
+            output_stddev or stddev,
+            "output",
+        )
         self.dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
 
     def build(self, input_shape):
         self.qkv.build(input_shape)
-        self.output_projection.build(input_shape)
+        self.output_projection.build((*input_shape[:-1], self.n_head * self.d_head))
 
     def call(self, x, bias=None, training=None):
         q, k, v = self.project(x)
@@ -105,14 +141,25 @@ class SelfAttention(keras.layers.Layer):
     def project(self, x):
         """Queries, keys and values, each `(heads, batch, time, d_head)`."""
         batch, time = ops.shape(x)[:2]
-        qkv = ops.reshape(self.qkv(x), (batch, time, 3, self.n_head, self.d_head))
+        heads = self.n_head + 2 * self.n_kv_head
+        qkv = ops.reshape(self.qkv(x), (batch, time, heads, self.d_head))
         # Not qkv[0] …: TensorFlow's gradient of indexing costs more than the rest.
-        return ops.unstack(ops.transpose(qkv, (2, 3, 0, 1, 4)), num=3)
+        return ops.split(
+            ops.transpose(qkv, (2, 0, 1, 3)),
+            [self.n_head, self.n_head + self.n_kv_head],
+        )
+
+    def share(self, x):
+        """Keys or values, once for each head of queries."""
+        if self.n_kv_head == self.n_head:
+            return x
+        return ops.repeat(x, self.n_head // self.n_kv_head, axis=0)
 
     def scores(self, q, k):
         if self.upcast:
             q, k = ops.cast(q, self.softmax_dtype), ops.cast(k, self.softmax_dtype)
-        return ops.matmul(q * self.scale, ops.transpose(k, (0, 1, 3, 2)))
+        k = ops.transpose(self.share(k), (0, 1, 3, 2))
+        return ops.matmul(q * self.scale, k)
 
     def attend(self, scores, v, bias, training):
         scores = ops.cast(scores, self.softmax_dtype)
@@ -124,9 +171,11 @@ class SelfAttention(keras.layers.Layer):
         )
         weights = ops.cast(weights, self.compute_dtype)
         weights = self.dropout(weights, training=training)
-        mixed = ops.transpose(ops.matmul(weights, v), (1, 2, 0, 3))
+        mixed = ops.matmul(weights, self.share(v))
+        mixed = ops.transpose(mixed, (1, 2, 0, 3))
         batch, time = ops.shape(mixed)[:2]
-        return self.output_projection(ops.reshape(mixed, (batch, time, self.d_model)))
+        joined = ops.reshape(mixed, (batch, time, self.n_head * self.d_head))
+        return self.output_projection(joined)
 
     def compute_output_shape(self, input_shape):
         return input_shape

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_t4r.bodies import hf_layout
 from keras_t4r.bodies.attention import SelfAttention
 from keras_t4r.bodies.blocks import PostNormBlock
 from keras_t4r.bodies.body import Body
@@ -35,6 +36,11 @@ class Bert(Body):
     """
 
     model_type = "bert"
+    hf_prefix = "bert."
+    hf_ignored = (
+        r"embeddings\.(word_embeddings\.weight|position_ids|token_type_ids)"
+        r"|pooler\..*|cls\..*"
+    )
     refused = {
         "position_embedding_type": (("absolute",), "positions are absolute"),
     }
@@ -101,3 +107,25 @@ class Bert(Body):
         for block in self.blocks:
             x = block(x, bias=bias, training=training)
         return x
+
+    def hf_layout(self):
+        yield from hf_layout.table(
+            self.positions.table, "embeddings.position_embeddings.weight"
+        )
+        # Every event is of the first type.
+        name = "embeddings.token_type_embeddings.weight"
+        yield self.token_type, [name], lambda x: x[0]
+        yield from hf_layout.norm(self.norm, "embeddings.LayerNorm")
+        for i, block in enumerate(self.blocks):
+            yield from self.hf_block_layout(block, f"encoder.layer.{i}")
+
+    def hf_block_layout(self, block, name):
+        attention, forward = block.attention, block.feed_forward
+        qkv = [f"{name}.attention.self.{part}" for part in ("query", "key", "value")]
+        output = f"{name}.attention.output"
+        yield from hf_layout.fused(attention.qkv, qkv)
+        yield from hf_layout.dense(attention.output_projection, f"{output}.dense")
+        yield from hf_layout.norm(block.attention_norm, f"{output}.LayerNorm")
+        yield from hf_layout.dense(forward.inner, f"{name}.intermediate.dense")
+        yield from hf_layout.dense(forward.outer, f"{name}.output.dense")
+        yield from hf_layout.norm(block.feed_forward_norm, f"{name}.output.LayerNorm")

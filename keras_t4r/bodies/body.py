@@ -6,15 +6,20 @@ import keras
 from keras import ops
 
 from keras_t4r.bodies.attention import attention_bias
-from keras_t4r.bodies.hf_config import config_from_dict, config_to_dict, refuse_options
+from keras_t4r.bodies.config_data import (
+    config_from_dict,
+    config_to_dict,
+    refuse_options,
+)
 
 
 class Body(keras.layers.Layer):
     """Base of the architectures: event vectors in, contextual vectors out.
 
-    A subclass makes its sublayers in `__init__`, builds them in `build_parts`, and
-    computes in `encode`. This class checks the config and the input, keeps padding
-    out, and saves and restores.
+    A subclass makes its sublayers in `__init__`, builds them in `build_parts`,
+    computes in `encode`, and names in `hf_layout` the checkpoint's parameters of each
+    weight. This class checks the config and the input, keeps padding out, and saves
+    and restores.
 
     Padding is nothing: padded events come in as zeros whatever they hold, no real
     event sees them, and they go out as zeros.
@@ -26,7 +31,8 @@ class Body(keras.layers.Layer):
             takes what the config says.
 
     Call arguments:
-        x: `(batch, time, d_model)`. What Hugging Face calls `inputs_embeds`.
+        x: `(batch, time, d_input)`. What Hugging Face calls `inputs_embeds`; as wide
+            as the output, `d_model`, but for architectures that factorise it.
         mask: bool `(batch, time)`, True for real events; by keyword. `None` takes
             the mask that `x` carries, and if there is none every event is real.
         training: bool. Whether dropout is active.
@@ -39,6 +45,11 @@ class Body(keras.layers.Layer):
     model_type = None
     # What a config may ask for and the body does not do; see `refuse_options`.
     refused = {}
+    # Under which name checkpoints of models with a head keep the body, and what they
+    # hold that a body does not (a pattern): token embeddings, pretraining heads,
+    # buffers.
+    hf_prefix = ""
+    hf_ignored = ""
 
     def __init__(self, config, causal=None, **kwargs):
         super().__init__(**kwargs)
@@ -53,9 +64,10 @@ class Body(keras.layers.Layer):
         # A copy, so that what is saved is what was built.
         self.config = copy.deepcopy(config)
         self.d_model = config.hidden_size
+        self.d_input = self.d_model
         self.n_head = config.num_attention_heads
         self.n_layer = config.num_hidden_layers
-        if self.d_model % self.n_head:
+        if self.d_model % self.n_head and not getattr(config, "head_dim", None):
             raise ValueError(
                 f"{type(config).__name__}: the width {self.d_model} is no multiple of "
                 f"the {self.n_head} attention heads."
@@ -82,12 +94,16 @@ class Body(keras.layers.Layer):
         """Computes the outputs; `bias` is `attention_bias`'s answer."""
         raise NotImplementedError
 
+    def hf_layout(self):
+        """Yields `(variable, names, convert)` for each weight; see `hf_layout.py`."""
+        raise ValueError(f"{type(self).__name__} is no Hugging Face architecture.")
+
     def build(self, input_shape):
-        if input_shape[-1] != self.d_model:
+        if input_shape[-1] != self.d_input:
             raise ValueError(
-                f"{type(self).__name__} works on vectors of width {self.d_model} "
-                f"(d_model of its config), but its input has width {input_shape[-1]}: "
-                "make the two equal."
+                f"{type(self).__name__} works on vectors of width {self.d_input} (by "
+                f"its config), but its input has width {input_shape[-1]}: make the two "
+                "equal."
             )
         self.build_parts(input_shape)
 
@@ -130,7 +146,7 @@ class Body(keras.layers.Layer):
         return x
 
     def compute_output_shape(self, input_shape):
-        return tuple(input_shape)
+        return (*input_shape[:-1], self.d_model)
 
     def get_config(self):
         config = {"config": config_to_dict(self.config), "causal": self.causal}

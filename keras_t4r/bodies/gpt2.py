@@ -4,6 +4,7 @@ import math
 
 import keras
 
+from keras_t4r.bodies import hf_layout
 from keras_t4r.bodies.attention import SelfAttention
 from keras_t4r.bodies.blocks import PreNormBlock
 from keras_t4r.bodies.body import Body
@@ -34,6 +35,8 @@ class GPT2(Body):
     """
 
     model_type = "gpt2"
+    hf_prefix = "transformer."
+    hf_ignored = r"wte\.weight|lm_head\.weight|h\.\d+\.attn\.(bias|masked_bias)"
 
     def __init__(self, config, causal=None, **kwargs):
         super().__init__(config, causal, **kwargs)
@@ -103,3 +106,17 @@ class GPT2(Body):
         for block in self.blocks:
             x = block(x, bias=bias, training=training)
         return self.norm(x)
+
+    def hf_layout(self):
+        yield from hf_layout.table(self.positions.table, "wpe.weight")
+        for i, block in enumerate(self.blocks):
+            for layer, name in (
+                (block.attention.qkv, "attn.c_attn"),
+                (block.attention.output_projection, "attn.c_proj"),
+                (block.feed_forward.inner, "mlp.c_fc"),
+                (block.feed_forward.outer, "mlp.c_proj"),
+            ):
+                yield from hf_layout.dense(layer, f"h.{i}.{name}", hf_layout.same)
+            yield from hf_layout.norm(block.attention_norm, f"h.{i}.ln_1")
+            yield from hf_layout.norm(block.feed_forward_norm, f"h.{i}.ln_2")
+        yield from hf_layout.norm(self.norm, "ln_f")

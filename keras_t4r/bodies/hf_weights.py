@@ -5,24 +5,12 @@ import re
 
 import numpy as np
 
-# What a checkpoint may hold and a body does not: token embeddings and pretraining
-# heads, buffers, and parts that only work with segment ids or a second stream.
-_IGNORED = {
-    "bert": r"embeddings\.(word_embeddings\.weight|position_ids|token_type_ids)"
-    r"|pooler\..*|cls\..*",
-    "gpt2": r"wte\.weight|lm_head\.weight|h\.\d+\.attn\.(bias|masked_bias)",
-    "xlnet": r"word_embedding\.weight|mask_emb|lm_loss\..*"
-    r"|layer\.\d+\.rel_attn\.(seg_embed|r_s_bias)",
-}
-# The name under which models with a head keep the body.
-_PREFIX = {"bert": "bert.", "gpt2": "transformer.", "xlnet": "transformer."}
-
 
 def load_hf_weights(body, source):
     """Copies the weights of a Hugging Face checkpoint into a built body.
 
     Args:
-        body: `Bert`, `GPT2` or `XLNet`, built.
+        body: a `Body` of a Hugging Face architecture, built.
         source: a mapping of parameter names to NumPy arrays, such as a PyTorch
             `state_dict` turned into arrays; or the path of a folder that holds
             `model.safetensors`.
@@ -55,7 +43,7 @@ def match_weights(body, source):
     """
     source = _own_names(body, source)
     matched, used, missing = [], set(), []
-    for variable, names, convert in _LAYOUTS[body.model_type](body):
+    for variable, names, convert in body.hf_layout():
         used.update(names)
         lacking = [name for name in names if name not in source]
         if lacking:
@@ -101,9 +89,8 @@ def _read_folder(folder):
 
 def _own_names(body, source):
     """The entries of `source` that concern the body, named as in the bare model."""
-    prefix = _PREFIX[body.model_type]
-    ignored = re.compile(_IGNORED[body.model_type])
-    names = {name: name.removeprefix(prefix) for name in source}
+    ignored = re.compile(body.hf_ignored)
+    names = {name: name.removeprefix(body.hf_prefix) for name in source}
     # Old checkpoints call a layer norm's weight and bias gamma and beta.
     return {
         re.sub(
@@ -117,100 +104,3 @@ def _own_names(body, source):
 def _some(names):
     rest = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return ", ".join(names[:3]) + rest
-
-
-def _same(x):
-    return x
-
-
-def _turned(x):
-    return x.T
-
-
-def _turned_and_joined(*arrays):
-    return np.concatenate([x.T for x in arrays], axis=1)
-
-
-def _joined(*arrays):
-    return np.concatenate(arrays)
-
-
-def _norm(norm, name):
-    yield norm.gamma, [f"{name}.weight"], _same
-    yield norm.beta, [f"{name}.bias"], _same
-
-
-def _dense(dense, name, convert=_turned):
-    # torch keeps (outputs, inputs); GPT-2's own Conv1D (inputs, outputs).
-    yield dense.kernel, [f"{name}.weight"], convert
-    yield dense.bias, [f"{name}.bias"], _same
-
-
-def _bert(body):
-    yield (
-        body.positions.table,
-        ["embeddings.position_embeddings.weight"],
-        _same,
-    )
-    # Every event is of the first type.
-    yield body.token_type, ["embeddings.token_type_embeddings.weight"], lambda x: x[0]
-    yield from _norm(body.norm, "embeddings.LayerNorm")
-    for i, block in enumerate(body.blocks):
-        layer = f"encoder.layer.{i}"
-        attention, forward = block.attention, block.feed_forward
-        qkv = [f"{layer}.attention.self.{part}" for part in ("query", "key", "value")]
-        yield attention.qkv.kernel, [f"{x}.weight" for x in qkv], _turned_and_joined
-        yield attention.qkv.bias, [f"{x}.bias" for x in qkv], _joined
-        yield from _dense(
-            attention.output_projection, f"{layer}.attention.output.dense"
-        )
-        yield from _norm(block.attention_norm, f"{layer}.attention.output.LayerNorm")
-        yield from _dense(forward.inner, f"{layer}.intermediate.dense")
-        yield from _dense(forward.outer, f"{layer}.output.dense")
-        yield from _norm(block.feed_forward_norm, f"{layer}.output.LayerNorm")
-
-
-def _gpt2(body):
-    yield body.positions.table, ["wpe.weight"], _same
-    for i, block in enumerate(body.blocks):
-        attention, forward = block.attention, block.feed_forward
-        yield from _norm(block.attention_norm, f"h.{i}.ln_1")
-        yield from _dense(attention.qkv, f"h.{i}.attn.c_attn", _same)
-        yield from _dense(attention.output_projection, f"h.{i}.attn.c_proj", _same)
-        yield from _norm(block.feed_forward_norm, f"h.{i}.ln_2")
-        yield from _dense(forward.inner, f"h.{i}.mlp.c_fc", _same)
-        yield from _dense(forward.outer, f"h.{i}.mlp.c_proj", _same)
-    yield from _norm(body.norm, "ln_f")
-
-
-def _xlnet(body):
-    # q, k, v, r and o are all (d_model, n_head, d_head).
-    def flat(x):
-        return x.reshape(x.shape[0], -1)
-
-    def flat_and_joined(*arrays):
-        return np.concatenate([flat(x) for x in arrays], axis=1)
-
-    for i, block in enumerate(body.blocks):
-        attention, forward = block.attention, block.feed_forward
-        part = f"layer.{i}.rel_attn"
-        yield (
-            attention.qkv.kernel,
-            [f"{part}.{x}" for x in ("q", "k", "v")],
-            flat_and_joined,
-        )
-        yield (
-            attention.output_projection.kernel,
-            [f"{part}.o"],
-            lambda x: flat(x).T,
-        )
-        yield attention.relative_kernel, [f"{part}.r"], flat
-        yield attention.content_bias, [f"{part}.r_w_bias"], _same
-        yield attention.position_bias, [f"{part}.r_r_bias"], _same
-        yield from _norm(block.attention_norm, f"{part}.layer_norm")
-        yield from _dense(forward.inner, f"layer.{i}.ff.layer_1")
-        yield from _dense(forward.outer, f"layer.{i}.ff.layer_2")
-        yield from _norm(block.feed_forward_norm, f"layer.{i}.ff.layer_norm")
-
-
-_LAYOUTS = {"bert": _bert, "gpt2": _gpt2, "xlnet": _xlnet}

@@ -1,8 +1,10 @@
 """XLNet: relative positions only, normalised after each branch."""
 
 import keras
+import numpy as np
 from keras import ops
 
+from keras_t4r.bodies import hf_layout
 from keras_t4r.bodies.blocks import PostNormBlock
 from keras_t4r.bodies.body import Body
 from keras_t4r.bodies.feed_forward import FeedForward
@@ -36,6 +38,11 @@ class XLNet(Body):
     """
 
     model_type = "xlnet"
+    hf_prefix = "transformer."
+    hf_ignored = (
+        r"word_embedding\.weight|mask_emb|lm_loss\..*"
+        r"|layer\.\d+\.rel_attn\.(seg_embed|r_s_bias)"
+    )
     refused = {
         "attn_type": (("bi", "uni"), 'attention is "bi" or "uni"'),
         "bi_data": (
@@ -101,3 +108,33 @@ class XLNet(Body):
         for block in self.blocks:
             x = block(x, encoding=encoding, bias=bias, training=training)
         return self.dropout(x, training=training)
+
+    def hf_layout(self):
+        for i, block in enumerate(self.blocks):
+            attention, forward = block.attention, block.feed_forward
+            part = f"layer.{i}.rel_attn"
+            qkv = [f"{part}.{x}" for x in "qkv"]
+            yield attention.qkv.kernel, qkv, _flat_and_joined
+            yield (
+                attention.output_projection.kernel,
+                [f"{part}.o"],
+                lambda x: _flat(x).T,
+            )
+            yield attention.relative_kernel, [f"{part}.r"], _flat
+            yield from hf_layout.table(attention.content_bias, f"{part}.r_w_bias")
+            yield from hf_layout.table(attention.position_bias, f"{part}.r_r_bias")
+            yield from hf_layout.norm(block.attention_norm, f"{part}.layer_norm")
+            yield from hf_layout.dense(forward.inner, f"layer.{i}.ff.layer_1")
+            yield from hf_layout.dense(forward.outer, f"layer.{i}.ff.layer_2")
+            yield from hf_layout.norm(
+                block.feed_forward_norm, f"layer.{i}.ff.layer_norm"
+            )
+
+
+def _flat(x):
+    """`(d_model, n_head, d_head)`, as q, k, v, r and o are, with the heads joined."""
+    return x.reshape(x.shape[0], -1)
+
+
+def _flat_and_joined(*arrays):
+    return np.concatenate([_flat(x) for x in arrays], axis=1)

@@ -1,5 +1,8 @@
 """Small bodies of each kind, and gradients on whichever backend runs."""
 
+import collections.abc
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -36,30 +39,129 @@ def bert(**options):
     return BertConfig(**{**sizes, **rates, "initializer_range": 0.3, **options})
 
 
-MAKERS = {"xlnet": xlnet, "gpt2": gpt2, "bert": bert}
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """What the tests need to know of an architecture.
+
+    Attributes:
+        config: function. Makes a small config, width 32, without dropout, of options.
+        reference: string. Name of the PyTorch model in `transformers`; `None` where
+            there is none.
+        dropout: dict. Options that make it drop out.
+        variants: dict. Name of a variant to the options of its config and `causal`.
+        refused: list of `(option, value)` that the body must refuse.
+        positions: int. How many events it can take; `None`: any number.
+        directions: tuple of bool. What `causal` may be.
+    """
+
+    config: collections.abc.Callable
+    reference: str | None = None
+    dropout: dict = dataclasses.field(default_factory=dict)
+    variants: dict = dataclasses.field(default_factory=dict)
+    refused: tuple = ()
+    positions: int | None = None
+    directions: tuple = (True, False)
+
+
+KINDS = {
+    "xlnet": Kind(
+        xlnet,
+        "XLNetModel",
+        dropout={"dropout": 0.2},
+        variants={
+            "bi": ({}, None),
+            "uni": ({"attn_type": "uni"}, None),
+            "causal": ({}, True),
+            "clamp": ({"clamp_len": 3}, None),
+            "relu": ({"ff_activation": "relu", "d_inner": 40}, None),
+            "odd": ({"d_model": 36, "n_head": 3}, None),
+        },
+        refused=(
+            ("bi_data", True),
+            ("same_length", True),
+            ("use_mems_train", True),
+            ("reuse_len", 4),
+            ("untie_r", False),
+            ("attn_type", "sideways"),
+        ),
+    ),
+    "gpt2": Kind(
+        gpt2,
+        "GPT2Model",
+        dropout={"embd_pdrop": 0.2, "attn_pdrop": 0.2, "resid_pdrop": 0.2},
+        variants={
+            "default": ({}, None),
+            "bidirectional": ({}, False),
+            "unscaled": ({"scale_attn_weights": False, "n_inner": 48}, None),
+            "by-layer": ({"scale_attn_by_inverse_layer_idx": True}, None),
+            "upcast": ({"reorder_and_upcast_attn": True}, None),
+            "silu": ({"activation_function": "silu"}, None),
+        },
+        refused=(("add_cross_attention", True),),
+        positions=32,
+    ),
+    "bert": Kind(
+        bert,
+        "BertModel",
+        dropout={"hidden_dropout_prob": 0.2, "attention_probs_dropout_prob": 0.2},
+        variants={
+            "default": ({}, None),
+            "decoder": ({"is_decoder": True}, None),
+            "causal": ({}, True),
+            "tanh-gelu": ({"hidden_act": "gelu_pytorch_tanh"}, None),
+        },
+        refused=(
+            ("position_embedding_type", "relative_key"),
+            ("chunk_size_feed_forward", 8),
+        ),
+        positions=32,
+    ),
+}
+
+
+def pytest_generate_tests(metafunc):
+    """Runs tests over all kinds, each direction, variants and refused options."""
+    names = metafunc.fixturenames
+    if "variant" in names:
+        cases = [
+            pytest.param((kind, *variant), id=f"{kind}-{name}")
+            for kind, facts in KINDS.items()
+            for name, variant in facts.variants.items()
+        ]
+        metafunc.parametrize("variant", cases)
+    elif "refused" in names:
+        cases = [(k, *case) for k, facts in KINDS.items() for case in facts.refused]
+        metafunc.parametrize("refused", cases, ids=lambda c: "-".join(map(str, c)))
+    elif {"kind", "causal"} <= set(names):
+        cases = [
+            pytest.param(k, c, id=f"{k}-{'causal' if c else 'bidirectional'}")
+            for k, facts in KINDS.items()
+            for c in facts.directions
+        ]
+        metafunc.parametrize(("kind", "causal"), cases)
+    elif "limited_kind" in names:
+        kinds = [k for k, facts in KINDS.items() if facts.positions]
+        metafunc.parametrize("limited_kind", kinds)
+    elif "kind" in names:
+        metafunc.parametrize("kind", KINDS)
+
+
+@pytest.fixture
+def kinds():
+    return KINDS
 
 
 @pytest.fixture
 def small_config():
-    """`small_config(kind, **options)`: a small Hugging Face config."""
-    return lambda kind, **options: MAKERS[kind](**options)
-
-
-@pytest.fixture(params=["xlnet", "gpt2", "bert"])
-def kind(request):
-    return request.param
-
-
-@pytest.fixture(params=[True, False], ids=["causal", "bidirectional"])
-def causal(request):
-    return request.param
+    """`small_config(kind, **options)`: a small config."""
+    return lambda kind, **options: KINDS[kind].config(**options)
 
 
 @pytest.fixture
 def body(kind, causal):
     """A built body whose weights, norms and biases included, are all random."""
-    body = make_body(MAKERS[kind](), causal=causal)
-    body.build((None, None, 32))
+    body = make_body(KINDS[kind].config(), causal=causal)
+    body.build((None, None, body.d_input))
     randomise(body)
     return body
 

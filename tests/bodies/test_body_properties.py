@@ -97,13 +97,9 @@ def test_half_precision_stays_finite(
 
 
 def test_dropout_acts_in_training_only_and_follows_its_seed(
-    kind, small_config, events, apply
+    kind, kinds, small_config, events, apply
 ):
-    rates = {
-        "xlnet": {"dropout": 0.2},
-        "gpt2": {"embd_pdrop": 0.2, "attn_pdrop": 0.2, "resid_pdrop": 0.2},
-        "bert": {"hidden_dropout_prob": 0.2, "attention_probs_dropout_prob": 0.2},
-    }[kind]
+    rates = kinds[kind].dropout
     x, mask = events()
     runs = []
     for _ in range(2):

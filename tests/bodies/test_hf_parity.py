@@ -9,33 +9,14 @@ from keras_t4r.bodies.hf_weights import match_weights
 torch = pytest.importorskip(
     "torch", reason="PyTorch, the reference of the bodies, is not installed"
 )
-VARIANTS = {
-    "xlnet-bi": ("xlnet", {}, None),
-    "xlnet-uni": ("xlnet", {"attn_type": "uni"}, None),
-    "xlnet-causal": ("xlnet", {}, True),
-    "xlnet-clamp": ("xlnet", {"clamp_len": 3}, None),
-    "xlnet-relu": ("xlnet", {"ff_activation": "relu", "d_inner": 40}, None),
-    "xlnet-odd": ("xlnet", {"d_model": 36, "n_head": 3}, None),
-    "gpt2": ("gpt2", {}, None),
-    "gpt2-bidirectional": ("gpt2", {}, False),
-    "gpt2-unscaled": ("gpt2", {"scale_attn_weights": False, "n_inner": 48}, None),
-    "gpt2-by-layer": ("gpt2", {"scale_attn_by_inverse_layer_idx": True}, None),
-    "gpt2-upcast": ("gpt2", {"reorder_and_upcast_attn": True}, None),
-    "gpt2-silu": ("gpt2", {"activation_function": "silu"}, None),
-    "bert": ("bert", {}, None),
-    "bert-decoder": ("bert", {"is_decoder": True}, None),
-    "bert-causal": ("bert", {}, True),
-    "bert-tanh-gelu": ("bert", {"hidden_act": "gelu_pytorch_tanh"}, None),
-}
 
 
 class Reference:
     """Hugging Face's model in evaluation, all of its parameters random."""
 
-    def __init__(self, config, causal):
+    def __init__(self, model, config, causal):
         import transformers
 
-        model = {"xlnet": "XLNetModel", "gpt2": "GPT2Model", "bert": "BertModel"}
         kind = config.model_type
         config = type(config)(**config.to_dict())
         config._attn_implementation = "eager"
@@ -47,7 +28,7 @@ class Reference:
         # Its "uni" cannot take a mask for a batch, but is "bi" with a permutation.
         self.permutation = kind == "xlnet" and (causal or config.attn_type == "uni")
         torch.manual_seed(5)
-        self.model = getattr(transformers, model[kind])(config).eval()
+        self.model = getattr(transformers, model)(config).eval()
         with torch.no_grad():
             for parameter in self.model.parameters():
                 parameter.add_(0.1 * torch.randn_like(parameter))
@@ -72,13 +53,13 @@ class Reference:
         return self.model(inputs_embeds=x, attention_mask=mask, **more)[0]
 
 
-@pytest.fixture(params=VARIANTS, ids=list(VARIANTS))
-def pair(request, small_config):
-    kind, options, causal = VARIANTS[request.param]
-    config = small_config(kind, **options)
-    reference = Reference(config, causal)
+@pytest.fixture
+def pair(variant, kinds):
+    kind, options, causal = variant
+    config = kinds[kind].config(**options)
+    reference = Reference(kinds[kind].reference, config, causal)
     body = make_body(config, causal=causal)
-    body.build((None, None, body.d_model))
+    body.build((None, None, body.d_input))
     load_hf_weights(body, reference.weights())
     return body, reference
 
@@ -94,7 +75,7 @@ def events(width, batch, time):
 @pytest.mark.parametrize("time", [1, 2, 7, 20])
 def test_hidden_states_are_those_of_hugging_face(pair, apply, time):
     body, reference = pair
-    x, mask = events(body.d_model, 4, time)
+    x, mask = events(body.d_input, 4, time)
     with torch.no_grad():
         expected = reference(torch.tensor(x), mask).numpy()
     y = apply(body, x, mask)
@@ -105,8 +86,9 @@ def test_hidden_states_are_those_of_hugging_face(pair, apply, time):
 
 def test_gradients_are_those_of_hugging_face(pair, gradients):
     body, reference = pair
-    x, mask = events(body.d_model, 4, 9)
-    w = np.random.default_rng(1).normal(size=x.shape).astype("float32")
+    x, mask = events(body.d_input, 4, 9)
+    w = np.random.default_rng(1).normal(size=(*mask.shape, body.d_model))
+    w = w.astype("float32")
     w *= mask[..., None] / mask.sum()
 
     leaf = torch.tensor(x, requires_grad=True)

@@ -1,10 +1,14 @@
-"""Hugging Face configs: to and from plain JSON data, and what a body refuses."""
+"""Configs: to and from plain JSON data, and what a body refuses."""
 
 import json
+
+from keras_t4r.bodies.body_config import BodyConfig
 
 
 def config_to_dict(config):
     """Returns what `config` says as plain JSON data, its `model_type` included."""
+    if isinstance(config, BodyConfig):
+        return config.to_dict()
     data = json.loads(config.to_json_string(use_diff=True))
     data.pop("transformers_version", None)
     return data
@@ -17,6 +21,9 @@ def config_from_dict(data):
         ImportError: `transformers` is not installed.
         ValueError: `data` names no architecture that `transformers` knows.
     """
+    own = BodyConfig.from_dict(data)
+    if own is not None:
+        return own
     try:
         from transformers import CONFIG_MAPPING
     except ImportError as error:
@@ -34,7 +41,7 @@ def refuse_options(config, options):
     """Raises `ValueError` where `config` sets an option that a body lacks.
 
     Args:
-        config: a Hugging Face config.
+        config: a config.
         options: dict. Option name to `(values, reason)`: the values that change
             nothing, and why any other is refused.
     """
