@@ -2,6 +2,7 @@ import keras
 from keras import ops
 
 from keras_t4r.layers.attach_mask import AttachMask
+from keras_t4r.layers.hidden_events import append_slot, hide_some_but_not_all, is_last
 
 
 @keras.saving.register_keras_serializable(package="keras_t4r")
@@ -83,42 +84,21 @@ class MaskedLanguageModeling(keras.layers.Layer):
 
     def _choose(self, real):
         """Which positions are hidden; `real` and the result are `(batch, time)`."""
-        draw = keras.random.uniform(
-            ops.shape(real), seed=self.seed_generator, dtype="float32"
-        )
-        position = ops.arange(ops.shape(real)[1])[None, :]
-        length = ops.sum(ops.cast(real, "int32"), axis=1, keepdims=True)
-        # The least draw of a session is always hidden, the greatest never.
-        least = ops.argmin(ops.where(real, draw, 2.0), axis=1, keepdims=True)
-        greatest = ops.argmax(ops.where(real, draw, -1.0), axis=1, keepdims=True)
-
-        def same(index):
-            return ops.equal(position, ops.cast(index, position.dtype))
-
-        keep = ops.logical_and(same(greatest), length > 1)
-        hidden = ops.logical_and(draw < self.rate, ops.logical_not(keep))
-        hidden = ops.logical_or(hidden, same(least))
+        draw = self._uniform(ops.shape(real))
+        hidden = hide_some_but_not_all(draw < self.rate, draw, real)
         if self.last_rate:
-            only_last = (
-                keras.random.uniform(
-                    ops.shape(length), seed=self.seed_generator, dtype="float32"
-                )
-                < self.last_rate
-            )
-            hidden = ops.where(only_last, same(_last_position(real)), hidden)
-        return ops.logical_and(hidden, real)
+            only_last = self._uniform((ops.shape(real)[0], 1)) < self.last_rate
+            hidden = ops.where(only_last, is_last(real), hidden)
+        return hidden
+
+    def _uniform(self, shape):
+        return keras.random.uniform(shape, seed=self.seed_generator, dtype="float32")
 
     def _append(self, x, item_ids):
-        real = ops.not_equal(item_ids, 0)
-        nothing = ops.zeros_like(item_ids[:, :1])
-        real = ops.concatenate([real, ops.not_equal(nothing, 0)], axis=1)
-        x = ops.concatenate([x, ops.zeros_like(x[:, :1])], axis=1)
-        position = ops.arange(ops.shape(real)[1])[None, :]
-        slot = ops.equal(position, ops.cast(_last_position(real) + 1, position.dtype))
+        x, real, slot, targets = append_slot(x, item_ids)
         x = ops.where(
             ops.expand_dims(slot, -1), ops.cast(self.mask_embedding, x.dtype), x
         )
-        targets = ops.concatenate([ops.zeros_like(item_ids), nothing * 0], axis=1)
         return self._attach_mask((x, ops.logical_or(real, slot))), targets
 
     def compute_mask(self, inputs, previous_mask=None):
@@ -141,9 +121,3 @@ class MaskedLanguageModeling(keras.layers.Layer):
             "last_rate": self.last_rate,
             "seed": self.seed,
         }
-
-
-def _last_position(real):
-    """Index of the last real position, -1 where there is none: `(batch, 1)`."""
-    position = ops.arange(1, ops.shape(real)[1] + 1)[None, :]
-    return ops.max(position * ops.cast(real, position.dtype), axis=1, keepdims=True) - 1
