@@ -19,6 +19,7 @@ def test_the_core_names_are_public():
     for name in (
         "SequenceEmbeddingFeatures",
         "MaskedLanguageModeling",
+        "PermutationLanguageModeling",
         "TransformerBlock",
         "NextItemHead",
         "KerasSequenceLoader",

@@ -36,8 +36,7 @@ def attention_bias(length, mask=None, causal=False, dtype="float32"):
         visible = past if visible is None else ops.logical_and(visible, past)
     if visible is None:
         return None
-    hidden = _HIDDEN_FLOAT16 if dtype == "float16" else _HIDDEN
-    return ops.cast(ops.logical_not(visible), dtype) * hidden
+    return hide(None, visible, dtype)
 
 
 def window_bias(bias, length, window, dtype="float32"):
@@ -54,10 +53,15 @@ def window_bias(bias, length, window, dtype="float32"):
     """
     index = ops.arange(length, dtype="int32")
     apart = ops.abs(ops.expand_dims(index, 1) - ops.expand_dims(index, 0))
+    return hide(bias, ops.expand_dims(apart < window, 0), dtype)
+
+
+def hide(bias, visible, dtype="float32"):
+    """`bias`, with what is not `visible`, bool `(batch, time, time)`, hidden too."""
     hidden = _HIDDEN_FLOAT16 if dtype == "float16" else _HIDDEN
-    far = ops.expand_dims(ops.cast(apart >= window, dtype) * hidden, 0)
+    bias_of_hidden = ops.cast(ops.logical_not(visible), dtype) * hidden
     # Not the sum, which may leave half precision.
-    return far if bias is None else ops.minimum(bias, far)
+    return bias_of_hidden if bias is None else ops.minimum(bias, bias_of_hidden)
 
 
 class SelfAttention(keras.layers.Layer):
@@ -161,7 +165,7 @@ class SelfAttention(keras.layers.Layer):
         k = ops.transpose(self.share(k), (0, 1, 3, 2))
         return ops.matmul(q * self.scale, k)
 
-    def attend(self, scores, v, bias, training):
+    def attend(self, scores, v, bias, training, seen=None):
         scores = ops.cast(scores, self.softmax_dtype)
         if bias is not None:
             scores = scores + ops.cast(bias, self.softmax_dtype)
@@ -170,6 +174,9 @@ class SelfAttention(keras.layers.Layer):
             ops.ones_like(scores) if scores.shape[-1] == 1 else ops.softmax(scores)
         )
         weights = ops.cast(weights, self.compute_dtype)
+        if seen is not None:
+            # Of a query that sees nothing the weights would be alike, not nothing.
+            weights = weights * ops.cast(seen, weights.dtype)
         weights = self.dropout(weights, training=training)
         mixed = ops.matmul(weights, self.share(v))
         mixed = ops.transpose(mixed, (1, 2, 0, 3))

@@ -108,15 +108,20 @@ class Body(keras.layers.Layer):
         self.build_parts(input_shape)
 
     def call(self, x, mask=None, training=None):
+        return self.run(x, mask, training)
+
+    def run(self, x, mask, training, **given):
+        """`encode`, with padding kept out; `given` is handed on to it."""
         x = self._check_length(x)
         length = ops.shape(x)[1]
         if mask is not None:
             mask = ops.cast(mask, "bool")
         bias = attention_bias(length, mask, self.causal, self.compute_dtype)
         if mask is None:
-            return self.encode(x, bias, training)
+            return self.encode(x, bias, training, **given)
         real = ops.expand_dims(mask, -1)
-        y = self.encode(ops.where(real, x, ops.zeros_like(x)), bias, training)
+        x = ops.where(real, x, ops.zeros_like(x))
+        y = self.encode(x, bias, training, **given)
         return ops.where(real, y, ops.zeros_like(y))
 
     def _check_length(self, x):

@@ -59,6 +59,14 @@ class RelativeAttention(SelfAttention):
     Args:
         Those of `SelfAttention`.
 
+    Call arguments:
+        x: `(batch, time, d_model)`. In two streams, twice the batch: what the events
+            are, then what is asked about them. Both attend to the first alone.
+        encoding: `relative_encoding` of the length.
+        bias: as of `attention_bias`.
+        seen: bool `(batch, time, time)`, for two streams: which key each query sees.
+            A query that sees none gets zeros.
+
     References:
         [Transformer-XL](https://arxiv.org/abs/1901.02860)
     """
@@ -83,11 +91,13 @@ class RelativeAttention(SelfAttention):
         self.content_bias = weight((self.n_head, self.d_head), "content_bias")
         self.position_bias = weight((self.n_head, self.d_head), "position_bias")
 
-    def call(self, x, encoding, bias=None, training=None):
+    def call(self, x, encoding, bias=None, seen=None, training=None):
         q, k, v = self.project(x)
+        if seen is not None:
+            k, v = _first_stream_twice(k), _first_stream_twice(v)
         scores = self.scores(q + self.content_bias[:, None, None], k)
         scores = scores + self.position_scores(q, encoding)
-        return self.attend(scores, v, bias, training)
+        return self.attend(scores, v, bias, training, seen)
 
     def position_scores(self, q, encoding):
         heads, batch, length = ops.shape(q)[:3]
@@ -99,3 +109,8 @@ class RelativeAttention(SelfAttention):
         scores = ops.matmul(q, ops.transpose(r, (1, 2, 0)))
         scores = ops.reshape(scores, (heads, batch, length, 2 * length))
         return relative_shift(scores, length)
+
+
+def _first_stream_twice(x):
+    first, _ = ops.split(x, 2, axis=1)
+    return ops.concatenate([first, first], axis=1)

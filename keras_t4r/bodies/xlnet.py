@@ -1,10 +1,11 @@
-"""XLNet: relative positions only, normalised after each branch."""
+"""XLNet: relative positions only, normalised after each branch; two streams."""
 
 import keras
 import numpy as np
 from keras import ops
 
 from keras_t4r.bodies import hf_layout
+from keras_t4r.bodies.attention import hide
 from keras_t4r.bodies.blocks import PostNormBlock
 from keras_t4r.bodies.body import Body
 from keras_t4r.bodies.feed_forward import FeedForward
@@ -13,12 +14,19 @@ from keras_t4r.bodies.relative_attention import RelativeAttention, relative_enco
 
 @keras.saving.register_keras_serializable(package="keras_t4r")
 class XLNet(Body):
-    """XLNet's content stream, equal to Hugging Face's `XLNetModel(inputs_embeds=x)`.
+    """XLNet, equal to Hugging Face's `XLNetModel(inputs_embeds=x)`.
 
     The events go as they are into post-norm blocks whose attention knows distances
     only, so that sequences may have any length. Two-directional
     (`attn_type="bi"`) or causal (`attn_type="uni"` or `causal=True`). No memory is
     carried from one batch to the next.
+
+    Called with `visible`, it runs two streams, for permutation language modeling. The
+    content stream knows what each event is, and sees what is visible and itself. The
+    query stream starts from one learnt vector, reads the content stream's keys and
+    values where they are visible, never its own event's, and is what comes out. A
+    query that sees nothing attends to nothing; Hugging Face's attends to all alike,
+    its own event included.
 
     In training, dropout on the encoding of the distances is drawn once for the
     batch rather than once for each of its rows: the encoding is then projected
@@ -27,6 +35,11 @@ class XLNet(Body):
     Args:
         config: `transformers.XLNetConfig`.
         causal: bool. Overrides the config; see `Body`.
+
+    Call arguments:
+        x, mask, training: as of `Body`.
+        visible: bool `(batch, time, time)`. Which event `j` position `i` sees. Padding
+            is hidden whatever it says. A body of two streams is always called with it.
 
     Example:
 
@@ -39,10 +52,6 @@ class XLNet(Body):
 
     model_type = "xlnet"
     hf_prefix = "transformer."
-    hf_ignored = (
-        r"word_embedding\.weight|mask_emb|lm_loss\..*"
-        r"|layer\.\d+\.rel_attn\.(seg_embed|r_s_bias)"
-    )
     refused = {
         "attn_type": (("bi", "uni"), 'attention is "bi" or "uni"'),
         "bi_data": (
@@ -61,6 +70,7 @@ class XLNet(Body):
     def __init__(self, config, causal=None, **kwargs):
         super().__init__(config, causal, **kwargs)
         config, policy = self.config, self.dtype_policy
+        self.query_embedding = None
 
         self.dropout = keras.layers.Dropout(config.dropout, dtype=policy)
         self.blocks = [
@@ -93,23 +103,82 @@ class XLNet(Body):
     def config_is_causal(self):
         return self.config.attn_type == "uni"
 
+    @property
+    def hf_ignored(self):
+        ignored = (
+            r"word_embedding\.weight|lm_loss\..*"
+            r"|layer\.\d+\.rel_attn\.(seg_embed|r_s_bias)"
+        )
+        return ignored if self.two_streams else ignored + "|mask_emb"
+
+    @property
+    def two_streams(self):
+        """bool. Whether the body was built for calls with `visible`."""
+        return self.query_embedding is not None
+
+    def build(self, x_shape, visible_shape=None):
+        if visible_shape is not None:
+            if self.causal:
+                raise ValueError(
+                    "XLNet runs two streams in the order that `visible` says, so it "
+                    'cannot be causal as well: leave causal out, and attn_type at "bi".'
+                )
+            self.query_embedding = self.add_weight(
+                shape=(self.d_model,),
+                initializer=keras.initializers.RandomNormal(
+                    stddev=self.config.initializer_range
+                ),
+                name="query_embedding",
+            )
+        super().build(x_shape)
+
     def build_parts(self, shape):
         for block in self.blocks:
             block.build(shape)
 
-    def encode(self, x, bias, training):
-        encoding = relative_encoding(
-            ops.shape(x)[1], self.d_model, self.config.clamp_len
-        )
+    def call(self, x, mask=None, visible=None, training=None):
+        if (visible is not None) != self.two_streams:
+            raise ValueError(
+                "XLNet was built for one stream and called with `visible`, or for two "
+                "and called without: its weights are those of its first call."
+            )
+        if visible is None:
+            return self.run(x, mask, training)
+        return self.run(x, mask, training, visible=ops.cast(visible, "bool"))
+
+    def encode(self, x, bias, training, visible=None):
+        batch, length = ops.shape(x)[:2]
+        seen = {"bias": bias}
+        if visible is not None:
+            x = ops.concatenate([x, self._queries(batch, length, x.dtype)])
+            seen = self._seen(bias, visible, length)
+        encoding = relative_encoding(length, self.d_model, self.config.clamp_len)
         encoding = self.dropout(
             ops.cast(encoding, self.compute_dtype), training=training
         )
         x = self.dropout(x, training=training)
         for block in self.blocks:
-            x = block(x, encoding=encoding, bias=bias, training=training)
+            x = block(x, encoding=encoding, training=training, **seen)
+        if visible is not None:
+            _, x = ops.split(x, 2)
         return self.dropout(x, training=training)
 
+    def _queries(self, batch, length, dtype):
+        vector = ops.cast(self.query_embedding, dtype)
+        return ops.broadcast_to(vector, (batch, length, self.d_model))
+
+    def _seen(self, bias, visible, length):
+        """What content and queries see, one above the other."""
+        own = ops.expand_dims(ops.eye(length, dtype="bool"), 0)
+        both = ops.concatenate([ops.logical_or(visible, own), visible])
+        if bias is not None:
+            real = ops.broadcast_to(ops.equal(bias, 0), ops.shape(visible))
+            both = ops.logical_and(both, ops.concatenate([real, real]))
+        return {"bias": hide(None, both, self.compute_dtype), "seen": both}
+
     def hf_layout(self):
+        if self.two_streams:
+            yield self.query_embedding, ["mask_emb"], np.ravel
         for i, block in enumerate(self.blocks):
             attention, forward = block.attention, block.feed_forward
             part = f"layer.{i}.rel_attn"

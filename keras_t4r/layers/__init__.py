@@ -1,5 +1,8 @@
 from keras_t4r.layers.causal_language_modeling import CausalLanguageModeling
 from keras_t4r.layers.masked_language_modeling import MaskedLanguageModeling
 from keras_t4r.layers.next_item_head import NextItemHead
+from keras_t4r.layers.permutation_language_modeling import (
+    PermutationLanguageModeling,
+)
 from keras_t4r.layers.sequence_embedding_features import SequenceEmbeddingFeatures
 from keras_t4r.layers.transformer_block import TransformerBlock

@@ -11,7 +11,8 @@ def hide_some_but_not_all(hidden, draw, real):
 
     Args:
         hidden: bool tensor `(batch, time)`. A first choice.
-        draw: float tensor `(batch, time)` in [0, 1). Random, one of a kind.
+        draw: float tensor `(batch, time)` in [0, 1). Random, and less for events in
+            `hidden` than for others.
         real: bool tensor `(batch, time)`, True for real events.
     """
     position = ops.arange(ops.shape(real)[1])[None, :]

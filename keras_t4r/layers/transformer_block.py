@@ -28,6 +28,8 @@ class TransformerBlock(keras.layers.Layer):
         x: `(batch, time, d_model)`.
         mask: bool `(batch, time)`, True for real events; by keyword. `None` takes
             the mask that `x` carries.
+        visible: bool `(batch, time, time)`, as of `PermutationLanguageModeling`. It
+            needs a body of two streams: XLNet.
         training: bool. Whether dropout is active.
 
     Returns:
@@ -60,7 +62,7 @@ class TransformerBlock(keras.layers.Layer):
             self._is_users_layer = False
             self.body = make_body(config, causal, dtype=self.dtype_policy, name="body")
             self._causal = self.body.causal
-        self._takes_mask = "mask" in inspect.signature(self.body.call).parameters
+        self._takes = inspect.signature(self.body.call).parameters
         self.supports_masking = True
 
     @property
@@ -71,17 +73,31 @@ class TransformerBlock(keras.layers.Layer):
         """
         return self._causal
 
-    def build(self, input_shape):
+    @property
+    def two_streams(self):
+        """bool. Whether the block was built for calls with `visible`."""
+        return getattr(self.body, "two_streams", False)
+
+    def build(self, x_shape, visible_shape=None):
+        if visible_shape is not None and "visible" not in self._takes:
+            raise ValueError(
+                f"{type(self.body).__name__} cannot be told what is visible: "
+                "PermutationLanguageModeling takes a body of two streams, XLNet."
+            )
         if not self.body.built:
-            self.body.build(input_shape)
+            if visible_shape is None:
+                self.body.build(x_shape)
+            else:
+                self.body.build(x_shape, visible_shape)
 
-    def call(self, x, mask=None, training=None):
-        if self._takes_mask:
-            return self.body(x, mask=mask, training=training)
-        return self.body(x)
+    def call(self, x, mask=None, visible=None, training=None):
+        given = {"mask": mask, "training": training} if "mask" in self._takes else {}
+        if visible is not None:
+            given["visible"] = visible
+        return self.body(x, **given)
 
-    def compute_output_shape(self, input_shape):
-        return tuple(self.body.compute_output_shape(input_shape))
+    def compute_output_shape(self, x_shape, visible_shape=None):
+        return tuple(self.body.compute_output_shape(x_shape))
 
     def get_config(self):
         if self._is_users_layer:

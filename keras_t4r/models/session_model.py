@@ -2,12 +2,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_t4r.layers.causal_language_modeling import CausalLanguageModeling
-from keras_t4r.layers.masked_language_modeling import MaskedLanguageModeling
 from keras_t4r.layers.next_item_head import NextItemHead
 from keras_t4r.layers.sequence_embedding_features import SequenceEmbeddingFeatures
-from keras_t4r.layers.transformer_block import TransformerBlock
 from keras_t4r.metrics.ranks import target_ranks
+from keras_t4r.models.check_scheme import check_scheme
 from keras_t4r.models.sessions import encode, session_ids
 from keras_t4r.models.top_k import top_k
 
@@ -40,7 +38,7 @@ class SessionModel(keras.Model):
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        _check_scheme(self.layers)
+        check_scheme(self.layers)
 
     # Training and evaluation
 
@@ -252,27 +250,3 @@ def _need_targets(y):
         raise ValueError(
             "There is no target to evaluate on: make the loader with target='last'."
         )
-
-
-def _check_scheme(layers):
-    schemes = [
-        layer
-        for layer in layers
-        if isinstance(layer, (CausalLanguageModeling, MaskedLanguageModeling))
-    ]
-    blocks = [layer for layer in layers if isinstance(layer, TransformerBlock)]
-    for scheme in schemes:
-        for block in blocks:
-            if block.causal is None or block.causal == scheme.causal:
-                continue
-            if scheme.causal:
-                raise ValueError(
-                    f"{type(scheme).__name__} needs a causal body: {block.name!r} "
-                    "looks ahead, so every position would see its own target. Pass "
-                    "causal=True to its TransformerBlock."
-                )
-            raise ValueError(
-                f"{type(scheme).__name__} needs a body that looks both ways: "
-                f"{block.name!r} is causal, so a hidden event would not see what "
-                "follows it. Pass causal=False to its TransformerBlock."
-            )

@@ -129,8 +129,88 @@ def test_mlm_refuses_rates_that_make_no_sense(arguments, sentence):
         t4r.MaskedLanguageModeling(**arguments)
 
 
+# Permutation
+
+
+def permute(layer, ids, training=True):
+    out, targets, visible = layer(events(ids), ids, training=training)
+    mask = ops.convert_to_numpy(out._keras_mask)
+    return *map(ops.convert_to_numpy, (out, targets, visible)), mask
+
+
+@pytest.mark.parametrize("everything", [False, True])
+def test_plm_shows_the_rest_and_the_targets_that_come_before(everything):
+    ids, lengths = many(300)
+    layer = t4r.PermutationLanguageModeling(0.4, permute_all=everything, seed=1)
+    out, targets, visible, mask = permute(layer, ids)
+    np.testing.assert_array_equal(out, events(ids))
+    np.testing.assert_array_equal(mask, ids != 0)
+    target = targets > 0
+    np.testing.assert_array_equal(targets[target], ids[target])
+    if everything:
+        np.testing.assert_array_equal(target, ids > 0)
+    for row, length in enumerate(lengths):
+        seen, hit = visible[row, :length, :length], target[row, :length]
+        assert not visible[row][:, length:].any()
+        # The rest: seen by all, and sees nothing but itself of its kind.
+        assert seen[:, ~hit].all() and not seen[~hit][:, hit].any()
+        # Targets: in an order, each sees those before it.
+        seen = seen[hit][:, hit]
+        assert sorted(seen.sum(1)) == list(range(hit.sum()))
+        assert not (seen & seen.T).any()
+
+
+def test_plm_takes_at_least_one_target_and_leaves_at_least_one():
+    for rate in (0.01, 0.99):
+        ids, lengths = many()
+        layer = t4r.PermutationLanguageModeling(rate, seed=2)
+        count = (permute(layer, ids)[1] > 0).sum(1)
+        assert (count[lengths > 0] >= 1).all()
+        assert (count[lengths > 1] < lengths[lengths > 1]).all()
+
+
+def test_plm_takes_spans_at_its_rate_wherever_they_fall():
+    ids = np.full((300, 300), 3, "int32")
+    layer = t4r.PermutationLanguageModeling(1 / 6, max_span_length=5, seed=3)
+    target = permute(layer, ids)[1] > 0
+    # A span of n events lies among 6 n. Only the first stretches begin all alike.
+    assert target[:, 150:].mean() == pytest.approx(1 / 6, abs=0.005)
+    edges = np.diff(np.pad(target, ((0, 0), (1, 1))).astype(int), axis=1)
+    starts, ends = np.nonzero(edges == 1), np.nonzero(edges == -1)
+    lengths = ends[1] - starts[1]
+    # Two spans may touch, and the last may be cut off.
+    assert (lengths <= 5).mean() > 0.97
+    shares = np.bincount(lengths, minlength=6)[1:6] / len(lengths)
+    np.testing.assert_allclose(shares, 0.2, atol=0.025)
+
+
+def test_plm_appends_a_position_that_sees_all_and_is_seen_by_none():
+    out, targets, visible, mask = permute(
+        t4r.PermutationLanguageModeling(), IDS, training=False
+    )
+    assert out.shape == (3, 7, 4) and not targets.any()
+    for row, length in enumerate([4, 1, 0]):
+        assert mask[row].tolist() == [i <= length for i in range(7)]
+        assert (visible[row] == (np.arange(7) < length)).all()
+
+
 @pytest.mark.parametrize(
-    "layer", [t4r.CausalLanguageModeling(True), t4r.MaskedLanguageModeling(0.2, 0.1, 3)]
+    ("arguments", "sentence"),
+    [({"rate": 0.0}, "rate must lie"), ({"max_span_length": 0}, "whole number from 1")]
+    + [({"max_span_length": 2.5}, "whole number from 1")],
+)
+def test_plm_refuses_what_makes_no_sense(arguments, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        t4r.PermutationLanguageModeling(**arguments)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        t4r.CausalLanguageModeling(True),
+        t4r.MaskedLanguageModeling(0.2, 0.1, 3),
+        t4r.PermutationLanguageModeling(0.2, 3, True, 4),
+    ],
 )
 def test_schemes_serialize(layer):
     config = keras.saving.serialize_keras_object(layer)

@@ -36,7 +36,9 @@ SCHEMES = ["clm", "mlm"]
 BODIES = ["xlnet", "gpt2", "bert"]
 GRID = [
     (scheme, body, tied) for scheme in SCHEMES for body in BODIES for tied in (1, 0)
-] + [(scheme, "xlnet", 1, "memory") for scheme in SCHEMES]
+]
+GRID += [("plm", "xlnet", tied) for tied in (1, 0)]
+GRID += [(scheme, "xlnet", 1, "memory") for scheme in SCHEMES]
 
 
 def make_block(body, causal):
@@ -77,12 +79,15 @@ def make_model(
     )
     inputs = schema.inputs()
     x = features(inputs)
+    more = {}
     if scheme == "clm":
-        layer = t4r.CausalLanguageModeling()
+        x, targets = t4r.CausalLanguageModeling()(x, inputs[schema.item_id])
+    elif scheme == "mlm":
+        x, targets = t4r.MaskedLanguageModeling(rate=0.3)(x, inputs[schema.item_id])
     else:
-        layer = t4r.MaskedLanguageModeling(rate=0.3)
-    x, targets = layer(x, inputs[schema.item_id])
-    x = make_block(body, causal=scheme == "clm")(x)
+        layer = t4r.PermutationLanguageModeling(rate=0.3)
+        x, targets, more["visible"] = layer(x, inputs[schema.item_id])
+    x = make_block(body, causal=scheme == "clm")(x, **more)
     outputs = t4r.NextItemHead(features.item_embedding, tied=bool(tied), **head)(
         x, targets, item_ids=inputs[schema.item_id]
     )

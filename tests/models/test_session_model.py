@@ -91,6 +91,19 @@ def test_scheme_and_body_must_go_together(build):
             t4r.SessionModel(inputs, outputs)
 
 
+def test_a_permutation_needs_a_body_that_hears_of_it(build):
+    features = t4r.SequenceEmbeddingFeatures(build.schema, d_output=build.width)
+    inputs = build.schema.inputs()
+    scheme = t4r.PermutationLanguageModeling()
+    x, targets, visible = scheme(features(inputs), inputs["item_id"])
+    with pytest.raises(ValueError, match="takes a body of two streams, XLNet"):
+        build.block("bert", causal=False)(x, visible=visible)
+    deaf = build.block("xlnet", causal=False)(x)
+    outputs = t4r.NextItemHead(features.item_embedding)(deaf, targets)
+    with pytest.raises(ValueError, match="every position would see its own target"):
+        t4r.SessionModel(inputs, outputs)
+
+
 def test_a_tied_head_wants_its_features_called_first(build):
     features = t4r.SequenceEmbeddingFeatures(build.schema, d_output=build.width)
     head = t4r.NextItemHead(features.item_embedding)
