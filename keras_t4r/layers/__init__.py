@@ -5,4 +5,5 @@ from keras_t4r.layers.permutation_language_modeling import (
     PermutationLanguageModeling,
 )
 from keras_t4r.layers.sequence_embedding_features import SequenceEmbeddingFeatures
+from keras_t4r.layers.stochastic_swap_noise import StochasticSwapNoise
 from keras_t4r.layers.transformer_block import TransformerBlock

@@ -187,3 +187,35 @@ def test_mixed_precision_trains(build, policy, body):
     assert np.isfinite(losses).all() and losses[-1] < losses[0]
     scores = model.predict_on_batch(build.batch(3))
     assert scores.dtype == np.float32 and np.isfinite(scores[:, 2:]).all()
+
+
+def test_noise_acts_in_training_and_leaves_targets_and_answers_alone(build, tmp_path):
+    def make(rate):
+        keras.utils.set_random_seed(5)
+        features = t4r.SequenceEmbeddingFeatures(build.schema, d_output=build.width)
+        inputs = build.schema.inputs()
+        noise = t4r.StochasticSwapNoise(build.schema.item_id, rate, seed=1)
+        x, targets = t4r.CausalLanguageModeling()(
+            features(noise(inputs)), inputs[build.schema.item_id]
+        )
+        x = build.block("gpt2", causal=True)(x)
+        outputs = t4r.NextItemHead(features.item_embedding)(x, targets)
+        model = t4r.SessionModel(inputs, outputs)
+        model.compile(keras.optimizers.Adam(1e-2), metrics=[t4r.metrics.NDCG(4)])
+        return model
+
+    quiet, noisy = make(0.0), make(0.5)
+    x = build.batch(8)
+    before = quiet.predict_on_batch(x)
+    np.testing.assert_array_equal(noisy.predict_on_batch(x), before)
+    loader = t4r.KerasSequenceLoader(build.sessions(64), build.schema, 32)
+    losses = noisy.fit(loader, epochs=3, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]
+    noisy.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(
+        again.predict_on_batch(x), noisy.predict_on_batch(x), atol=1e-6
+    )
+    quiet.fit(loader, epochs=3, verbose=0)
+    apart = quiet.predict_on_batch(x)[:, 2:] - noisy.predict_on_batch(x)[:, 2:]
+    assert np.abs(apart).max() > 1e-3
