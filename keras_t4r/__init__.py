@@ -15,6 +15,7 @@ from keras_t4r.layers.next_item_head import NextItemHead
 from keras_t4r.layers.permutation_language_modeling import (
     PermutationLanguageModeling,
 )
+from keras_t4r.layers.replaced_token_detection import ReplacedTokenDetection
 from keras_t4r.layers.sequence_embedding_features import SequenceEmbeddingFeatures
 from keras_t4r.layers.stochastic_swap_noise import StochasticSwapNoise
 from keras_t4r.layers.transformer_block import TransformerBlock

@@ -1,6 +1,7 @@
 import keras
 from keras import ops
 
+from keras_t4r.losses.sample_softmax import sample_softmax
 from keras_t4r.losses.softmax_cross_entropy import softmax_cross_entropy
 
 
@@ -33,6 +34,11 @@ class NextItemHead(keras.layers.Layer):
         memory: `TransitionMemory`, or `None`. Answers together with the network, which
             trains alone. The scores are then logarithms of probabilities. Needs
             `item_ids`.
+        sample_replacements: bool. Also return the session's items with an item drawn
+            from the scores' softmax in place of each target, for
+            `ReplacedTokenDetection`. Needs `item_ids`, and a scheme whose targets are
+            the events' own items.
+        seed: int. Seed of what is drawn.
 
     Call arguments:
         x: tensor `(batch, time, width)`, with a mask.
@@ -44,7 +50,8 @@ class NextItemHead(keras.layers.Layer):
 
     Returns:
         A float32 tensor `(batch, cardinality)` of scores; `(batch, 0)` in
-        training.
+        training. With `sample_replacements` a pair of that and the items
+        `(batch, time)`, which in inference are `item_ids` as they are.
 
     Example:
 
@@ -68,6 +75,8 @@ class NextItemHead(keras.layers.Layer):
         dropout=0.0,
         repeat_last=True,
         memory=None,
+        sample_replacements=False,
+        seed=None,
         **kwargs,
     ):
         shape = {k: kwargs.pop(k, None) for k in ("cardinality", "first_id", "dim")}
@@ -92,11 +101,15 @@ class NextItemHead(keras.layers.Layer):
         self.dropout = dropout
         self.repeat_last = repeat_last
         self.memory = memory
+        self.sample_replacements = sample_replacements
+        self.seed = seed
 
         # Other arguments.
         self._embedding = item_embedding
         for key, value in shape.items():
             setattr(self, key, getattr(item_embedding, key) if value is None else value)
+        if sample_replacements:
+            self.seed_generator = keras.random.SeedGenerator(seed)
         self.supports_masking = True
 
     def __call__(self, x, targets, table=None, **kwargs):
@@ -109,13 +122,19 @@ class NextItemHead(keras.layers.Layer):
             table = self._embedding.table(like=x)
         if self.tied:
             kwargs["table"] = table
-        needs = "repeat_last=False" if not self.repeat_last else "a memory"
-        if (not self.repeat_last or self.memory is not None) and kwargs.get(
-            "item_ids"
-        ) is None:
+        needs = [
+            name
+            for name, does in (
+                ("repeat_last=False", not self.repeat_last),
+                ("a memory", self.memory is not None),
+                ("sample_replacements", self.sample_replacements),
+            )
+            if does
+        ]
+        if needs and kwargs.get("item_ids") is None:
             raise ValueError(
-                f"NextItemHead with {needs} needs the session's items: call it with "
-                "item_ids=inputs[schema.item_id]."
+                f"NextItemHead with {' and '.join(needs)} needs the session's items: "
+                "call it with item_ids=inputs[schema.item_id]."
             )
         return super().__call__(x, targets, **kwargs)
 
@@ -150,12 +169,15 @@ class NextItemHead(keras.layers.Layer):
         if self.normalize:
             items = _unit(items)
         if training:
-            self.add_loss(self._loss(x, targets, items, bias))
-            return ops.zeros((ops.shape(x)[0], 0), dtype="float32")
+            scores = ops.zeros((ops.shape(x)[0], 0), dtype="float32")
+            items = self._train(x, targets, items, bias, item_ids)
+            return (scores, items) if self.sample_replacements else scores
         scores = self._scores(_last(x, x_mask), items, bias)
         if self.memory is not None:
             scores = self._with_memory(scores, item_ids)
-        return scores if self.repeat_last else self._without_last(scores, item_ids)
+        if not self.repeat_last:
+            scores = self._without_last(scores, item_ids)
+        return (scores, item_ids) if self.sample_replacements else scores
 
     def _hidden(self, x, training):
         if self._projection is not None:
@@ -163,27 +185,36 @@ class NextItemHead(keras.layers.Layer):
         x = ops.cast(self._dropout(x, training=training), "float32")
         return _unit(x) if self.normalize else x
 
-    def _loss(self, x, targets, items, bias):
+    def _train(self, x, targets, items, bias, item_ids):
+        """Adds the loss; returns `item_ids` with replacements, where asked to."""
         x = ops.reshape(x, (-1, x.shape[-1]))
-        targets = ops.reshape(targets, (-1,))
-        wanted = ops.greater_equal(targets, self.first_id)
+        flat = ops.reshape(targets, (-1,))
+        wanted = ops.greater_equal(flat, self.first_id)
+        at = None
         if keras.backend.backend() != "jax":
             (at,) = ops.nonzero(wanted)
-            x, targets = ops.take(x, at, axis=0), ops.take(targets, at)
-            weights = ops.ones_like(targets, dtype="float32")
+            x, flat = ops.take(x, at, axis=0), ops.take(flat, at)
+            weights = ops.ones_like(flat, dtype="float32")
         else:
             # Shapes are fixed there: rows without a target weigh nothing.
             weights = ops.cast(wanted, "float32")
+        hidden = self._hidden(x, training=True)
         loss = softmax_cross_entropy(
-            self._hidden(x, training=True),
+            hidden,
             items,
             bias,
-            ops.maximum(targets - self.first_id, 0),
+            ops.maximum(flat - self.first_id, 0),
             weights,
             temperature=self.temperature,
             label_smoothing=self.label_smoothing,
         )
-        return loss / ops.maximum(ops.sum(weights), 1.0)
+        self.add_loss(loss / ops.maximum(ops.sum(weights), 1.0))
+        if not self.sample_replacements:
+            return None
+        draw = keras.random.uniform(ops.shape(flat), seed=self.seed_generator)
+        drawn = sample_softmax(hidden, items, bias, draw, self.temperature)
+        drawn = ops.cast(drawn + self.first_id, item_ids.dtype)
+        return _put(drawn, at, wanted, item_ids)
 
     def _scores(self, x, items, bias):
         hidden = self._hidden(x, training=False)
@@ -218,7 +249,10 @@ class NextItemHead(keras.layers.Layer):
         self, x, targets, table=None, item_ids=None, x_mask=None, training=None
     ):
         width = 0 if training else self.cardinality
-        return keras.KerasTensor((x.shape[0], width), dtype="float32")
+        scores = keras.KerasTensor((x.shape[0], width), dtype="float32")
+        if not self.sample_replacements:
+            return scores
+        return scores, keras.KerasTensor(item_ids.shape, dtype=item_ids.dtype)
 
     @classmethod
     def from_config(cls, config):
@@ -240,6 +274,8 @@ class NextItemHead(keras.layers.Layer):
             "label_smoothing": self.label_smoothing,
             "dropout": self.dropout,
             "repeat_last": self.repeat_last,
+            "sample_replacements": self.sample_replacements,
+            "seed": self.seed,
             "memory": self.memory and keras.saving.serialize_keras_object(self.memory),
         }
 
@@ -256,6 +292,16 @@ def _add_at(x, columns, values):
     import tensorflow as tf
 
     return tf.tensor_scatter_nd_add(x, ops.stack([rows, columns], axis=-1), values)
+
+
+def _put(values, at, wanted, item_ids):
+    """`item_ids` with `values` where `wanted`, of the flat positions `at` or of all."""
+    flat = ops.reshape(item_ids, (-1,))
+    if at is None:
+        flat = ops.where(wanted, values, flat)
+    else:
+        flat = ops.scatter_update(flat, ops.expand_dims(at, -1), values)
+    return ops.reshape(flat, ops.shape(item_ids))
 
 
 def _last(x, mask):

@@ -199,7 +199,9 @@ class SequenceEmbeddingFeatures(keras.layers.Layer):
         return cls(units, activation=activation, name=name, dtype=self.dtype_policy)
 
     def __call__(self, inputs, *args, **kwargs):
-        if all(isinstance(x, keras.KerasTensor) for x in inputs.values()):
+        # The first ones: those of a second call may depend on the head.
+        symbolic = all(isinstance(x, keras.KerasTensor) for x in inputs.values())
+        if symbolic and self.symbolic_inputs is None:
             self.symbolic_inputs = inputs
         return super().__call__(inputs, *args, **kwargs)
 

@@ -1,1 +1,2 @@
+from keras_t4r.losses.sample_softmax import sample_softmax
 from keras_t4r.losses.softmax_cross_entropy import softmax_cross_entropy

@@ -2,6 +2,7 @@
 
 from keras_t4r.layers.causal_language_modeling import CausalLanguageModeling
 from keras_t4r.layers.masked_language_modeling import MaskedLanguageModeling
+from keras_t4r.layers.next_item_head import NextItemHead
 from keras_t4r.layers.permutation_language_modeling import PermutationLanguageModeling
 from keras_t4r.layers.transformer_block import TransformerBlock
 
@@ -16,7 +17,10 @@ def check_scheme(layers):
     """Raises `ValueError` where a scheme and a body of a model do not go together."""
     schemes = [layer for layer in layers if isinstance(layer, _SCHEMES)]
     blocks = [layer for layer in layers if isinstance(layer, TransformerBlock)]
+    heads = [layer for layer in layers if isinstance(layer, NextItemHead)]
     for scheme in schemes:
+        for head in heads:
+            _check_replacements(scheme, head)
         for block in blocks:
             _check_direction(scheme, block)
             _check_streams(scheme, block)
@@ -44,4 +48,13 @@ def _check_streams(scheme, block):
             f"{type(scheme).__name__} needs a body that is told what is visible, or "
             f"every position would see its own target: call {block.name!r} with the "
             "scheme's third output, visible=…."
+        )
+
+
+def _check_replacements(scheme, head):
+    if head.sample_replacements and isinstance(scheme, CausalLanguageModeling):
+        raise ValueError(
+            "ReplacedTokenDetection needs targets that are the events' own items: "
+            "train its generator by MaskedLanguageModeling, not by "
+            "CausalLanguageModeling."
         )

@@ -38,6 +38,7 @@ GRID = [
     (scheme, body, tied) for scheme in SCHEMES for body in BODIES for tied in (1, 0)
 ]
 GRID += [("plm", "xlnet", tied) for tied in (1, 0)]
+GRID += [("rtd", body, tied) for body in ("xlnet", "bert") for tied in (1, 0)]
 GRID += [(scheme, "xlnet", 1, "memory") for scheme in SCHEMES]
 
 
@@ -82,15 +83,24 @@ def make_model(
     more = {}
     if scheme == "clm":
         x, targets = t4r.CausalLanguageModeling()(x, inputs[schema.item_id])
-    elif scheme == "mlm":
+    elif scheme in ("mlm", "rtd"):
         x, targets = t4r.MaskedLanguageModeling(rate=0.3)(x, inputs[schema.item_id])
     else:
         layer = t4r.PermutationLanguageModeling(rate=0.3)
         x, targets, more["visible"] = layer(x, inputs[schema.item_id])
-    x = make_block(body, causal=scheme == "clm")(x, **more)
-    outputs = t4r.NextItemHead(features.item_embedding, tied=bool(tied), **head)(
-        x, targets, item_ids=inputs[schema.item_id]
+    block = make_block(body, causal=scheme == "clm")
+    items = inputs[schema.item_id]
+    head = t4r.NextItemHead(
+        features.item_embedding,
+        tied=bool(tied),
+        sample_replacements=scheme == "rtd",
+        **head,
     )
+    outputs = head(block(x, **more), targets, item_ids=items)
+    if scheme == "rtd":
+        scores, replaced = outputs
+        read = block(features({**inputs, schema.item_id: replaced}))
+        outputs = t4r.ReplacedTokenDetection()(scores, read, replaced, items)
     model = t4r.SessionModel(inputs, outputs)
     model.compile(
         keras.optimizers.Adam(1e-2),

@@ -104,6 +104,19 @@ def test_a_permutation_needs_a_body_that_hears_of_it(build):
         t4r.SessionModel(inputs, outputs)
 
 
+def test_replacements_need_targets_in_their_own_place(build):
+    features = t4r.SequenceEmbeddingFeatures(build.schema, d_output=build.width)
+    inputs = build.schema.inputs()
+    items = inputs["item_id"]
+    x, targets = t4r.CausalLanguageModeling()(features(inputs), items)
+    x = build.block("gpt2", causal=True)(x)
+    head = t4r.NextItemHead(features.item_embedding, sample_replacements=True)
+    scores, replaced = head(x, targets, item_ids=items)
+    outputs = t4r.ReplacedTokenDetection()(scores, x, replaced, items)
+    with pytest.raises(ValueError, match="train its generator by Masked"):
+        t4r.SessionModel(inputs, outputs)
+
+
 def test_a_tied_head_wants_its_features_called_first(build):
     features = t4r.SequenceEmbeddingFeatures(build.schema, d_output=build.width)
     head = t4r.NextItemHead(features.item_embedding)

@@ -1,0 +1,89 @@
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="keras_t4r")
+class ReplacedTokenDetection(keras.layers.Layer):
+    """Trains a discriminator to tell replaced items from those that were clicked.
+
+    A generator, the model that is served, learns to name hidden items (masked language
+    modeling) and replaces them by what it would name; the discriminator reads the
+    session with the replacements in it. With `d_t` its output at event `t`,
+
+    `D_t = sigmoid(w · gelu(W d_t + c) + b)`
+    `loss = weight · mean_t(BCE(D_t, replaced_t ≠ item_t))`
+
+    over all real events. A replacement that happens to be the item itself counts as
+    the item. The discriminator may be the generator's own block, called a second time:
+    then both tasks train one body; or another: then they share the item table.
+
+    Side features stay those of the event that was clicked, also where its item is
+    replaced: give the discriminator the item alone, or it may tell by them.
+
+    In inference the scores are handed on as they are, and the answer is that of the
+    generator: the event that comes next is appended as a hidden one.
+
+    Args:
+        weight: float. Weight of the loss beside the generator's.
+
+    Call arguments:
+        scores: what the `NextItemHead` of the generator returned; handed on.
+        x: tensor `(batch, time, width)`. Outputs of the discriminator.
+        replaced: int tensor `(batch, time)`. The items that it read.
+        item_ids: int tensor `(batch, time)`. The items that were clicked.
+
+    Returns:
+        `scores`.
+
+    Example:
+
+    ```python
+    items = inputs[schema.item_id]
+    x, targets = MaskedLanguageModeling(rate=0.3)(features(inputs), items)
+    block = TransformerBlock(ElectraConfig(...))
+    head = NextItemHead(features.item_embedding, sample_replacements=True)
+    scores, replaced = head(block(x), targets, item_ids=items)
+    d = block(features({**inputs, schema.item_id: replaced}))
+    model = SessionModel(inputs, ReplacedTokenDetection()(scores, d, replaced, items))
+    ```
+
+    References:
+    - Clark et al., ELECTRA, ICLR 2020.
+    - de Souza Pereira Moreira et al., Transformers4Rec, RecSys 2021.
+    """
+
+    def __init__(self, weight=50.0, **kwargs):
+        super().__init__(**kwargs)
+        if not weight > 0:
+            raise ValueError(f"weight must be positive, not {weight}.")
+        self.weight = weight
+
+    def build(self, scores_shape, x_shape, replaced_shape=None, item_ids_shape=None):
+        width = x_shape[-1]
+        self._inner = keras.layers.Dense(
+            width, activation="gelu", name="inner", dtype=self.dtype_policy
+        )
+        self._outer = keras.layers.Dense(1, name="outer", dtype=self.dtype_policy)
+        self._inner.build((None, None, width))
+        self._outer.build((None, None, width))
+
+    def call(self, scores, x, replaced, item_ids, training=None):
+        if training:
+            self.add_loss(self.weight * self._loss(x, replaced, item_ids))
+        return scores
+
+    def _loss(self, x, replaced, item_ids):
+        logits = ops.cast(self._outer(self._inner(x))[..., 0], "float32")
+        wrong = ops.cast(ops.not_equal(replaced, item_ids), "float32")
+        real = ops.cast(ops.not_equal(item_ids, 0), "float32")
+        loss = ops.binary_crossentropy(wrong, logits, from_logits=True)
+        return ops.sum(loss * real) / ops.maximum(ops.sum(real), 1.0)
+
+    def compute_mask(self, inputs, previous_mask=None):
+        return None
+
+    def compute_output_spec(self, scores, x, replaced, item_ids, training=None):
+        return keras.KerasTensor(scores.shape, dtype=scores.dtype)
+
+    def get_config(self):
+        return {**super().get_config(), "weight": self.weight}

@@ -1,0 +1,115 @@
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import keras_t4r as t4r
+
+pytestmark = pytest.mark.backends
+
+ITEMS, WIDTH = 12, 6
+IDS = np.array([[5, 6, 7, 8, 0], [9, 3, 0, 0, 0], [0, 0, 0, 0, 0]], "int32")
+HIDDEN = np.array([[0, 1, 0, 1, 0], [1, 0, 0, 0, 0], [0, 0, 0, 0, 0]], bool)
+
+
+def head(**options):
+    return t4r.NextItemHead(
+        cardinality=ITEMS, first_id=2, dim=WIDTH, tied=False, **options
+    )
+
+
+def events(seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(*IDS.shape, WIDTH)).astype("float32")
+
+
+def draw(layer, training=True):
+    scores, items = layer(
+        events(),
+        np.where(HIDDEN, IDS, 0),
+        item_ids=IDS,
+        x_mask=ops.convert_to_tensor(IDS != 0),
+        training=training,
+    )
+    return ops.convert_to_numpy(scores), ops.convert_to_numpy(items)
+
+
+def test_items_are_replaced_where_they_were_hidden_and_nowhere_else():
+    layer = head(sample_replacements=True, seed=1)
+    drawn = np.stack([draw(layer)[1] for _ in range(60)])
+    assert (drawn[:, ~HIDDEN] == IDS[~HIDDEN]).all()
+    assert drawn[:, HIDDEN].min() >= 2 and drawn[:, HIDDEN].max() < ITEMS
+    assert (drawn[:, HIDDEN] != IDS[HIDDEN]).mean() > 0.5
+
+
+def test_replacements_follow_the_scores_of_the_position():
+    layer = head(sample_replacements=True, seed=2, bias=False)
+    draw(layer)
+    table = np.random.default_rng(3).normal(size=(ITEMS, WIDTH)).astype("float32")
+    layer.own_table.assign(table)
+    drawn = np.stack([draw(layer)[1] for _ in range(1500)])
+    z = events()[0, 1] @ table[2:].T
+    expected = np.exp(z) / np.exp(z).sum()
+    shares = np.bincount(drawn[:, 0, 1] - 2, minlength=ITEMS - 2) / 1500
+    np.testing.assert_allclose(shares, expected, atol=0.05)
+
+
+def test_inference_replaces_nothing():
+    scores, items = draw(head(sample_replacements=True), training=False)
+    np.testing.assert_array_equal(items, IDS)
+    assert scores.shape == (3, ITEMS)
+
+
+def test_the_loss_of_the_head_is_that_without_replacements():
+    keras.utils.set_random_seed(1)
+    plain, sampling = head(), head(sample_replacements=True)
+    arguments = (events(), np.where(HIDDEN, IDS, 0))
+    plain(*arguments, training=True)
+    sampling(*arguments, item_ids=IDS, training=True)
+    sampling.own_table.assign(plain.own_table)
+    plain(*arguments, training=True)
+    sampling(*arguments, item_ids=IDS, training=True)
+    one, other = (ops.convert_to_numpy(x.losses[-1]) for x in (plain, sampling))
+    assert other == pytest.approx(one)
+
+
+def test_the_discriminator_is_asked_about_real_events_only():
+    layer = t4r.ReplacedTokenDetection(weight=3.0)
+    replaced = IDS.copy()
+    replaced[0, 1], replaced[1, 0] = 4, 11
+    scores = np.ones((3, 0), "float32")
+    x = events(4)
+    out = layer(scores, x, replaced, IDS, training=True)
+    np.testing.assert_array_equal(ops.convert_to_numpy(out), scores)
+    logits = ops.convert_to_numpy(layer._outer(layer._inner(x)))[..., 0]
+    chance = 1 / (1 + np.exp(-logits))
+    wrong = replaced != IDS
+    bce = -np.log(np.where(wrong, chance, 1 - chance))
+    expected = 3.0 * bce[IDS != 0].mean()
+    assert ops.convert_to_numpy(layer.losses[0]) == pytest.approx(expected, rel=1e-5)
+    # What stands in padding is nothing.
+    x[IDS == 0] = 50.0
+    layer(scores, x, replaced, IDS, training=True)
+    assert ops.convert_to_numpy(layer.losses[0]) == pytest.approx(expected, rel=1e-5)
+
+
+def test_inference_adds_no_loss_and_hands_the_scores_on():
+    layer = t4r.ReplacedTokenDetection()
+    scores = np.random.default_rng(0).normal(size=(3, ITEMS)).astype("float32")
+    out = layer(scores, events(), IDS, IDS, training=False)
+    np.testing.assert_array_equal(ops.convert_to_numpy(out), scores)
+    assert not layer.losses
+
+
+def test_what_makes_no_sense_is_refused():
+    with pytest.raises(ValueError, match="weight must be positive"):
+        t4r.ReplacedTokenDetection(weight=0)
+    with pytest.raises(ValueError, match="sample_replacements needs the session's"):
+        head(sample_replacements=True)(events(), IDS)
+
+
+def test_it_serializes():
+    layer = t4r.ReplacedTokenDetection(7.0)
+    config = keras.saving.serialize_keras_object(layer)
+    again = keras.saving.deserialize_keras_object(config)
+    assert again.get_config() == layer.get_config()
