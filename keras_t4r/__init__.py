@@ -9,6 +9,7 @@ from keras_t4r.data.sequence_loader import KerasSequenceLoader
 from keras_t4r.data.synthetic import SyntheticClicks
 
 # Layers: features → scheme → body → head
+from keras_t4r.bodies.session_config import session_config  # isort: skip
 from keras_t4r.layers.causal_language_modeling import CausalLanguageModeling
 from keras_t4r.layers.masked_language_modeling import MaskedLanguageModeling
 from keras_t4r.layers.next_item_head import NextItemHead

@@ -85,6 +85,19 @@ class Bert(Body):
             for i in range(self.n_layer)
         ]
 
+    @classmethod
+    def session_fields(cls, d_model, n_head, n_layer, max_length, dropout):
+        return {
+            "hidden_size": d_model,
+            "num_attention_heads": n_head,
+            "num_hidden_layers": n_layer,
+            "intermediate_size": 4 * d_model,
+            "max_position_embeddings": max_length + 1,
+            "hidden_dropout_prob": dropout,
+            "attention_probs_dropout_prob": dropout,
+            "initializer_range": d_model**-0.5,
+        }
+
     def config_is_causal(self):
         return self.config.is_decoder
 

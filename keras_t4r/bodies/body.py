@@ -94,6 +94,11 @@ class Body(keras.layers.Layer):
         """Computes the outputs; `bias` is `attention_bias`'s answer."""
         raise NotImplementedError
 
+    @classmethod
+    def session_fields(cls, d_model, n_head, n_layer, max_length, dropout):
+        """The config's fields for sessions of such sizes; see `session_config`."""
+        raise NotImplementedError
+
     def hf_layout(self):
         """Yields `(variable, names, convert)` for each weight; see `hf_layout.py`."""
         raise ValueError(f"{type(self).__name__} is no Hugging Face architecture.")

@@ -31,5 +31,10 @@ class BodyConfig:
             TypeError: `data` has fields that the config has not.
         """
         data = dict(data)
-        own = cls._by_type.get(data.pop("model_type", None))
+        own = cls.of_type(data.pop("model_type", None))
         return own and own(**data)
+
+    @classmethod
+    def of_type(cls, model_type):
+        """The class of a `model_type`; `None` where it is none of this package's."""
+        return cls._by_type.get(model_type)

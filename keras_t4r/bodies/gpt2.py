@@ -83,6 +83,20 @@ class GPT2(Body):
             epsilon=config.layer_norm_epsilon, dtype=policy, name="norm"
         )
 
+    @classmethod
+    def session_fields(cls, d_model, n_head, n_layer, max_length, dropout):
+        return {
+            "n_embd": d_model,
+            "n_head": n_head,
+            "n_layer": n_layer,
+            "n_inner": 4 * d_model,
+            "n_positions": max_length + 1,
+            "embd_pdrop": dropout,
+            "attn_pdrop": dropout,
+            "resid_pdrop": dropout,
+            "initializer_range": d_model**-0.5,
+        }
+
     def config_is_causal(self):
         return getattr(self.config, "is_causal", True)
 

@@ -100,6 +100,18 @@ class XLNet(Body):
             for i in range(self.n_layer)
         ]
 
+    @classmethod
+    def session_fields(cls, d_model, n_head, n_layer, max_length, dropout):
+        # Distances have no limit, so neither have lengths.
+        return {
+            "d_model": d_model,
+            "n_head": n_head,
+            "n_layer": n_layer,
+            "d_inner": 4 * d_model,
+            "dropout": dropout,
+            "initializer_range": d_model**-0.5,
+        }
+
     def config_is_causal(self):
         return self.config.attn_type == "uni"
 

@@ -1,122 +1,13 @@
 """Small bodies of each kind, and gradients on whichever backend runs."""
 
-import collections.abc
-import dataclasses
-
 import keras
 import numpy as np
 import pytest
+from body_kinds import KINDS, WIDTH
+from body_kinds import small_config as make_small_config
 from keras import ops
-from transformers import BertConfig, GPT2Config, XLNetConfig
 
 from keras_t4r.bodies import make_body
-
-
-def xlnet(**options):
-    sizes = {"d_model": 32, "n_head": 4, "n_layer": 2, "d_inner": 64, "vocab_size": 9}
-    return XLNetConfig(**{**sizes, "initializer_range": 0.3, "dropout": 0.0, **options})
-
-
-def gpt2(**options):
-    sizes = {"n_embd": 32, "n_head": 4, "n_layer": 2, "n_positions": 32}
-    rates = {"embd_pdrop": 0.0, "attn_pdrop": 0.0, "resid_pdrop": 0.0}
-    special = {"vocab_size": 5, "bos_token_id": None, "eos_token_id": None}
-    return GPT2Config(
-        **{**sizes, **rates, **special, "initializer_range": 0.3, **options}
-    )
-
-
-def bert(**options):
-    sizes = {
-        "hidden_size": 32,
-        "num_attention_heads": 4,
-        "num_hidden_layers": 2,
-        "intermediate_size": 64,
-        "max_position_embeddings": 32,
-        "vocab_size": 5,
-    }
-    rates = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-    return BertConfig(**{**sizes, **rates, "initializer_range": 0.3, **options})
-
-
-@dataclasses.dataclass(frozen=True)
-class Kind:
-    """What the tests need to know of an architecture.
-
-    Attributes:
-        config: function. Makes a small config, width 32, without dropout, of options.
-        reference: string. Name of the PyTorch model in `transformers`; `None` where
-            there is none.
-        dropout: dict. Options that make it drop out.
-        variants: dict. Name of a variant to the options of its config and `causal`.
-        refused: list of `(option, value)` that the body must refuse.
-        positions: int. How many events it can take; `None`: any number.
-        directions: tuple of bool. What `causal` may be.
-    """
-
-    config: collections.abc.Callable
-    reference: str | None = None
-    dropout: dict = dataclasses.field(default_factory=dict)
-    variants: dict = dataclasses.field(default_factory=dict)
-    refused: tuple = ()
-    positions: int | None = None
-    directions: tuple = (True, False)
-
-
-KINDS = {
-    "xlnet": Kind(
-        xlnet,
-        "XLNetModel",
-        dropout={"dropout": 0.2},
-        variants={
-            "bi": ({}, None),
-            "uni": ({"attn_type": "uni"}, None),
-            "causal": ({}, True),
-            "clamp": ({"clamp_len": 3}, None),
-            "relu": ({"ff_activation": "relu", "d_inner": 40}, None),
-            "odd": ({"d_model": 36, "n_head": 3}, None),
-        },
-        refused=(
-            ("bi_data", True),
-            ("same_length", True),
-            ("use_mems_train", True),
-            ("reuse_len", 4),
-            ("untie_r", False),
-            ("attn_type", "sideways"),
-        ),
-    ),
-    "gpt2": Kind(
-        gpt2,
-        "GPT2Model",
-        dropout={"embd_pdrop": 0.2, "attn_pdrop": 0.2, "resid_pdrop": 0.2},
-        variants={
-            "default": ({}, None),
-            "bidirectional": ({}, False),
-            "unscaled": ({"scale_attn_weights": False, "n_inner": 48}, None),
-            "by-layer": ({"scale_attn_by_inverse_layer_idx": True}, None),
-            "upcast": ({"reorder_and_upcast_attn": True}, None),
-            "silu": ({"activation_function": "silu"}, None),
-        },
-        refused=(("add_cross_attention", True),),
-        positions=32,
-    ),
-    "bert": Kind(
-        bert,
-        "BertModel",
-        dropout={"hidden_dropout_prob": 0.2, "attention_probs_dropout_prob": 0.2},
-        variants={
-            "default": ({}, None),
-            "decoder": ({"is_decoder": True}, None),
-            "causal": ({}, True),
-            "tanh-gelu": ({"hidden_act": "gelu_pytorch_tanh"}, None),
-        },
-        refused=(
-            ("position_embedding_type", "relative_key"),
-            ("chunk_size_feed_forward", 8),
-        ),
-        positions=32,
-    ),
-}
 
 
 def pytest_generate_tests(metafunc):
@@ -140,7 +31,7 @@ def pytest_generate_tests(metafunc):
         ]
         metafunc.parametrize(("kind", "causal"), cases)
     elif "limited_kind" in names:
-        kinds = [k for k, facts in KINDS.items() if facts.positions]
+        kinds = [k for k, facts in KINDS.items() if facts.limited]
         metafunc.parametrize("limited_kind", kinds)
     elif "kind" in names:
         metafunc.parametrize("kind", KINDS)
@@ -153,14 +44,14 @@ def kinds():
 
 @pytest.fixture
 def small_config():
-    """`small_config(kind, **options)`: a small config."""
-    return lambda kind, **options: KINDS[kind].config(**options)
+    """`small_config(kind, dropout=0.0, **options)`; see `body_kinds`."""
+    return make_small_config
 
 
 @pytest.fixture
 def body(kind, causal):
     """A built body whose weights, norms and biases included, are all random."""
-    body = make_body(KINDS[kind].config(), causal=causal)
+    body = make_body(make_small_config(kind), causal=causal)
     body.build((None, None, body.d_input))
     randomise(body)
     return body
@@ -178,9 +69,9 @@ def randomise(body):
 def events():
     """`events(batch, time)`: vectors, and a mask with padding in any place."""
 
-    def make(batch=5, time=9, seed=0):
+    def make(batch=5, time=9, seed=0, width=WIDTH):
         random = np.random.default_rng(seed)
-        x = random.normal(size=(batch, time, 32)).astype("float32")
+        x = random.normal(size=(batch, time, width)).astype("float32")
         mask = random.random((batch, time)) > 0.3
         mask[:, 0] = True
         return x, mask

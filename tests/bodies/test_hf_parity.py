@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from body_kinds import KINDS, small_config
 
 from keras_t4r.bodies import load_hf_weights, make_body
 from keras_t4r.bodies.hf_weights import match_weights
@@ -14,25 +15,25 @@ torch = pytest.importorskip(
 class Reference:
     """Hugging Face's model in evaluation, all of its parameters random."""
 
-    def __init__(self, model, config, causal):
+    def __init__(self, kind, config, causal):
         import transformers
 
-        kind = config.model_type
+        facts = KINDS[kind]
         config = type(config)(**config.to_dict())
         config._attn_implementation = "eager"
         config.use_cache = False
-        if kind == "gpt2" and causal is False:
-            config.is_causal = False
-        if kind == "bert" and causal is not None:
-            config.is_decoder = causal
-        # Its "uni" cannot take a mask for a batch, but is "bi" with a permutation.
-        self.permutation = kind == "xlnet" and (causal or config.attn_type == "uni")
+        # Its token embeddings are not called upon.
+        config.vocab_size = (config.pad_token_id or 0) + 1
+        config.bos_token_id = config.eos_token_id = None
+        facts.turn(config, causal)
         torch.manual_seed(5)
-        self.model = getattr(transformers, model)(config).eval()
+        self.model = getattr(transformers, facts.reference)(config).eval()
         with torch.no_grad():
             for parameter in self.model.parameters():
                 parameter.add_(0.1 * torch.randn_like(parameter))
-        self.one_by_one = kind == "xlnet" and config.attn_type == "uni"
+        uni = kind == "xlnet" and config.attn_type == "uni"
+        self.one_by_one = uni
+        self.permutation = kind == "xlnet" and bool(causal)
 
     def weights(self):
         return {k: v.numpy() for k, v in self.model.state_dict().items()}
@@ -45,7 +46,7 @@ class Reference:
 
     def _run(self, x, mask):
         more = {}
-        if self.permutation and not self.one_by_one:
+        if self.permutation:
             time = x.shape[1]
             later = torch.ones(time, time).triu(1).expand(len(x), time, time)
             more = {"perm_mask": later}
@@ -54,10 +55,10 @@ class Reference:
 
 
 @pytest.fixture
-def pair(variant, kinds):
+def pair(variant):
     kind, options, causal = variant
-    config = kinds[kind].config(**options)
-    reference = Reference(kinds[kind].reference, config, causal)
+    config = small_config(kind, **options)
+    reference = Reference(kind, config, causal)
     body = make_body(config, causal=causal)
     body.build((None, None, body.d_input))
     load_hf_weights(body, reference.weights())
