@@ -24,10 +24,8 @@ _NO_INTEGER = np.iinfo("int64").min
 
 class TritonPythonModel:
     def initialize(self, args):
-        # Triton's interpreter takes no notice of these two by itself; preparing
-        # rows needs no tensors, and so no heavy backend.
+        # Triton's interpreter takes no notice of it by itself.
         sys.path += os.environ.get("PYTHONPATH", "").split(os.pathsep)
-        os.environ["KERAS_BACKEND"] = "numpy"
         from keras_t4r.models.sessions import encode
         from keras_t4r.schema import Schema
 
