@@ -1,9 +1,44 @@
 """Weights of Hugging Face checkpoints, into the bodies; no torch needed."""
 
+import json
 import os
 import re
 
 import numpy as np
+
+from keras_t4r.bodies.config_data import config_from_dict
+from keras_t4r.bodies.registry import make_body
+
+
+def load_hf_body(folder, causal=None, **kwargs):
+    """Makes a body of a Hugging Face checkpoint, with its weights.
+
+    Args:
+        folder: path. Holds `config.json` and the weights as safetensors.
+        causal: bool. Overrides what the config says; see `Body`.
+        **kwargs: of the layer, such as `name` and `dtype`.
+
+    Returns:
+        A built `Body`, which a `TransformerBlock` takes in the place of a config.
+
+    Raises:
+        FileNotFoundError: there is no `config.json`, or there are no safetensors.
+        ValueError: there is no body for the config, or config and weights do not
+            agree.
+
+    Example:
+
+    >>> block = TransformerBlock(load_hf_body("checkpoints/bert-small"))
+    """
+    path = os.path.join(os.fspath(folder), "config.json")
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"There is no config.json in {os.fspath(folder)!r}.")
+    with open(path, encoding="utf-8") as file:
+        config = config_from_dict(json.load(file))
+    body = make_body(config, causal, **kwargs)
+    body.build((None, None, body.d_input))
+    load_hf_weights(body, folder)
+    return body
 
 
 def load_hf_weights(body, source):
@@ -13,10 +48,10 @@ def load_hf_weights(body, source):
         body: a `Body` of a Hugging Face architecture, built.
         source: a mapping of parameter names to NumPy arrays, such as a PyTorch
             `state_dict` turned into arrays; or the path of a folder that holds
-            `model.safetensors`.
+            `model.safetensors`, or several and their `model.safetensors.index.json`.
 
     Raises:
-        FileNotFoundError: there is no `model.safetensors` in the folder.
+        FileNotFoundError: there are no safetensors in the folder.
         ValueError: the body is not built, or a weight is missing, of another shape,
             or has no place in the body. Then no weight was changed.
 
@@ -72,10 +107,18 @@ def match_weights(body, source):
 
 
 def _read_folder(folder):
-    path = os.path.join(os.fspath(folder), "model.safetensors")
-    if not os.path.isfile(path):
+    folder = os.fspath(folder)
+    index = os.path.join(folder, "model.safetensors.index.json")
+    if os.path.isfile(os.path.join(folder, "model.safetensors")):
+        files = ["model.safetensors"]
+    elif os.path.isfile(index):
+        # Large checkpoints come in several files.
+        with open(index, encoding="utf-8") as file:
+            files = sorted(set(json.load(file)["weight_map"].values()))
+    else:
         raise FileNotFoundError(
-            f"There is no model.safetensors in {os.fspath(folder)!r}."
+            f"There is no model.safetensors in {folder!r}. (Older checkpoints hold a "
+            "pickle, which is not read: save them once with safe_serialization=True.)"
         )
     try:
         from safetensors.numpy import load_file
@@ -84,7 +127,10 @@ def _read_folder(folder):
             "Reading model.safetensors needs the safetensors package: install "
             "transformers, which brings it."
         ) from error
-    return load_file(path)
+    arrays = {}
+    for name in files:
+        arrays.update(load_file(os.path.join(folder, name)))
+    return arrays
 
 
 def _own_names(body, source):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_t4r.bodies import load_hf_weights, make_body
+from keras_t4r.bodies import load_hf_body, load_hf_weights, make_body
 
 NAMES = {
     "bert": {
@@ -95,3 +95,45 @@ def test_an_unbuilt_body_and_an_empty_folder_are_refused(small_config, tmp_path)
     body.build((None, None, 32))
     with pytest.raises(FileNotFoundError, match=r"no model\.safetensors"):
         load_hf_weights(body, tmp_path)
+
+
+@pytest.mark.parametrize("max_shard_size", ["50GB", "20KB"])
+def test_a_checkpoint_folder_becomes_a_body(small_config, tmp_path, max_shard_size):
+    torch = pytest.importorskip("torch", reason="PyTorch writes the checkpoint")
+    import transformers
+
+    reference = transformers.BertModel(small_config("bert")).eval()
+    reference.save_pretrained(tmp_path, max_shard_size=max_shard_size)
+    assert (tmp_path / "model.safetensors").is_file() == (max_shard_size == "50GB")
+    x = np.random.default_rng(0).normal(size=(2, 5, 32)).astype("float32")
+    with torch.no_grad():
+        expected = reference(inputs_embeds=torch.tensor(x))[0].numpy()
+    body = load_hf_body(tmp_path, name="pretrained")
+    np.testing.assert_allclose(body(x), expected, rtol=0, atol=1e-5)
+    assert body.name == "pretrained"
+    assert body.config.hidden_size == 32
+
+
+def test_a_folder_without_config_or_with_a_pickle_only_is_refused(
+    small_config, tmp_path
+):
+    with pytest.raises(FileNotFoundError, match=r"no config\.json"):
+        load_hf_body(tmp_path)
+    small_config("bert").save_pretrained(tmp_path)
+    (tmp_path / "pytorch_model.bin").write_bytes(b"")
+    with pytest.raises(FileNotFoundError, match="hold a pickle, which is not read"):
+        load_hf_body(tmp_path)
+
+
+def test_half_precision_checkpoints_load(body, checkpoint, tmp_path):
+    import ml_dtypes
+    from safetensors.numpy import save_file
+
+    half = {k: v.astype(ml_dtypes.bfloat16) for k, v in checkpoint.items()}
+    save_file(half, tmp_path / "model.safetensors")
+    load_hf_weights(body, tmp_path)
+    np.testing.assert_allclose(
+        body.positions.table,
+        checkpoint["embeddings.position_embeddings.weight"],
+        rtol=1e-2,
+    )
