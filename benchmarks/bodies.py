@@ -1,80 +1,64 @@
-"""Milliseconds of the bodies beside Hugging Face's PyTorch models, in one process.
+"""Milliseconds of the bodies beside Hugging Face's PyTorch models, in one run.
 
-    python benchmarks/bodies.py                      # all threads
-    taskset -c 0 python benchmarks/bodies.py --threads 1    # steady on a busy machine
+    python benchmarks/bodies.py                           # every body, three shapes
+    python benchmarks/bodies.py --bodies bert gpt2 --shapes 256,20,64
+    python benchmarks/bodies.py --markdown                # the tables of the docs
 
-Both sides get the same events and the same lengths (geometric, mean 6). Rounds
-alternate between them, and the median round counts. With one thread the figure is
-CPU time, which other processes disturb least; with more it is wall time. PyTorch
-runs the attention that Hugging Face picks by itself (SDPA where there is one).
+TensorFlow, JAX and PyTorch each run in a process of their own and take turns, one body
+and one round after the other; the median round counts. All get the same events and the
+same lengths (geometric, mean 6 at 20 positions, 60 at 200), the same config (two
+layers, four heads) and both cores. Forward is without dropout, as in serving; forward +
+backward is of the events and all weights, with dropout 0.1. PyTorch runs the attention
+that Hugging Face picks by itself (SDPA where there is one). What Hugging Face has no
+model for stands alone.
 """
 
 import argparse
+import multiprocessing
 import os
 import statistics
 import time
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+SIDES = ("tensorflow", "jax", "hf")
 
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--batch", type=int, default=256)
-    parser.add_argument("--time", type=int, default=20)
-    parser.add_argument("--width", type=int, nargs="+", default=[64, 192])
-    parser.add_argument("--inner", type=int, default=None, help="default: 4 · width")
-    parser.add_argument("--heads", type=int, default=4)
-    parser.add_argument("--layers", type=int, default=2)
-    parser.add_argument("--dropout", type=float, nargs="+", default=[0.0, 0.1])
-    parser.add_argument("--bodies", nargs="+", default=["xlnet", "gpt2", "bert"])
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--bodies", nargs="+", help="default: all")
+    parser.add_argument(
+        "--shapes",
+        nargs="+",
+        default=["256,20,64", "256,20,192", "64,200,64"],
+        help="batch,time,width",
+    )
+    parser.add_argument("--sides", nargs="+", default=SIDES, choices=SIDES)
+    parser.add_argument("--dropout", type=float, default=0.1)
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--no-peer", action="store_true", help="only our bodies")
+    parser.add_argument("--markdown", action="store_true")
     return parser.parse_args()
 
 
-def make_config(kind, width, inner, args, dropout):
-    import transformers
+def events(batch, length, width):
+    import numpy as np
 
-    if kind == "xlnet":
-        return transformers.XLNetConfig(
-            d_model=width,
-            n_head=args.heads,
-            n_layer=args.layers,
-            d_inner=inner,
-            dropout=dropout,
-            vocab_size=9,
-        )
-    if kind == "gpt2":
-        return transformers.GPT2Config(
-            n_embd=width,
-            n_head=args.heads,
-            n_layer=args.layers,
-            n_inner=inner,
-            n_positions=args.time,
-            attn_pdrop=dropout,
-            embd_pdrop=dropout,
-            resid_pdrop=dropout,
-            vocab_size=9,
-            bos_token_id=None,
-            eos_token_id=None,
-            use_cache=False,
-        )
-    return transformers.BertConfig(
-        hidden_size=width,
-        num_attention_heads=args.heads,
-        num_hidden_layers=args.layers,
-        intermediate_size=inner,
-        max_position_embeddings=args.time,
-        attention_probs_dropout_prob=dropout,
-        hidden_dropout_prob=dropout,
-        vocab_size=9,
-    )
+    random = np.random.default_rng(0)
+    lengths = np.minimum(1 + random.geometric(0.2 * 20 / length, batch), length)
+    x = random.normal(size=(batch, length, width)).astype("float32")
+    return x, np.arange(length) < lengths[:, None]
 
 
-def ours(config, x, mask):
-    """Two functions: forward, and forward + backward in training."""
+def make_config(kind, length, width, dropout):
+    from keras_t4r.bodies import session_config
+
+    return session_config(kind, width, max_length=length, dropout=dropout)
+
+
+# Each of these returns two functions: forward, and forward + backward in training; and
+# the number of parameters.
+
+
+def of_tensorflow(config, x, mask):
     import tensorflow as tf
 
     from keras_t4r.bodies import make_body
@@ -96,16 +80,48 @@ def ours(config, x, mask):
             loss = tf.reduce_mean(y * y)
         return tape.gradient(loss, [x, *values])
 
-    return forward, both
+    return forward, both, body.count_params()
 
 
-def peers(config, x, mask):
-    """The same of Hugging Face's model."""
+def of_jax(config, x, mask):
+    import jax
+
+    from keras_t4r.bodies import make_body
+
+    body = make_body(config)
+    body.build(x.shape)
+    trainable = [v.value for v in body.trainable_variables]
+    fixed = [v.value for v in body.non_trainable_variables]
+    x, mask = jax.numpy.asarray(x), jax.numpy.asarray(mask)
+
+    def run(trainable, x, training):
+        y, _ = body.stateless_call(trainable, fixed, x, mask=mask, training=training)
+        return y
+
+    infer = jax.jit(lambda trainable, x: run(trainable, x, False))
+    slope = jax.jit(
+        jax.grad(lambda *given: (run(*given, True) ** 2).mean(), argnums=(0, 1))
+    )
+
+    def forward():
+        return jax.block_until_ready(infer(trainable, x))
+
+    def both():
+        return jax.block_until_ready(slope(trainable, x))
+
+    return forward, both, body.count_params()
+
+
+def of_hf(config, x, mask):
     import torch
     import transformers
 
-    name = {"xlnet": "XLNetModel", "gpt2": "GPT2Model", "bert": "BertModel"}
-    model = getattr(transformers, name[config.model_type])(config)
+    if type(config).__module__.startswith("keras_t4r"):
+        return None
+    config.vocab_size = (config.pad_token_id or 0) + 1
+    config.bos_token_id = config.eos_token_id = None
+    config.use_cache = False
+    model = transformers.AutoModel.from_config(config)
     x = torch.tensor(x, requires_grad=True)
     mask = torch.tensor(mask).float()
 
@@ -123,58 +139,116 @@ def peers(config, x, mask):
         x.grad = None
         (run() ** 2).mean().backward()
 
-    return forward, both
+    return forward, both, sum(p.numel() for p in model.parameters())
 
 
-def measure(functions, rounds, clock):
-    """Median milliseconds of each function, the functions taking turns."""
-    spent = [[] for _ in functions]
-    for function in functions:
+def work(pipe, side, threads):
+    """One side, in its process: makes what it is told to and times it when asked."""
+    if side == "hf":
+        import torch
+
+        torch.set_num_threads(threads)
+    elif side == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+    make = {"tensorflow": of_tensorflow, "jax": of_jax, "hf": of_hf}[side]
+    made = None
+    while (message := pipe.recv()) is not None:
+        if message == "time":
+            pipe.send([milliseconds(f) for f in made[:2]] if made else None)
+            continue
+        kind, shape, dropout = message
+        config = make_config(kind, *shape[1:], dropout)
+        made = make(config, *events(*shape))
+        if made:
+            [milliseconds(f) for f in made[:2]]
+        pipe.send(made and made[2])
+
+
+def milliseconds(function, repeat=3):
+    start = time.perf_counter()
+    for _ in range(repeat):
         function()
-        function()
+    return (time.perf_counter() - start) / repeat * 1000
+
+
+def start(side, threads):
+    os.environ.update(
+        KERAS_BACKEND="torch" if side == "hf" else side,
+        TF_CPP_MIN_LOG_LEVEL="3",
+        CUDA_VISIBLE_DEVICES="",
+        OMP_NUM_THREADS=str(threads),
+    )
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    context.Process(target=work, args=(there, side, threads), daemon=True).start()
+    return here
+
+
+def measure(pipes, case, rounds):
+    """`{side: (forward, both, parameters)}`; `None` where a side has no such model."""
+    parameters, times = {}, {side: [] for side in pipes}
+    for side, pipe in pipes.items():
+        pipe.send(case)
+        parameters[side] = pipe.recv()
     for _ in range(rounds):
-        for function, times in zip(functions, spent, strict=True):
-            start = clock()
-            for _ in range(3):
-                function()
-            times.append((clock() - start) / 3 * 1000)
-    return [statistics.median(times) for times in spent]
+        for side, pipe in pipes.items():
+            pipe.send("time")
+            times[side].append(pipe.recv())
+    return {
+        side: parameters[side]
+        and (*map(statistics.median, zip(*times[side], strict=True)), parameters[side])
+        for side in pipes
+    }
+
+
+def row(kind, found, markdown):
+    """One body: parameters, then for forward and both each side and its ratio."""
+    own = next(found[side] for side in ("tensorflow", "jax") if side in found)
+    cells = [f"{own[2] / 1000:,.0f} k"]
+    peer = found.get("hf")
+    for i in (0, 1):
+        for side in ("tensorflow", "jax"):
+            if side in found:
+                ratio = f" ({found[side][i] / peer[i]:.2f})" if peer else ""
+                cells.append(f"{found[side][i]:.1f}{ratio}")
+        if "hf" in found:
+            cells.append(f"{peer[i]:.1f}" if peer else "-")
+    if markdown:
+        return f"| `{kind}` | " + " | ".join(cells) + " |"
+    return f"{kind:12s}" + "".join(f"{cell:>15s}" for cell in cells)
+
+
+def header(sides, markdown):
+    names = {"tensorflow": "TF", "jax": "JAX", "hf": "HF PyTorch"}
+    cells = ["parameters"]
+    for what in ("forward", "f. + b."):
+        cells += [f"{what} {names[s]}" for s in SIDES if s in sides]
+    if markdown:
+        line = "| body | " + " | ".join(cells) + " |"
+        return f"{line}\n|---|" + "---:|" * len(cells)
+    return f"{'':12s}" + "".join(f"{cell:>15s}" for cell in cells)
 
 
 def main():
     args = arguments()
-    import numpy as np
-    import tensorflow as tf
+    pipes = {side: start(side, args.threads) for side in args.sides}
+    if not args.bodies:
+        from keras_t4r.bodies import BODIES
 
-    tf.config.threading.set_intra_op_parallelism_threads(args.threads)
-    if not args.no_peer:
-        import torch
-
-        torch.set_num_threads(args.threads)
-
-    clock = time.process_time if args.threads == 1 else time.perf_counter
-    random = np.random.default_rng(0)
-    length = np.minimum(1 + random.geometric(1 / 5, args.batch), args.time)
-    mask = np.arange(args.time) < length[:, None]
-    print(f"({args.batch}, {args.time}), {args.layers} layers, {args.heads} heads")
-    print("                            forward, ms           forward + backward, ms")
-    print("body    d  dropout     ours      HF  ours/HF     ours      HF  ours/HF")
-    for width in args.width:
-        x = random.normal(size=(args.batch, args.time, width)).astype("float32")
+        args.bodies = list(BODIES)
+    for shape in args.shapes:
+        shape = tuple(int(n) for n in shape.split(","))
+        print(
+            f"\nbatch {shape[0]}, {shape[1]} positions, width {shape[2]}; ms (ratio)\n"
+        )
+        print(header(args.sides, args.markdown), flush=True)
         for kind in args.bodies:
-            for dropout in args.dropout:
-                inner = args.inner or 4 * width
-                config = make_config(kind, width, inner, args, dropout)
-                functions = [*ours(config, x, mask)]
-                if not args.no_peer:
-                    functions += peers(config, x, mask)
-                times = measure(functions, args.rounds, clock)
-                us, them = times[:2], times[2:] or [float("nan")] * 2
-                columns = "".join(
-                    f" {u:8.2f} {t:7.2f} {u / t:8.2f}"
-                    for u, t in zip(us, them, strict=True)
-                )
-                print(f"{kind:6s} {width:3d} {dropout:7.1f} {columns}", flush=True)
+            found = measure(pipes, (kind, shape, args.dropout), args.rounds)
+            print(row(kind, found, args.markdown), flush=True)
+    for pipe in pipes.values():
+        pipe.send(None)
 
 
 if __name__ == "__main__":
