@@ -7,6 +7,7 @@ VENV ?= .venv
 # pip 26 refuses merlin-dataloader's metadata.
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check -q
 BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
 EXTRAS := nvtabular,triton,serving,onnx
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
@@ -16,9 +17,9 @@ demo: $(VENV)/ready
 	$(BIN)/python examples/demo.py $(if $(CLICKS),--clicks "$(CLICKS)") $(DEMO_ARGS)
 
 test: $(VENV)/ready-test lint
-	$(BIN)/python -m pytest
-	KERAS_BACKEND=jax $(BIN)/python -m pytest -m backends
-	KERAS_BACKEND=torch $(BIN)/python -m pytest -m backends
+	$(PYTEST)
+	KERAS_BACKEND=jax $(PYTEST) -m backends
+	KERAS_BACKEND=torch $(PYTEST) -m backends
 
 lint: $(VENV)/ready-test
 	$(BIN)/ruff check .

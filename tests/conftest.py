@@ -15,6 +15,18 @@ import pytest  # noqa: E402
 REPOSITORY = Path(__file__).parents[1]
 
 
+def pytest_collection_modifyitems(items):
+    """Where tests run in several processes, those that share what is slow to make stay
+    together: models of one kind, else files. Bodies are small: they go anywhere."""
+    for item in items:
+        folder = item.path.parent.name
+        params = getattr(getattr(item, "callspec", None), "params", {})
+        if folder == "models" and "kind" in params:
+            item.add_marker(pytest.mark.xdist_group("-".join(map(str, params["kind"]))))
+        elif folder != "bodies":
+            item.add_marker(pytest.mark.xdist_group(item.path.name))
+
+
 @pytest.fixture(autouse=True)
 def fresh_session():
     """Every test starts from the same seed and in float32."""

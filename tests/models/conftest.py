@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pyarrow as pa
 import pytest
-from transformers import BertConfig, GPT2Config, XLNetConfig
+from body_kinds import KINDS
 
 import keras_t4r as t4r
 
@@ -32,36 +32,41 @@ SCHEMA = t4r.Schema(
     )
 )
 
-SCHEMES = ["clm", "mlm"]
-BODIES = ["xlnet", "gpt2", "bert"]
+
+def _schemes(kind):
+    """The schemes that go with a body, by its directions and its streams."""
+    if True in KINDS[kind].directions:
+        yield "clm"
+    if False in KINDS[kind].directions:
+        yield from ("mlm", "rtd")
+    if kind == "xlnet":
+        yield "plm"
+
+
 GRID = [
-    (scheme, body, tied) for scheme in SCHEMES for body in BODIES for tied in (1, 0)
+    (scheme, kind, tied)
+    for kind in KINDS
+    for scheme in _schemes(kind)
+    for tied in (1, 0)
 ]
-GRID += [("plm", "xlnet", tied) for tied in (1, 0)]
-GRID += [("rtd", body, tied) for body in ("xlnet", "bert") for tied in (1, 0)]
-GRID += [(scheme, "xlnet", 1, "memory") for scheme in SCHEMES]
+GRID += [("clm-last", "gpt2", 1), ("plm-all", "xlnet", 1)]
+GRID += [(scheme, "xlnet", 1, "memory") for scheme in ("clm", "mlm")]
+# One of each sort of body, which JAX and PyTorch run too.
+SORTS = ("gpt2", "bert", "xlnet", "llama", "longformer", "reformer", "gru", "hstu")
 
 
-def make_block(body, causal):
-    shape = dict(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
-    if body == "xlnet":
-        config = XLNetConfig(
-            d_model=WIDTH, n_head=2, n_layer=2, d_inner=32, dropout=0.0
-        )
-    elif body == "gpt2":
-        none = dict(resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)
-        config = GPT2Config(
-            n_embd=WIDTH, n_head=2, n_layer=2, n_positions=MAX_LENGTH + 8, **none
-        )
-    else:
-        config = BertConfig(
-            hidden_size=WIDTH,
-            num_attention_heads=2,
-            num_hidden_layers=2,
-            intermediate_size=32,
-            max_position_embeddings=MAX_LENGTH + 8,
-            **shape,
-        )
+def make_block(kind, causal):
+    """One block, or as many as it takes for the architecture to show itself."""
+    config = t4r.session_config(
+        kind,
+        d_model=WIDTH,
+        n_head=2,
+        n_layer=KINDS[kind].layers,
+        # Room for the padding that tests add.
+        max_length=MAX_LENGTH + 4,
+        dropout=0.0,
+        **KINDS[kind].small,
+    )
     return t4r.TransformerBlock(config, causal=causal)
 
 
@@ -81,14 +86,15 @@ def make_model(
     inputs = schema.inputs()
     x = features(inputs)
     more = {}
-    if scheme == "clm":
-        x, targets = t4r.CausalLanguageModeling()(x, inputs[schema.item_id])
+    if scheme.startswith("clm"):
+        layer = t4r.CausalLanguageModeling(last_only=scheme == "clm-last")
+        x, targets = layer(x, inputs[schema.item_id])
     elif scheme in ("mlm", "rtd"):
         x, targets = t4r.MaskedLanguageModeling(rate=0.3)(x, inputs[schema.item_id])
     else:
-        layer = t4r.PermutationLanguageModeling(rate=0.3)
+        layer = t4r.PermutationLanguageModeling(0.3, permute_all=scheme == "plm-all")
         x, targets, more["visible"] = layer(x, inputs[schema.item_id])
-    block = make_block(body, causal=scheme == "clm")
+    block = make_block(body, causal=scheme.startswith("clm"))
     items = inputs[schema.item_id]
     head = t4r.NextItemHead(
         features.item_embedding,
@@ -147,7 +153,27 @@ def batch(count=6, seed=0, shortest=2):
     return loader[0][0]
 
 
-@pytest.fixture(scope="module", params=GRID, ids=lambda p: "-".join(map(str, p)))
+def train(kind):
+    """A model trained on random sessions from a fixed seed, and its losses."""
+    keras.utils.set_random_seed(11)
+    model = make_model(*kind)
+    loader = t4r.KerasSequenceLoader(random_sessions(512, seed=5), SCHEMA, 64, seed=4)
+    if model.memory:
+        model.memory.update(loader)
+    return model, model.fit(loader, epochs=8, verbose=0).history["loss"]
+
+
+def _params():
+    for kind in GRID:
+        both = keras.backend.backend() == "tensorflow" or (
+            kind[1] in SORTS and kind[2:] == (1,)
+        )
+        marks = [pytest.mark.backends] if kind[1] in SORTS and kind[2:] == (1,) else []
+        if both:
+            yield pytest.param(kind, id="-".join(map(str, kind)), marks=marks)
+
+
+@pytest.fixture(scope="module", params=list(_params()))
 def kind(request):
     return request.param
 
@@ -158,6 +184,13 @@ def model(kind):
     return make_model(*kind)
 
 
+@pytest.fixture(scope="module")
+def trained(kind):
+    """`(model, losses, weights)`, the model and its weights after `train`."""
+    model, losses = train(kind)
+    return model, losses, model.get_weights()
+
+
 @pytest.fixture
 def build():
     """The helpers above, for tests: build.model(…), build.sessions(…), …"""
@@ -165,6 +198,7 @@ def build():
 
     return SimpleNamespace(
         model=make_model,
+        train=train,
         sessions=random_sessions,
         batch=batch,
         block=make_block,
