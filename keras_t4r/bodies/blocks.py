@@ -12,19 +12,23 @@ class _Block(keras.layers.Layer):
         attention: `SelfAttention` or a subclass.
         feed_forward: `FeedForward`.
         dropout: float. Rate at the end of each branch.
-        epsilon: float. Of both layer normalisations.
+        epsilon: float. Of both normalisations.
+        norm: class, or function, that makes a normalisation of an `epsilon`, a `dtype`
+            and a `name`: "attention_norm" or "feed_forward_norm".
     """
 
-    def __init__(self, attention, feed_forward, dropout, epsilon, **kwargs):
+    def __init__(
+        self, attention, feed_forward, dropout, epsilon, norm=LayerNorm, **kwargs
+    ):
         super().__init__(**kwargs)
 
-        def norm(name):
-            return LayerNorm(epsilon=epsilon, dtype=self.dtype_policy, name=name)
+        def make_norm(name):
+            return norm(epsilon=epsilon, dtype=self.dtype_policy, name=name)
 
         self.attention = attention
-        self.attention_norm = norm("attention_norm")
+        self.attention_norm = make_norm("attention_norm")
         self.feed_forward = feed_forward
-        self.feed_forward_norm = norm("feed_forward_norm")
+        self.feed_forward_norm = make_norm("feed_forward_norm")
         self.dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
 
     def build(self, input_shape):

@@ -121,13 +121,17 @@ class Body(keras.layers.Layer):
         length = ops.shape(x)[1]
         if mask is not None:
             mask = ops.cast(mask, "bool")
-        bias = attention_bias(length, mask, self.causal, self.compute_dtype)
+        bias = self.make_bias(length, mask)
         if mask is None:
             return self.encode(x, bias, training, **given)
         real = ops.expand_dims(mask, -1)
         x = ops.where(real, x, ops.zeros_like(x))
         y = self.encode(x, bias, training, **given)
         return ops.where(real, y, ops.zeros_like(y))
+
+    def make_bias(self, length, mask):
+        """`attention_bias`, for the attention of the body's blocks."""
+        return attention_bias(length, mask, self.causal, self.compute_dtype)
 
     def _check_length(self, x):
         """`x`, refused where it has more events than the body has positions."""

@@ -29,7 +29,8 @@ def table(variable, name):
 
 def norm(layer, name):
     yield layer.gamma, [f"{name}.weight"], same
-    yield layer.beta, [f"{name}.bias"], same
+    if getattr(layer, "beta", None) is not None:
+        yield layer.beta, [f"{name}.bias"], same
 
 
 def dense(layer, name, convert=turned):

@@ -63,7 +63,7 @@ def load_hf_weights(body, source):
     if not body.built:
         raise ValueError(
             f"{type(body).__name__} has no weights yet: call it, or body.build((None, "
-            f"None, {body.d_model})), before load_hf_weights."
+            f"None, {body.d_input})), before load_hf_weights."
         )
     if isinstance(source, (str, os.PathLike)):
         source = _read_folder(source)

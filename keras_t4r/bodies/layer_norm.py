@@ -17,7 +17,10 @@ class LayerNorm(keras.layers.LayerNormalization):
         dtype = keras.backend.result_type(self.compute_dtype, "float32")
         x = ops.cast(inputs, dtype)
         y = _normalise(x, epsilon=self.epsilon)
-        y = y * ops.cast(self.gamma, dtype) + ops.cast(self.beta, dtype)
+        if self.scale:
+            y = y * ops.cast(self.gamma, dtype)
+        if self.center:
+            y = y + ops.cast(self.beta, dtype)
         return ops.cast(y, self.compute_dtype)
 
 

@@ -57,7 +57,9 @@ class RelativeAttention(SelfAttention):
     absolute positions.
 
     Args:
-        Those of `SelfAttention`.
+        Those of `SelfAttention`, and
+        own_biases: bool. Whether `u` and `w` are weights of this layer. If not, it is
+            called with them.
 
     Call arguments:
         x: `(batch, time, d_model)`. In two streams, twice the batch: what the events
@@ -66,14 +68,16 @@ class RelativeAttention(SelfAttention):
         bias: as of `attention_bias`.
         seen: bool `(batch, time, time)`, for two streams: which key each query sees.
             A query that sees none gets zeros.
+        biases: `(2, heads, d_head)`, `u` and `w`, for a layer that has none itself.
 
     References:
         [Transformer-XL](https://arxiv.org/abs/1901.02860)
     """
 
-    def __init__(self, *args, stddev=0.02, **kwargs):
+    def __init__(self, *args, stddev=0.02, own_biases=True, **kwargs):
         super().__init__(*args, stddev=stddev, use_bias=False, **kwargs)
         self.stddev = stddev
+        self.own_biases = own_biases
 
     def build(self, input_shape):
         super().build(input_shape)
@@ -88,20 +92,25 @@ class RelativeAttention(SelfAttention):
         self.relative_kernel = weight(
             (self.d_model, self.n_head * self.d_head), "relative_kernel"
         )
-        self.content_bias = weight((self.n_head, self.d_head), "content_bias")
-        self.position_bias = weight((self.n_head, self.d_head), "position_bias")
+        if self.own_biases:
+            self.content_bias = weight((self.n_head, self.d_head), "content_bias")
+            self.position_bias = weight((self.n_head, self.d_head), "position_bias")
 
-    def call(self, x, encoding, bias=None, seen=None, training=None):
+    def call(self, x, encoding, bias=None, seen=None, biases=None, training=None):
         q, k, v = self.project(x)
         if seen is not None:
             k, v = _first_stream_twice(k), _first_stream_twice(v)
-        scores = self.scores(q + self.content_bias[:, None, None], k)
-        scores = scores + self.position_scores(q, encoding)
+        if self.own_biases:
+            content, position = self.content_bias, self.position_bias
+        else:
+            content, position = biases[0], biases[1]
+        scores = self.scores(q + content[:, None, None], k)
+        scores = scores + self.position_scores(q + position[:, None, None], encoding)
         return self.attend(scores, v, bias, training, seen)
 
     def position_scores(self, q, encoding):
         heads, batch, length = ops.shape(q)[:3]
-        q = (q + self.position_bias[:, None, None]) * self.scale
+        q = q * self.scale
         # Distances are the same in every row of the batch: one product a head.
         q = ops.reshape(q, (heads, batch * length, self.d_head))
         r = ops.matmul(encoding, self.relative_kernel)

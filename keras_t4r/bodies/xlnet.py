@@ -148,7 +148,9 @@ class XLNet(Body):
         for block in self.blocks:
             block.build(shape)
 
-    def call(self, x, mask=None, visible=None, training=None):
+    def call(self, x, mask=None, visible=None, x_mask=None, training=None):
+        # By this name Keras hands on what x carries, when called with more tensors.
+        mask = x_mask if mask is None else mask
         if (visible is not None) != self.two_streams:
             raise ValueError(
                 "XLNet was built for one stream and called with `visible`, or for two "

@@ -173,3 +173,16 @@ def test_one_stream_and_two_are_told_apart(body, small_config):
         single(x, visible=visible)
     with pytest.raises(ValueError, match="cannot be causal as well"):
         make_body(small_config("xlnet"), causal=True)(x, visible=visible)
+
+
+@pytest.mark.backends
+def test_the_mask_that_the_events_carry_is_heeded(body):
+    import keras
+
+    x, mask, _, visible = a_session()
+    carrying = keras.layers.Masking(0.0)(np.where(mask[..., None], x, 0.0))
+    everywhere = ops.convert_to_tensor(np.ones_like(visible))
+    carried = body(carrying, visible=everywhere)
+    given = answer(body, x, mask, np.ones_like(visible))
+    np.testing.assert_allclose(ops.convert_to_numpy(carried), given, atol=1e-6)
+    assert mask.sum() < mask.size
