@@ -11,6 +11,9 @@ from keras_t4r.bodies.feed_forward import FeedForward
 from keras_t4r.bodies.layer_norm import LayerNorm
 from keras_t4r.bodies.positions import PositionEmbedding
 
+# What checkpoints hold of token embeddings and of buffers (a pattern).
+TOKENS = r"embeddings\.(word_embeddings\.weight|position_ids|token_type_ids)"
+
 
 @keras.saving.register_keras_serializable(package="keras_t4r")
 class Bert(Body):
@@ -37,53 +40,94 @@ class Bert(Body):
 
     model_type = "bert"
     hf_prefix = "bert."
-    hf_ignored = (
-        r"embeddings\.(word_embeddings\.weight|position_ids|token_type_ids)"
-        r"|pooler\..*|cls\..*"
-    )
+    hf_ignored = TOKENS + r"|pooler\..*|cls\..*"
     refused = {
         "position_embedding_type": (("absolute",), "positions are absolute"),
     }
+    block_class = PostNormBlock
+    # The checkpoint's name of the projection, where there is one.
+    hf_projection = None
 
     def __init__(self, config, causal=None, **kwargs):
         super().__init__(config, causal, **kwargs)
         config, policy = self.config, self.dtype_policy
-        self.max_length = config.max_position_embeddings
+        self.d_input = self.width_of_events()
+        self.max_length = config.max_position_embeddings - self.first_position()
 
         self.positions = PositionEmbedding(
             self.max_length,
-            self.d_model,
+            self.d_input,
             config.initializer_range,
             dtype=policy,
             name="positions",
         )
         self.norm = LayerNorm(epsilon=config.layer_norm_eps, dtype=policy, name="norm")
         self.dropout = keras.layers.Dropout(config.hidden_dropout_prob, dtype=policy)
-        self.blocks = [
-            PostNormBlock(
-                SelfAttention(
-                    self.d_model,
-                    self.n_head,
-                    dropout=config.attention_probs_dropout_prob,
-                    stddev=config.initializer_range,
-                    dtype=policy,
-                    name="attention",
+        self.projection = None
+        if self.has_projection():
+            self.projection = keras.layers.Dense(
+                self.d_model,
+                kernel_initializer=keras.initializers.RandomNormal(
+                    stddev=config.initializer_range
                 ),
-                FeedForward(
-                    self.d_model,
-                    config.intermediate_size,
-                    config.hidden_act,
-                    stddev=config.initializer_range,
-                    dtype=policy,
-                    name="feed_forward",
-                ),
-                dropout=config.hidden_dropout_prob,
-                epsilon=config.layer_norm_eps,
                 dtype=policy,
-                name=f"block_{i}",
+                name="projection",
             )
-            for i in range(self.n_layer)
-        ]
+        self.blocks = [self.make_block(i) for i in range(self.n_blocks())]
+
+    # What sets the architectures that follow BERT apart from it.
+
+    def width_of_events(self):
+        """Width of the input, and of what is added to it."""
+        return self.d_model
+
+    def first_position(self):
+        """Which row of the checkpoint's position table the first event takes."""
+        return 0
+
+    def has_projection(self):
+        """Whether events are projected to `d_model` before the blocks."""
+        return self.d_input != self.d_model
+
+    def n_blocks(self):
+        """Number of blocks that have weights of their own."""
+        return self.n_layer
+
+    def make_attention(self, i, **parts):
+        """The attention of the `i`-th block."""
+        return SelfAttention(self.d_model, self.n_head, **parts)
+
+    def make_block(self, i):
+        config, policy = self.config, self.dtype_policy
+        return self.block_class(
+            self.make_attention(
+                i,
+                dropout=config.attention_probs_dropout_prob,
+                stddev=config.initializer_range,
+                dtype=policy,
+                name="attention",
+            ),
+            FeedForward(
+                self.d_model,
+                config.intermediate_size,
+                config.hidden_act,
+                stddev=config.initializer_range,
+                dtype=policy,
+                name="feed_forward",
+            ),
+            dropout=config.hidden_dropout_prob,
+            epsilon=config.layer_norm_eps,
+            dtype=policy,
+            name=f"block_{i}",
+        )
+
+    def path(self):
+        """The blocks in the order in which events pass through them."""
+        return self.blocks
+
+    def hf_block_name(self, i):
+        """The checkpoint's name of the `i`-th block."""
+        return f"encoder.layer.{i}"
 
     @classmethod
     def session_fields(cls, d_model, n_head, n_layer, max_length, dropout):
@@ -103,7 +147,7 @@ class Bert(Body):
 
     def build_parts(self, shape):
         self.token_type = self.add_weight(
-            shape=(self.d_model,),
+            shape=(self.d_input,),
             initializer=keras.initializers.RandomNormal(
                 stddev=self.config.initializer_range
             ),
@@ -111,26 +155,32 @@ class Bert(Body):
         )
         self.positions.build(shape)
         self.norm.build(shape)
+        if self.projection is not None:
+            self.projection.build(shape)
+        shape = (*shape[:-1], self.d_model)
         for block in self.blocks:
             block.build(shape)
 
     def encode(self, x, bias, training):
         x = self.positions(x) + ops.convert_to_tensor(self.token_type)
         x = self.dropout(self.norm(x), training=training)
-        for block in self.blocks:
+        if self.projection is not None:
+            x = self.projection(x)
+        for block in self.path():
             x = block(x, bias=bias, training=training)
         return x
 
     def hf_layout(self):
-        yield from hf_layout.table(
-            self.positions.table, "embeddings.position_embeddings.weight"
-        )
+        name, first = "embeddings.position_embeddings.weight", self.first_position()
+        yield self.positions.table, [name], lambda x: x[first:]
         # Every event is of the first type.
         name = "embeddings.token_type_embeddings.weight"
         yield self.token_type, [name], lambda x: x[0]
         yield from hf_layout.norm(self.norm, "embeddings.LayerNorm")
+        if self.projection is not None:
+            yield from hf_layout.dense(self.projection, self.hf_projection)
         for i, block in enumerate(self.blocks):
-            yield from self.hf_block_layout(block, f"encoder.layer.{i}")
+            yield from self.hf_block_layout(block, self.hf_block_name(i))
 
     def hf_block_layout(self, block, name):
         attention, forward = block.attention, block.feed_forward
