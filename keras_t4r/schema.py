@@ -38,6 +38,7 @@ class Tags:
     LIST = "list"
     SEQUENCE = "sequence"
     TIME = "time"
+    TIMESTAMP = "timestamp"
     GROUPBY = "groupby_col"
 
 
@@ -108,6 +109,11 @@ class ColumnSchema:
     @property
     def is_continuous(self):
         return self.dtype == "float32"
+
+    @property
+    def is_timestamp(self):
+        """Whether the column says when events happened: for bodies that read times."""
+        return self.is_continuous and Tags.TIMESTAMP in self.tags
 
     @property
     def cardinality(self):

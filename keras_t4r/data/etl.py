@@ -31,7 +31,8 @@ class SessionETL:
     5. `recency_log_norm` is the standardised `log(1 + age)`, age being the days
        since the item's first click in the fitted log (0 for unknown items).
        `dayofweek_*` and `hour_*` are the sine and cosine of 2π times the day
-       of the week (Monday 0) over 7, and the time of day over 24 h, in UTC.
+       of the week (Monday 0) over 7, and the time of day over 24 h, in UTC;
+       `seconds` are whole ones, modulo 2²⁴ (194 days), tagged `timestamp`.
     6. A session becomes one row: lists for what changes by the click, of which
        the newest `max_length` are kept; the first value for its context.
     7. `window` counts windows from 1, the one in whose minute, hour or day the
@@ -59,7 +60,8 @@ class SessionETL:
             Fractions are kept, down to the microsecond.
         drop_repeats: bool. Whether step 2 is done.
         time_features: list of strings. Out of `"dayofweek_sin"`,
-            `"dayofweek_cos"`, `"hour_sin"`, `"hour_cos"`.
+            `"dayofweek_cos"`, `"hour_sin"`, `"hour_cos"`, and `"seconds"`, for bodies
+            that read times, such as HSTU.
         recency: bool. Whether there is a column `recency_log_norm`.
         min_count: int. Rarer items become unknown.
         min_length: int. Shorter sessions are not written.

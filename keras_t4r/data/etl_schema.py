@@ -25,7 +25,11 @@ def session_schema(config, state):
     columns = [ids(config.item, (Tags.ITEM_ID, Tags.ITEM, *listed))]
     columns += [ids(name, (*listed, Tags.ITEM)) for name in config.categorical]
     columns += [numbers(name, measured) for name in config.continuous]
-    columns += [numbers(name, (*measured, Tags.TIME)) for name in config.time_features]
+    for name in config.time_features:
+        # Told to bodies that read times, and no feature like others: it is huge.
+        when = name == "seconds"
+        tags = (Tags.LIST, Tags.TIMESTAMP) if when else (*measured, Tags.TIME)
+        columns.append(numbers(name, tags))
     if config.recency:
         columns.append(numbers(RECENCY, (*measured, Tags.ITEM)))
     columns += [

@@ -14,11 +14,15 @@ def _time_of_day(times):
     return times % DAY / DAY
 
 
+# As many whole seconds as float32 tells apart: after 194 days they begin anew.
+_TOLD_APART = 2**24
+
 TIME_FEATURES = {
     "dayofweek_sin": lambda times: np.sin(2 * np.pi * _day_of_week(times)),
     "dayofweek_cos": lambda times: np.cos(2 * np.pi * _day_of_week(times)),
     "hour_sin": lambda times: np.sin(2 * np.pi * _time_of_day(times)),
     "hour_cos": lambda times: np.cos(2 * np.pi * _time_of_day(times)),
+    "seconds": lambda times: times // 1_000_000 % _TOLD_APART,
 }
 
 

@@ -27,8 +27,9 @@ class SequenceEmbeddingFeatures(keras.layers.Layer):
     output is zero, and masked, where there is no item.
 
     Args:
-        schema: `Schema`. Its ids and numbers become features; one column
-            must be tagged `item_id`.
+        schema: `Schema`. Its ids and numbers become features, but for columns tagged
+            `timestamp`, which are for bodies that read times; one column must be
+            tagged `item_id`.
         d_output: int. Width of the output. `None` leaves the aggregate as it is.
         embedding_dim: int, or dict of column name to int. Width of the tables.
         aggregation: string. One of the above. The element-wise ones need
@@ -100,7 +101,9 @@ class SequenceEmbeddingFeatures(keras.layers.Layer):
         self.symbolic_inputs = None
         self._item = self.schema[self.schema.item_id]
         self._categorical = sorted(c.name for c in self.schema if c.is_categorical)
-        self._continuous = sorted(c.name for c in self.schema if not c.is_categorical)
+        self._continuous = sorted(
+            c.name for c in self.schema if not (c.is_categorical or c.is_timestamp)
+        )
         self._dims = self._table_dims()
         self._vocabularies = {
             name: values

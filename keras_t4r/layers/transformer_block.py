@@ -11,18 +11,20 @@ from keras_t4r.bodies.registry import make_body
 class TransformerBlock(keras.layers.Layer):
     """Turns event vectors into contextual vectors.
 
-    The architecture is the one that `config` describes: XLNet, GPT-2 or BERT, with
-    the numerics of Hugging Face's models and its options. Padded events change
+    The architecture is the one that `config` describes, with the numerics of Hugging
+    Face's models and their options; `keras_t4r.bodies.BODIES` lists them, and
+    `session_config` makes their configs of a few sizes. Padded events change
     nothing: they are hidden from the others, and their outputs are zeros.
 
     Args:
-        config: `transformers.XLNetConfig`, `GPT2Config` or `BertConfig`; or a Keras
-            layer that maps `(batch, time, d_model)` to `(batch, time, width)`. If
-            its `call` takes a `mask`, it is handed on.
+        config: a Hugging Face config, such as `transformers.XLNetConfig`, or one of
+            this package's, such as `SASRecConfig`; or a Keras layer that maps
+            `(batch, time, d_model)` to `(batch, time, width)`, `load_hf_body`'s among
+            them. If its `call` takes a `mask`, it is handed on.
         causal: bool. Whether a position sees only itself and earlier ones. `None`
-            takes what the config says: GPT-2 is causal, BERT with `is_decoder`,
-            XLNet with `attn_type="uni"`. For a layer of your own it states what
-            the layer does.
+            takes what the config says: GPT-2, Llama and their like are causal, BERT
+            with `is_decoder`, XLNet with `attn_type="uni"`. For a layer of your own
+            it states what the layer does.
 
     Call arguments:
         x: `(batch, time, d_model)`.
@@ -30,6 +32,8 @@ class TransformerBlock(keras.layers.Layer):
             the mask that `x` carries.
         visible: bool `(batch, time, time)`, as of `PermutationLanguageModeling`. It
             needs a body of two streams: XLNet.
+        times: `(batch, time)`, when each event happened, as of `HSTU`. It needs a body
+            that reads times: HSTU.
         training: bool. Whether dropout is active.
 
     Returns:
@@ -78,25 +82,33 @@ class TransformerBlock(keras.layers.Layer):
         """bool. Whether the block was built for calls with `visible`."""
         return getattr(self.body, "two_streams", False)
 
-    def build(self, x_shape, visible_shape=None):
+    def build(self, x_shape, visible_shape=None, times_shape=None):
         if visible_shape is not None and "visible" not in self._takes:
             raise ValueError(
                 f"{type(self.body).__name__} cannot be told what is visible: "
                 "PermutationLanguageModeling takes a body of two streams, XLNet."
             )
+        if times_shape is not None and "times" not in self._takes:
+            raise ValueError(
+                f"{type(self.body).__name__} cannot be told the times of the events: "
+                "leave times out, or take a body that reads them, HSTU."
+            )
         if not self.body.built:
-            if visible_shape is None:
-                self.body.build(x_shape)
-            else:
-                self.body.build(x_shape, visible_shape)
+            more = {"visible_shape": visible_shape, "times_shape": times_shape}
+            more = {name: shape for name, shape in more.items() if shape is not None}
+            self.body.build(x_shape, **more)
 
-    def call(self, x, mask=None, visible=None, training=None):
+    def call(self, x, mask=None, visible=None, times=None, x_mask=None, training=None):
+        # By this name Keras hands on what x carries, when called with more tensors.
+        mask = x_mask if mask is None else mask
         given = {"mask": mask, "training": training} if "mask" in self._takes else {}
         if visible is not None:
             given["visible"] = visible
+        if times is not None:
+            given["times"] = times
         return self.body(x, **given)
 
-    def compute_output_shape(self, x_shape, visible_shape=None):
+    def compute_output_shape(self, x_shape, visible_shape=None, times_shape=None):
         return tuple(self.body.compute_output_shape(x_shape))
 
     def get_config(self):
