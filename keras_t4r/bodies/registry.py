@@ -1,10 +1,43 @@
 """From a config to its body."""
 
+from keras_t4r.bodies.albert import Albert
 from keras_t4r.bodies.bert import Bert
+from keras_t4r.bodies.electra import Electra
 from keras_t4r.bodies.gpt2 import GPT2
+from keras_t4r.bodies.gru import GRU
+from keras_t4r.bodies.hstu import HSTU
+from keras_t4r.bodies.llama import Llama
+from keras_t4r.bodies.longformer import Longformer
+from keras_t4r.bodies.mistral import Mistral
+from keras_t4r.bodies.modernbert import ModernBert
+from keras_t4r.bodies.qwen2 import Qwen2
+from keras_t4r.bodies.qwen3 import Qwen3
+from keras_t4r.bodies.reformer import Reformer
+from keras_t4r.bodies.roberta import Roberta
+from keras_t4r.bodies.sasrec import SASRec
+from keras_t4r.bodies.transfo_xl import TransfoXL
 from keras_t4r.bodies.xlnet import XLNet
 
-BODIES = {body.model_type: body for body in (XLNet, GPT2, Bert)}
+_BODIES = (
+    XLNet,
+    GPT2,
+    Bert,
+    Roberta,
+    Albert,
+    Electra,
+    Longformer,
+    Llama,
+    Mistral,
+    Qwen2,
+    Qwen3,
+    ModernBert,
+    SASRec,
+    GRU,
+    HSTU,
+    TransfoXL,
+    Reformer,
+)
+BODIES = {body.model_type: body for body in _BODIES}
 
 
 def make_body(config, causal=None, **kwargs):

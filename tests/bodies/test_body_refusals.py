@@ -36,14 +36,16 @@ def test_an_unknown_architecture_is_refused():
 
 
 def test_an_input_of_another_width_is_refused(kind, small_config):
-    with pytest.raises(ValueError, match=r"vectors of width 32 .* has width 24"):
-        make_body(small_config(kind))(np.zeros((2, 3, 24), "float32"))
+    body = make_body(small_config(kind))
+    width = body.d_input
+    with pytest.raises(ValueError, match=rf"width {width} .* has width {width + 1}"):
+        body(np.zeros((2, 3, width + 1), "float32"))
 
 
 def test_more_events_than_positions_are_refused(limited_kind, small_config):
     body = make_body(small_config(limited_kind))
     with pytest.raises(ValueError, match="has 32 positions, but the input has 33"):
-        body(np.zeros((2, 33, 32), "float32"))
+        body(np.zeros((2, 33, body.d_input), "float32"))
 
 
 @pytest.mark.skipif(
@@ -56,13 +58,15 @@ def test_more_events_than_positions_are_refused_inside_a_graph(
     import tensorflow as tf
 
     body = make_body(small_config(limited_kind))
-    graph = tf.function(body, input_signature=[tf.TensorSpec((None, None, 32))])
-    assert graph(tf.zeros((2, 32, 32))).shape == (2, 32, 32)
+    width = body.d_input
+    graph = tf.function(body, input_signature=[tf.TensorSpec((None, None, width))])
+    assert graph(tf.zeros((2, 32, width))).shape == (2, 32, body.d_model)
     with pytest.raises(tf.errors.InvalidArgumentError, match="has 32 positions"):
-        graph(tf.zeros((2, 33, 32)))
+        graph(tf.zeros((2, 33, width)))
 
 
 def test_a_body_without_positions_takes_any_length(kind, kinds, small_config):
     if not kinds[kind].limited:
         body = make_body(small_config(kind))
-        assert body(np.zeros((1, 150, 32), "float32")).shape == (1, 150, 32)
+        x = np.zeros((1, 150, body.d_input), "float32")
+        assert body(x).shape == (1, 150, 32)

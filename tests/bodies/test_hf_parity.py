@@ -33,6 +33,7 @@ class Reference:
                 parameter.add_(0.1 * torch.randn_like(parameter))
         uni = kind == "xlnet" and config.attn_type == "uni"
         self.one_by_one = uni
+        self.pairwise = facts.pairwise and bool(causal)
         self.permutation = kind == "xlnet" and bool(causal)
 
     def weights(self):
@@ -50,7 +51,13 @@ class Reference:
             time = x.shape[1]
             later = torch.ones(time, time).triu(1).expand(len(x), time, time)
             more = {"perm_mask": later}
-        mask = torch.tensor(mask).float()
+        mask = torch.tensor(mask)
+        if self.pairwise:
+            sees = torch.ones(mask.shape[1], mask.shape[1]).tril().bool()
+            mask = (sees & mask[:, None]).unsqueeze(1)
+            # A mask of pairs is added to the scores as it is.
+            mask = torch.where(mask, 0.0, -1e30)
+        mask = mask.float()
         return self.model(inputs_embeds=x, attention_mask=mask, **more)[0]
 
 

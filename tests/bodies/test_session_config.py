@@ -13,7 +13,9 @@ def test_every_body_has_an_entry_in_the_tests():
 def test_sizes_reach_the_body(kind):
     body = make_body(session_config(kind, d_model=24, n_head=3, n_layer=1))
     body.build((None, None, body.d_input))
-    assert (body.d_model, body.n_head, body.n_layer) == (24, 3, 1)
+    heads = 3 if KINDS[kind].heads else 1
+    width = 24 * KINDS[kind].widening
+    assert (body.d_model, body.n_head, body.n_layer) == (width, heads, 1)
     assert body.compute_output_shape((2, 5, body.d_input))[:2] == (2, 5)
 
 

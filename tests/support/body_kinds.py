@@ -24,8 +24,15 @@ class Kind:
         refused: list of `(option, value)` that the body must refuse.
         directions: tuple of bool. What `causal` may be.
         small: dict. Fields that the small config of the tests has besides sizes.
+        d_input: int. Width of the events in the small config, where an architecture
+            lets it differ from that of the output; elsewhere `None`.
+        layers: int. How many it takes for all that it does to show.
+        heads: bool. Whether it has attention heads.
         limited: bool. Whether it has a number of positions, of which the small config
             has 32.
+        widening: int. How many times as wide as its input the output is.
+        pairwise: bool. Whether the reference is told that it is causal by a mask of
+            every pair of positions, as its config cannot say it.
         turn: function. Tells the reference's config which direction `causal` means,
             where that is no field that the body reads as well.
     """
@@ -35,7 +42,12 @@ class Kind:
     refused: tuple = ()
     directions: tuple = (True, False)
     small: dict = dataclasses.field(default_factory=dict)
+    d_input: int | None = None
+    layers: int = 1
+    heads: bool = True
     limited: bool = True
+    widening: int = 1
+    pairwise: bool = False
     turn: collections.abc.Callable = _no_direction
 
 
@@ -100,11 +112,226 @@ KINDS = {
         ),
         turn=_as_decoder,
     ),
+    "roberta": Kind(
+        "RobertaModel",
+        variants={
+            "default": ({}, None),
+            "decoder": ({"is_decoder": True}, None),
+            "pad": ({"pad_token_id": 4}, None),
+        },
+        refused=(("position_embedding_type", "relative_key_query"),),
+        small={"initializer_range": 0.2},
+        turn=_as_decoder,
+    ),
+    "albert": Kind(
+        "AlbertModel",
+        variants={
+            "factorised": ({}, None),
+            "causal": ({}, True),
+            "one-width": ({"embedding_size": WIDTH}, None),
+            "groups": (
+                {"num_hidden_layers": 3, "num_hidden_groups": 2, "inner_group_num": 2},
+                None,
+            ),
+        },
+        refused=(("position_embedding_type", "relative_key"), ("is_decoder", True)),
+        small={"initializer_range": 0.2},
+        d_input=24,
+        pairwise=True,
+        turn=lambda config, causal: None,
+    ),
+    "electra": Kind(
+        "ElectraModel",
+        variants={
+            "factorised": ({}, None),
+            "decoder": ({"is_decoder": True}, None),
+            "one-width": ({"embedding_size": WIDTH}, None),
+        },
+        refused=(("position_embedding_type", "relative_key"),),
+        small={"initializer_range": 0.2},
+        d_input=24,
+        turn=_as_decoder,
+    ),
+    "longformer": Kind(
+        "LongformerModel",
+        variants={
+            "default": ({}, None),
+            "narrow": ({"attention_window": 4}, None),
+            # The reference cannot do a window of 2.
+            "by-layer": ({"attention_window": [4, 8]}, None),
+        },
+        refused=(
+            ("is_decoder", True),
+            ("attention_window", 5),
+            ("attention_window", 0),
+            ("attention_window", [4, 4, 4]),
+        ),
+        # In short sessions every event sees every other.
+        small={"attention_window": 16, "initializer_range": 0.2},
+    ),
+    "llama": Kind(
+        "LlamaModel",
+        variants={
+            "default": ({}, None),
+            "bidirectional": ({}, False),
+            "shared-keys": ({"num_key_value_heads": 2, "head_dim": 6}, None),
+            "biased": ({"attention_bias": True, "mlp_bias": True}, None),
+            "gelu": ({"hidden_act": "gelu", "intermediate_size": 40}, None),
+            "linear": (
+                {
+                    "rope_parameters": {
+                        "rope_type": "linear",
+                        "rope_theta": 500.0,
+                        "factor": 3.0,
+                    }
+                },
+                None,
+            ),
+            # Of its four frequencies one is kept, one between, two slowed down.
+            "llama3": (
+                {
+                    "rope_parameters": {
+                        "rope_type": "llama3",
+                        "rope_theta": 100.0,
+                        "factor": 8.0,
+                        "low_freq_factor": 1.0,
+                        "high_freq_factor": 4.0,
+                        "original_max_position_embeddings": 28,
+                    }
+                },
+                None,
+            ),
+        },
+        refused=(
+            ("rope_parameters", {"rope_type": "yarn", "factor": 4.0}),
+            ("rope_parameters", {"rope_type": "default", "partial_rotary_factor": 0.5}),
+            ("head_dim", 5),
+            ("num_key_value_heads", 3),
+            ("add_cross_attention", True),
+        ),
+        limited=False,
+        turn=_as_gpt2,
+    ),
+    "mistral": Kind(
+        "MistralModel",
+        variants={
+            "window": ({"sliding_window": 3, "num_key_value_heads": 2}, None),
+            "no-window": ({"sliding_window": None}, None),
+            "bidirectional": ({"sliding_window": 3}, False),
+        },
+        refused=(("rope_parameters", {"rope_type": "dynamic"}),),
+        limited=False,
+        turn=_as_gpt2,
+    ),
+    "qwen2": Kind(
+        "Qwen2Model",
+        variants={
+            "default": ({}, None),
+            "windows": (
+                {
+                    "use_sliding_window": True,
+                    "sliding_window": 4,
+                    "max_window_layers": 1,
+                    "num_key_value_heads": 1,
+                },
+                None,
+            ),
+        },
+        refused=(
+            ("layer_types", ["chunked_attention", "full_attention"]),
+            # The config forgets its window without use_sliding_window.
+            ("layer_types", ["sliding_attention", "full_attention"]),
+        ),
+        limited=False,
+        turn=_as_gpt2,
+    ),
+    "qwen3": Kind(
+        "Qwen3Model",
+        variants={
+            "default": ({}, None),
+            "wide-heads": (
+                {
+                    "head_dim": 12,
+                    "num_key_value_heads": 2,
+                    "attention_bias": True,
+                    "use_sliding_window": True,
+                    "sliding_window": 4,
+                    "layer_types": ["sliding_attention", "full_attention"],
+                },
+                None,
+            ),
+        },
+        refused=(("layer_types", ["linear_attention", "full_attention"]),),
+        limited=False,
+        turn=_as_gpt2,
+    ),
+    "modernbert": Kind(
+        "ModernBertModel",
+        variants={
+            "default": ({}, None),
+            "local": ({"local_attention": 5, "num_hidden_layers": 4}, None),
+            "biased": (
+                {"attention_bias": True, "mlp_bias": True, "norm_bias": True},
+                None,
+            ),
+            # Its mask of pairs goes before the reference's windows.
+            "causal": ({"local_attention": 80}, True),
+            "thetas": (
+                {
+                    "rope_parameters": {
+                        "full_attention": {"rope_theta": 50.0},
+                        "sliding_attention": {
+                            "rope_type": "linear",
+                            "rope_theta": 9.0,
+                            "factor": 2.0,
+                        },
+                    },
+                    "hidden_activation": "silu",
+                },
+                None,
+            ),
+        },
+        refused=(
+            ("layer_types", ["chunked_attention", "full_attention"]),
+            (
+                "rope_parameters",
+                {"full_attention": {"rope_type": "default", "rope_theta": 9.0}},
+            ),
+            ("rope_parameters", {"full_attention": {"rope_type": "default"}}),
+        ),
+        layers=2,
+        limited=False,
+        pairwise=True,
+        turn=lambda config, causal: None,
+    ),
+    "sasrec": Kind(small={"initializer_range": 0.2}),
+    "gru": Kind(directions=(True,), heads=False, limited=False),
+    "hstu": Kind(small={"initializer_range": 0.15}),
+    "transfo-xl": Kind(
+        refused=(("mem_len", 8), ("same_length", True), ("attn_type", 1)),
+        limited=False,
+    ),
+    # Within one chunk all see all. Its tests of chunks are its own.
+    "reformer": Kind(
+        refused=(
+            ("attn_layers", ["local", "full"]),
+            ("num_hidden_layers", 3),
+            ("num_buckets", 7),
+            ("num_buckets", [4, 3]),
+            ("lsh_attn_chunk_length", 0),
+            ("chunk_size_feed_forward", 8),
+        ),
+        small={"local_attn_chunk_length": 32, "lsh_attn_chunk_length": 32},
+        layers=2,
+        widening=2,
+    ),
 }
 
 
 def small_config(kind, dropout=0.0, **options):
     """A config of width 32 and two layers, whose initial weights are large."""
     sizes = {"d_model": WIDTH, "n_head": 4, "n_layer": 2, "max_length": 31}
+    if KINDS[kind].d_input:
+        sizes["embedding_size"] = KINDS[kind].d_input
     fields = {"initializer_range": 0.3, **KINDS[kind].small, **options}
     return session_config(kind, dropout=dropout, **{**sizes, **fields})
