@@ -1,7 +1,7 @@
 """Every scheme on a user log: leave one out, ranked among all items.
 
     python benchmarks/schemes.py s3rec/Beauty.txt.gz
-    python benchmarks/schemes.py s3rec/Beauty.txt.gz --schemes mlm plm --epochs 60
+    python benchmarks/schemes.py s3rec/Beauty.txt.gz --schemes clm:llama mlm --epochs 60
 
 The file has a line a user, `user item item …`, oldest first. The last item of each is
 the test, the one before it is left out of training too, as the papers have it. Beside
@@ -15,7 +15,6 @@ import time
 import keras
 import numpy as np
 import pyarrow as pa
-import transformers
 
 import keras_t4r as t4r
 from keras_t4r.training import evaluate_scorer
@@ -51,46 +50,17 @@ def read(path, max_length):
     return schema, train, table(users)
 
 
-def body(name, width, max_length):
-    """A config of two layers and four heads."""
-    if name == "gpt2":
-        return transformers.GPT2Config(
-            n_embd=width,
-            n_head=4,
-            n_layer=2,
-            n_positions=max_length + 2,
-            resid_pdrop=0.2,
-            embd_pdrop=0.2,
-            attn_pdrop=0.2,
-            initializer_range=0.1,
-        )
-    if name == "bert":
-        return transformers.BertConfig(
-            hidden_size=width,
-            num_attention_heads=4,
-            num_hidden_layers=2,
-            intermediate_size=4 * width,
-            max_position_embeddings=max_length + 2,
-            hidden_dropout_prob=0.2,
-            attention_probs_dropout_prob=0.2,
-            initializer_range=0.1,
-        )
-    return transformers.XLNetConfig(
-        d_model=width,
-        n_head=4,
-        n_layer=2,
-        d_inner=4 * width,
-        dropout=0.2,
-        initializer_range=0.1,
-    )
+# Each scheme with the body that it is tried with, unless told otherwise.
+SCHEMES = {
+    "clm": "sasrec",
+    "clm-last": "sasrec",
+    "mlm": "bert",
+    "plm": "xlnet",
+    "rtd": "electra",
+}
 
 
-# Each scheme with the body that it is tried with.
-SCHEMES = {"clm": "gpt2", "clm-last": "gpt2", "mlm": "bert", "plm": "xlnet"}
-SCHEMES |= {"rtd": "bert"}
-
-
-def make_model(scheme, schema, width, max_length, learning_rate):
+def make_model(scheme, body, schema, width, max_length, learning_rate):
     features = t4r.SequenceEmbeddingFeatures(
         schema, embedding_dim=width, dropout=0.2 if scheme == "plm" else 0.0
     )
@@ -104,7 +74,10 @@ def make_model(scheme, schema, width, max_length, learning_rate):
         x, targets, more["visible"] = layer(x, items)
     else:
         x, targets = t4r.MaskedLanguageModeling(rate=0.3, last_rate=0.2)(x, items)
-    block = t4r.TransformerBlock(body(SCHEMES[scheme], width, max_length))
+    config = t4r.session_config(
+        body, width, n_head=4, n_layer=2, max_length=max_length, dropout=0.2
+    )
+    block = t4r.TransformerBlock(config, causal=scheme.startswith("clm"))
     head = t4r.NextItemHead(
         features.item_embedding,
         normalize=True,
@@ -132,7 +105,12 @@ def show(name, logs, note=""):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("file")
-    parser.add_argument("--schemes", nargs="+", default=list(SCHEMES), choices=SCHEMES)
+    parser.add_argument(
+        "--schemes",
+        nargs="+",
+        default=list(SCHEMES),
+        help=f"out of {', '.join(SCHEMES)}; with another body as SCHEME:BODY",
+    )
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--max-length", type=int, default=50)
@@ -156,9 +134,11 @@ def main():
             f"{name:24s}  {logs['ndcg_10']:.4f}   {logs['recall_10']:.4f}", flush=True
         )
     for scheme in args.schemes:
+        scheme, _, body = scheme.partition(":")
+        body = body or SCHEMES[scheme]
         keras.utils.set_random_seed(args.seed)
         model = make_model(
-            scheme, schema, args.width, args.max_length, args.learning_rate
+            scheme, body, schema, args.width, args.max_length, args.learning_rate
         )
         loader = t4r.KerasSequenceLoader(
             train, schema, args.batch_size, max_length=args.max_length, seed=args.seed
@@ -168,7 +148,7 @@ def main():
         seconds = time.perf_counter() - start
         logs = model.evaluate(test, verbose=0, return_dict=True)
         show(
-            f"{scheme}, {SCHEMES[scheme]}",
+            f"{scheme}, {body}",
             logs,
             f"   ({args.epochs} epochs, {seconds:.0f} s)",
         )

@@ -15,6 +15,8 @@ import pytest  # noqa: E402
 REPOSITORY = Path(__file__).parents[1]
 
 
+# First, for xdist reads the groups when its own turn comes.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     """Where tests run in several processes, those that share what is slow to make stay
     together: models of one kind, else files. Bodies are small: they go anywhere."""

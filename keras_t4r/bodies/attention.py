@@ -140,7 +140,34 @@ class SelfAttention(keras.layers.Layer):
 
     def call(self, x, bias=None, training=None):
         q, k, v = self.project(x)
+        return self.mix(q, k, v, bias, training)
+
+    def mix(self, q, k, v, bias, training):
+        """What the queries find, joined and projected, `(batch, time, d_model)`."""
+        if self.can_fuse(training):
+            return self.fused(q, k, v, bias)
         return self.attend(self.scores(q, k), v, bias, training)
+
+    def can_fuse(self, training):
+        """Whether Keras's fused attention does the same: it has no dropout.
+
+        TensorFlow has none, and there what is written out below is as fast.
+        """
+        dropout = bool(training) and self.dropout.rate > 0
+        fuses = keras.backend.backend() in ("jax", "torch")
+        return fuses and not (dropout or self.upcast)
+
+    def fused(self, q, k, v, bias):
+        """`mix` in one operation, whose scores need not be held in memory."""
+        q, k, v = (
+            ops.transpose(x, (1, 2, 0, 3)) for x in (q, self.share(k), self.share(v))
+        )
+        if bias is not None:
+            bias = ops.expand_dims(bias, 1)
+        mixed = ops.dot_product_attention(q, k, v, bias=bias, scale=self.scale)
+        batch, time = ops.shape(mixed)[:2]
+        joined = ops.reshape(mixed, (batch, time, self.n_head * self.d_head))
+        return self.output_projection(joined)
 
     def project(self, x):
         """Queries, keys and values, each `(heads, batch, time, d_head)`."""

@@ -46,7 +46,7 @@ class LocalAttention(SelfAttention):
         q = ops.reshape(q, (self.n_head, batch * cut.count, cut.block, self.d_head))
         k, v = around(k, cut), around(v, cut)
         bias = self.block_bias(bias, batch, time, cut)
-        y = self.attend(self.scores(q, k), v, bias, training)
+        y = self.mix(q, k, v, bias, training)
         y = ops.reshape(y, (batch, full, self.d_model))
         return ops.slice(y, (0, 0, 0), (batch, time, self.d_model))
 

@@ -113,4 +113,4 @@ class RotaryAttention(SelfAttention):
     def call(self, x, cos, sin, bias=None, training=None):
         q, k, v = self.project(x)
         q, k = rotate(q, cos, sin), rotate(k, cos, sin)
-        return self.attend(self.scores(q, k), v, bias, training)
+        return self.mix(q, k, v, bias, training)

@@ -1,6 +1,6 @@
 from keras import ops
 
-from keras_t4r.losses.softmax_cross_entropy import BLOCK_LOGITS
+from keras_t4r.losses.softmax_cross_entropy import BLOCK_LOGITS, at_least_one
 
 
 def sample_softmax(hidden, table, bias, draw, temperature=1.0):
@@ -43,11 +43,13 @@ def sample_softmax(hidden, table, bias, draw, temperature=1.0):
         return ops.minimum(ops.sum(ops.cast(below, "int32"), axis=1), last)
 
     items, dim = table.shape[1], table.shape[0]
-    rows = max(16, BLOCK_LOGITS // items)
+    most_rows = max(16, BLOCK_LOGITS // items)
     count = ops.shape(hidden)[0]
-    if isinstance(count, int) and count <= rows:
+    if isinstance(count, int) and count <= most_rows:
         return of_rows(hidden, draw)
-    blocks = (count + rows - 1) // rows
+    # Blocks of about one size, or a short batch would be filled up to a whole one.
+    blocks = at_least_one((count + most_rows - 1) // most_rows)
+    rows = at_least_one((count + blocks - 1) // blocks)
     fill = blocks * rows - count
     h = ops.concatenate([hidden, ops.zeros((fill, dim), "float32")])
     u = ops.concatenate([draw, ops.zeros((fill,), "float32")])

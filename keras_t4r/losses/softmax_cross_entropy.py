@@ -87,7 +87,7 @@ def _blockwise(hidden, table, bias, targets, weights):
         count = ops.shape(hidden)[0]
         # Blocks of even size, so that the last one is not mostly filling.
         blocks = (count + most_rows - 1) // most_rows
-        rows = _at_least_one((count + blocks - 1) // _at_least_one(blocks))
+        rows = at_least_one((count + blocks - 1) // at_least_one(blocks))
         fill = blocks * rows - count
         h = ops.concatenate([hidden, ops.zeros((fill, dim), "float32")])
         w = ops.concatenate([weights, ops.zeros((fill,), "float32")])
@@ -130,7 +130,7 @@ def _blockwise(hidden, table, bias, targets, weights):
     return cross_entropy(hidden, table, bias)
 
 
-def _at_least_one(n):
+def at_least_one(n):
     return max(n, 1) if isinstance(n, int) else ops.maximum(n, 1)
 
 

@@ -33,9 +33,10 @@ def wider(x, columns=3, rows=2):
 # 1. Evaluating is serving.
 
 
-def test_evaluating_ranks_what_serving_answers(model, build):
-    table = build.sessions(30, seed=1)
-    loader = t4r.KerasSequenceLoader(table, build.schema, 30, target="last")
+def test_evaluating_ranks_what_serving_answers(trained, build):
+    model, _, _ = trained
+    table = build.sessions(500, seed=1)
+    loader = t4r.KerasSequenceLoader(table, build.schema, 500, target="last")
     x, y = loader[0]
     evaluated = model.evaluate(loader, verbose=0, return_dict=True)
 
@@ -48,7 +49,7 @@ def test_evaluating_ranks_what_serving_answers(model, build):
         for name, value in prefixes.items()
     }
     # No vocabulary here, so raw ids are the encoded ones.
-    answer = model.recommend(lists, k=4)
+    answer = model.recommend(lists, k=4, batch_size=500)
     place = (answer["item_id"] == y[:, None]).argmax(1) + 1
     hit = (answer["item_id"] == y[:, None]).any(1)
     assert evaluated["recall_4"] == pytest.approx(hit.mean(), abs=1e-6)
@@ -253,6 +254,7 @@ def test_a_saved_model_gives_the_same_scores(model, build, tmp_path):
 # 6. Same seed, same run.
 
 
+@pytest.mark.usefixtures("one_of_a_sort")
 def test_the_same_seed_gives_the_same_run(kind, trained, build):
     _, losses, weights = trained
     again, losses_again = build.train(kind)
@@ -264,6 +266,7 @@ def test_the_same_seed_gives_the_same_run(kind, trained, build):
 # 9. No pickle.
 
 
+@pytest.mark.usefixtures("one_of_a_sort")
 def test_saving_and_loading_never_pickles(model, tmp_path, monkeypatch):
     def refuse(*args, **kwargs):
         raise AssertionError("something was pickled")
