@@ -197,7 +197,9 @@ class SessionModel(keras.Model):
         shift = ops.maximum(length - time, 0)
         index = ops.arange(ops.minimum(width, time), dtype="int32")[None, :] + shift
         cut = {name: ops.take_along_axis(inputs[name], index, axis=1) for name in lists}
-        return {**{c.name: inputs[c.name] for c in self.schema}, **cut}
+        # PyTorch's Keras takes no dict of tensors and arrays.
+        whole = {c.name: ops.convert_to_tensor(inputs[c.name]) for c in self.schema}
+        return {**whole, **cut}
 
     def recommend(self, sessions, k=10, exclude_seen=False, batch_size=256):
         """The `k` items most likely to come next, in raw ids.

@@ -15,6 +15,10 @@ def scores_of(model, x):
     return ops.convert_to_numpy(model(x, training=False))
 
 
+def number(loss):
+    return float(ops.convert_to_numpy(loss))
+
+
 def body_of(model):
     """The model up to its body, with and without the scheme's training form."""
     block = next(x for x in model.layers if isinstance(x, t4r.TransformerBlock))
@@ -122,7 +126,7 @@ def test_nothing_beats_chance_on_random_sessions(trained, build):
     losses = []
     for (x,) in t4r.KerasSequenceLoader(fresh, build.schema, 500):
         model(x, training=True)
-        losses.append(float(sum(head.losses)))
+        losses.append(number(sum(head.losses)))
     assert np.mean(losses) > np.log(build.items) - 0.02
 
 
@@ -144,7 +148,7 @@ def test_more_padding_changes_no_loss(kind, model, build):
 
     def loss(x):
         model(x, training=True)
-        return float(model.losses[0])
+        return number(model.losses[0])
 
     x = build.batch(5)
     assert loss(wider(x)) == pytest.approx(loss(x), abs=1e-5)
