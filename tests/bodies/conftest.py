@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from body_kinds import KINDS, WIDTH
+from body_kinds import KINDS, WIDTH, kinds_to_run
 from body_kinds import small_config as make_small_config
 from keras import ops
 
@@ -13,6 +13,7 @@ from keras_t4r.bodies import make_body
 def pytest_generate_tests(metafunc):
     """Runs tests over all kinds, each direction, variants and refused options."""
     names = metafunc.fixturenames
+    kinds = {kind: KINDS[kind] for kind in kinds_to_run()}
     if "variant" in names:
         cases = [
             pytest.param(
@@ -21,26 +22,25 @@ def pytest_generate_tests(metafunc):
                 # The first of each kind is held to its reference on every backend.
                 marks=[] if i else [pytest.mark.backends],
             )
-            for kind, facts in KINDS.items()
+            for kind, facts in kinds.items()
             for i, (name, variant) in enumerate(facts.variants.items())
             if facts.reference is not None
         ]
         metafunc.parametrize("variant", cases)
     elif "refused" in names:
-        cases = [(k, *case) for k, facts in KINDS.items() for case in facts.refused]
+        cases = [(k, *case) for k, facts in kinds.items() for case in facts.refused]
         metafunc.parametrize("refused", cases, ids=lambda c: "-".join(map(str, c)))
     elif {"kind", "causal"} <= set(names):
         cases = [
             pytest.param(k, c, id=f"{k}-{'causal' if c else 'bidirectional'}")
-            for k, facts in KINDS.items()
+            for k, facts in kinds.items()
             for c in facts.directions
         ]
         metafunc.parametrize(("kind", "causal"), cases)
     elif "limited_kind" in names:
-        kinds = [k for k, facts in KINDS.items() if facts.limited]
-        metafunc.parametrize("limited_kind", kinds)
+        metafunc.parametrize("limited_kind", [k for k in kinds if kinds[k].limited])
     elif "kind" in names:
-        metafunc.parametrize("kind", KINDS)
+        metafunc.parametrize("kind", list(kinds))
 
 
 @pytest.fixture

@@ -3,6 +3,8 @@
 import collections.abc
 import dataclasses
 
+import keras
+
 from keras_t4r.bodies import session_config
 
 WIDTH = 32
@@ -326,6 +328,15 @@ KINDS = {
         widening=2,
     ),
 }
+
+
+# One of each sort: JAX and PyTorch run these, TensorFlow all.
+SORTS = ("gpt2", "bert", "xlnet", "llama", "longformer", "reformer", "gru", "hstu")
+
+
+def kinds_to_run():
+    """The kinds that tests run over, on the backend that runs."""
+    return list(KINDS) if keras.backend.backend() == "tensorflow" else list(SORTS)
 
 
 def small_config(kind, dropout=0.0, **options):
