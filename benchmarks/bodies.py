@@ -57,6 +57,9 @@ def make_config(kind, length, width, dropout):
     if kind in ("longformer", "reformer"):
         # Hugging Face fills sequences up to whole windows, which need positions too.
         options["max_position_embeddings"] = 4 * length
+    if kind == "reformer":
+        # In training it takes whole chunks only.
+        options |= {"local_attn_chunk_length": 10, "lsh_attn_chunk_length": 10}
     return session_config(kind, width, max_length=length, dropout=dropout, **options)
 
 

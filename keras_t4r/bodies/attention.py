@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_t4r.bodies.dense import Dense
+
 # Keras casts what it hands to a layer to the layer's dtype, so the number must be
 # finite there. It is added to scores in float32 or wider.
 _HIDDEN, _HIDDEN_FLOAT16 = -1e30, -6e4
@@ -115,7 +117,7 @@ class SelfAttention(keras.layers.Layer):
         self.softmax_dtype = keras.backend.result_type(self.compute_dtype, "float32")
 
         def projection(units, bias, std, name):
-            return keras.layers.Dense(
+            return Dense(
                 units,
                 use_bias=bias,
                 kernel_initializer=keras.initializers.RandomNormal(stddev=std),

@@ -7,6 +7,7 @@ from keras_t4r.bodies import hf_layout
 from keras_t4r.bodies.attention import SelfAttention
 from keras_t4r.bodies.blocks import PostNormBlock
 from keras_t4r.bodies.body import Body
+from keras_t4r.bodies.dense import Dense
 from keras_t4r.bodies.feed_forward import FeedForward
 from keras_t4r.bodies.layer_norm import LayerNorm
 from keras_t4r.bodies.positions import PositionEmbedding
@@ -65,7 +66,7 @@ class Bert(Body):
         self.dropout = keras.layers.Dropout(config.hidden_dropout_prob, dtype=policy)
         self.projection = None
         if self.has_projection():
-            self.projection = keras.layers.Dense(
+            self.projection = Dense(
                 self.d_model,
                 kernel_initializer=keras.initializers.RandomNormal(
                     stddev=config.initializer_range

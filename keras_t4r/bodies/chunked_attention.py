@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_t4r.bodies.chunk_layout import chunks_around, chunks_before, take_rows
+from keras_t4r.bodies.dense import Dense
 
 # What is hidden scores less than what is seen only for want of anything else.
 _HIDDEN, _OWN = -1e9, -1e5
@@ -65,7 +66,7 @@ class ChunkedAttention(keras.layers.Layer):
         self.softmax_dtype = keras.backend.result_type(self.compute_dtype, "float32")
 
         def projection(units, name):
-            return keras.layers.Dense(
+            return Dense(
                 units,
                 use_bias=False,
                 kernel_initializer=keras.initializers.RandomNormal(stddev=stddev),

@@ -3,6 +3,7 @@
 import keras
 
 from keras_t4r.bodies.activations import activation_function
+from keras_t4r.bodies.dense import Dense
 
 
 class FeedForward(keras.layers.Layer):
@@ -30,7 +31,7 @@ class FeedForward(keras.layers.Layer):
         super().__init__(**kwargs)
 
         def dense(units, std, name, activation=None):
-            return keras.layers.Dense(
+            return Dense(
                 units,
                 activation=activation,
                 kernel_initializer=keras.initializers.RandomNormal(stddev=std),

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_t4r.bodies.activations import activation_function
+from keras_t4r.bodies.dense import Dense
 
 
 def gated_width(d_model):
@@ -47,7 +48,7 @@ class GatedFeedForward(keras.layers.Layer):
         super().__init__(**kwargs)
 
         def dense(units, std, name):
-            return keras.layers.Dense(
+            return Dense(
                 units,
                 use_bias=use_bias,
                 kernel_initializer=keras.initializers.RandomNormal(stddev=std),

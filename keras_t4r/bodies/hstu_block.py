@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_t4r.bodies.dense import Dense
 from keras_t4r.bodies.layer_norm import LayerNorm
 
 
@@ -73,7 +74,7 @@ class HSTUBlock(keras.layers.Layer):
         self.initializer = keras.initializers.RandomNormal(stddev=stddev)
 
         def projection(units, use_bias, name):
-            return keras.layers.Dense(
+            return Dense(
                 units,
                 use_bias=use_bias,
                 kernel_initializer=keras.initializers.RandomNormal(stddev=stddev),

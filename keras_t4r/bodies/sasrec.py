@@ -9,6 +9,7 @@ from keras import ops
 from keras_t4r.bodies.body import Body
 from keras_t4r.bodies.body_config import BodyConfig
 from keras_t4r.bodies.config_checks import check_fields
+from keras_t4r.bodies.dense import Dense
 from keras_t4r.bodies.feed_forward import FeedForward
 from keras_t4r.bodies.layer_norm import LayerNorm
 from keras_t4r.bodies.positions import PositionEmbedding
@@ -165,7 +166,7 @@ class SASRecBlock(keras.layers.Layer):
         self.softmax_dtype = keras.backend.result_type(self.compute_dtype, "float32")
 
         def projection(units, name):
-            return keras.layers.Dense(
+            return Dense(
                 units,
                 kernel_initializer=keras.initializers.RandomNormal(stddev=stddev),
                 dtype=self.dtype_policy,
