@@ -120,7 +120,7 @@ def main():
     args = parser.parse_args()
     schema, train, users = read(args.file, args.max_length)
     test = t4r.KerasSequenceLoader(
-        users, schema, 512, target="last", max_length=args.max_length + 1
+        users, schema, 512, target="last", max_length=args.max_length
     )
     print(f"{users.num_rows} users, {schema['item_id'].cardinality - 2} items")
     print(f"{'':24s}  NDCG@10  Recall@10")
