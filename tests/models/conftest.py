@@ -122,7 +122,7 @@ def make_model(
     model = t4r.SessionModel(inputs, outputs)
     model.compile(
         keras.optimizers.Adam(1e-2),
-        metrics=[t4r.metrics.NDCG(4), t4r.metrics.Recall(4)],
+        metrics=[t4r.metrics.NDCG(4), t4r.metrics.Recall(4), t4r.metrics.MRR(ITEMS)],
     )
     return model
 
