@@ -120,6 +120,7 @@ def test_blocks_stay_finite_in_half_precision(
 ):
     config = small_config("longformer", attention_window=4, initializer_range=0.05)
     body = make_body(config, causal=causal, dtype=policy)
+    body.build((None, None, body.d_input))
     x, mask = events(batch=4, time=29)
     mask[1], mask[2, 5:20] = False, False
     x[0] *= 100
