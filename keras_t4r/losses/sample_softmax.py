@@ -1,6 +1,6 @@
 from keras import ops
 
-from keras_t4r.losses.softmax_cross_entropy import BLOCK_LOGITS, at_least_one
+from keras_t4r.losses.softmax_cross_entropy import BLOCK_LOGITS, even_blocks
 
 
 def sample_softmax(hidden, table, bias, draw, temperature=1.0):
@@ -47,9 +47,7 @@ def sample_softmax(hidden, table, bias, draw, temperature=1.0):
     count = ops.shape(hidden)[0]
     if isinstance(count, int) and count <= most_rows:
         return of_rows(hidden, draw)
-    # Blocks of about one size, or a short batch would be filled up to a whole one.
-    blocks = at_least_one((count + most_rows - 1) // most_rows)
-    rows = at_least_one((count + blocks - 1) // blocks)
+    blocks, rows = even_blocks(count, most_rows)
     fill = blocks * rows - count
     h = ops.concatenate([hidden, ops.zeros((fill, dim), "float32")])
     u = ops.concatenate([draw, ops.zeros((fill,), "float32")])

@@ -85,9 +85,7 @@ def _blockwise(hidden, table, bias, targets, weights):
         hidden = ops.concatenate([hidden, ops.ones_like(hidden[:, :1])], axis=1)
         dim = table.shape[1]
         count = ops.shape(hidden)[0]
-        # Blocks of even size, so that the last one is not mostly filling.
-        blocks = (count + most_rows - 1) // most_rows
-        rows = at_least_one((count + blocks - 1) // at_least_one(blocks))
+        blocks, rows = even_blocks(count, most_rows)
         fill = blocks * rows - count
         h = ops.concatenate([hidden, ops.zeros((fill, dim), "float32")])
         w = ops.concatenate([weights, ops.zeros((fill,), "float32")])
@@ -130,7 +128,17 @@ def _blockwise(hidden, table, bias, targets, weights):
     return cross_entropy(hidden, table, bias)
 
 
-def at_least_one(n):
+def even_blocks(count, most_rows):
+    """`(blocks, rows)`: how many blocks `count` rows take, and how long each is.
+
+    All are of one size, so that the last one is not mostly filling. Ints where
+    `count` is one, else scalar tensors.
+    """
+    blocks = _at_least_one((count + most_rows - 1) // most_rows)
+    return blocks, _at_least_one((count + blocks - 1) // blocks)
+
+
+def _at_least_one(n):
     return max(n, 1) if isinstance(n, int) else ops.maximum(n, 1)
 
 

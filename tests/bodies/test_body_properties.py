@@ -16,7 +16,10 @@ def test_padding_on_either_axis_changes_no_real_output(body, events, apply):
     wide = np.pad(x, ((0, 3), (0, 5), (0, 0)), constant_values=1.7)
     wide_mask = np.pad(mask, ((0, 3), (0, 5)))
     padded = apply(body, wide, wide_mask)
-    np.testing.assert_allclose(padded[:4, :9][mask], y[mask], rtol=0, atol=1e-5)
+    # The others round differently where shapes differ; what stands in padded slots
+    # changes nothing to the last digit on any backend (next test).
+    bound = 2e-6 if keras.backend.backend() == "tensorflow" else 5e-6
+    np.testing.assert_allclose(padded[:4, :9][mask], y[mask], rtol=0, atol=bound)
     assert np.isfinite(padded).all()
 
 
