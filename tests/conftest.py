@@ -4,6 +4,10 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+if os.environ.get("KERAS_BACKEND") == "jax":
+    # Tests compile much and compute little: without LLVM's optimisations JAX runs them
+    # in two thirds of the time.
+    os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 # PyTorch's GPU compiler, which its CUDA builds bring along: loaded after TensorFlow it
 # takes the process down (each carries an LLVM of its own). PyTorch runs without it.

@@ -5,11 +5,11 @@ import pytest
 from body_kinds import KINDS, small_config
 
 from keras_t4r.bodies import load_hf_weights, make_body
-from keras_t4r.bodies.hf_weights import match_weights
 
 torch = pytest.importorskip(
     "torch", reason="PyTorch, the reference of the bodies, is not installed"
 )
+from hf_gradients import assert_same_gradients  # noqa: E402
 
 
 class Reference:
@@ -94,26 +94,4 @@ def test_hidden_states_are_those_of_hugging_face(pair, apply, time):
 
 def test_gradients_are_those_of_hugging_face(pair, gradients):
     body, reference = pair
-    x, mask = events(body.d_input, 4, 9)
-    w = np.random.default_rng(1).normal(size=(*mask.shape, body.d_model))
-    w = w.astype("float32")
-    w *= mask[..., None] / mask.sum()
-
-    leaf = torch.tensor(x, requires_grad=True)
-    (reference(leaf, mask) * torch.tensor(w)).sum().backward()
-    expected = {
-        name: (p.grad if p.grad is not None else torch.zeros_like(p)).numpy()
-        for name, p in reference.model.named_parameters()
-    }
-    by_x, by_variables = gradients(body, x, mask, w)
-
-    np.testing.assert_allclose(by_x, leaf.grad.numpy(), rtol=0, atol=1e-4)
-    assert np.abs(by_x).max() > 1e-3
-    wanted = {id(v): g for v, g in match_weights(body, expected)}
-    assert len(wanted) == len(by_variables)
-    for variable, gradient in by_variables:
-        np.testing.assert_allclose(
-            gradient, wanted[id(variable)], rtol=0, atol=1e-4, err_msg=variable.path
-        )
-        # A key's bias shifts all scores of a query alike: part of it has none.
-        assert np.abs(gradient).max() > 1e-4, variable.path
+    assert_same_gradients(body, reference, *events(body.d_input, 4, 9), gradients)

@@ -7,12 +7,12 @@ import pytest
 from body_kinds import small_config
 
 from keras_t4r.bodies import load_hf_weights, make_body
-from keras_t4r.bodies.hf_weights import match_weights
 from keras_t4r.bodies.reformer_config import chunk_lengths, default_num_buckets
 
 torch = pytest.importorskip(
     "torch", reason="PyTorch, the reference of the bodies, is not installed"
 )
+from hf_gradients import assert_same_gradients  # noqa: E402
 
 CHUNKS = {"local_attn_chunk_length": 4, "lsh_attn_chunk_length": 4, "num_buckets": 4}
 LOCAL = {"attn_layers": ["local", "local"], "local_attn_chunk_length": 3}
@@ -163,28 +163,9 @@ def test_gradients_are_those_of_hugging_face(pair, gradients):
     if body.config.axial_pos_embds:
         # In training, the reference takes sequences of one length.
         mask[:, -1] = True
-    w = np.random.default_rng(1).normal(size=(*mask.shape, body.d_model))
-    w = (w * mask[..., None] / mask.sum()).astype("float32")
-
     # It can go backwards in training only; there is no dropout.
     reference.model.train()
-    leaf = torch.tensor(x, dtype=torch.float64, requires_grad=True)
-    (reference(leaf, mask) * torch.tensor(w)).sum().backward()
-    expected = {
-        name: (p.grad if p.grad is not None else torch.zeros_like(p)).numpy()
-        for name, p in reference.model.named_parameters()
-    }
-    by_x, by_variables = gradients(body, x, mask, w)
-
-    np.testing.assert_allclose(by_x, leaf.grad.numpy(), rtol=0, atol=1e-4)
-    assert np.abs(by_x).max() > 1e-3
-    wanted = {id(v): g for v, g in match_weights(body, expected)}
-    assert len(wanted) == len(by_variables)
-    for variable, gradient in by_variables:
-        np.testing.assert_allclose(
-            gradient, wanted[id(variable)], rtol=0, atol=1e-4, err_msg=variable.path
-        )
-        assert np.abs(gradient).max() > 1e-4, variable.path
+    assert_same_gradients(body, reference, x, mask, gradients)
 
 
 def test_hugging_faces_causal_hashing_lets_later_events_change_earlier_outputs():
