@@ -4,13 +4,13 @@ import keras
 from keras import ops
 
 from keras_t4r.bodies import hf_layout
-from keras_t4r.bodies.attention import SelfAttention
 from keras_t4r.bodies.blocks import PostNormBlock
 from keras_t4r.bodies.body import Body
 from keras_t4r.bodies.dense import Dense
 from keras_t4r.bodies.feed_forward import FeedForward
 from keras_t4r.bodies.layer_norm import LayerNorm
 from keras_t4r.bodies.positions import PositionEmbedding
+from keras_t4r.bodies.self_attention import SelfAttention
 
 # What checkpoints hold of token embeddings and of buffers (a pattern).
 TOKENS = r"embeddings\.(word_embeddings\.weight|position_ids|token_type_ids)"

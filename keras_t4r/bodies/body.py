@@ -5,7 +5,7 @@ import copy
 import keras
 from keras import ops
 
-from keras_t4r.bodies.attention import attention_bias
+from keras_t4r.bodies.attention_bias import attention_bias
 from keras_t4r.bodies.config_data import (
     config_from_dict,
     config_to_dict,

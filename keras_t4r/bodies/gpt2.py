@@ -5,12 +5,12 @@ import math
 import keras
 
 from keras_t4r.bodies import hf_layout
-from keras_t4r.bodies.attention import SelfAttention
 from keras_t4r.bodies.blocks import PreNormBlock
 from keras_t4r.bodies.body import Body
 from keras_t4r.bodies.feed_forward import FeedForward
 from keras_t4r.bodies.layer_norm import LayerNorm
 from keras_t4r.bodies.positions import PositionEmbedding
+from keras_t4r.bodies.self_attention import SelfAttention
 
 
 @keras.saving.register_keras_serializable(package="keras_t4r")

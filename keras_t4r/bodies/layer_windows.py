@@ -1,6 +1,6 @@
 """Blocks of which some see through a window and others everything."""
 
-from keras_t4r.bodies.attention import window_bias
+from keras_t4r.bodies.attention_bias import window_bias
 
 _TYPES = ("full_attention", "sliding_attention")
 

@@ -4,7 +4,8 @@ import collections
 
 from keras import ops
 
-from keras_t4r.bodies.attention import SelfAttention, hide
+from keras_t4r.bodies.attention_bias import hide
+from keras_t4r.bodies.self_attention import SelfAttention
 
 # `count` blocks of `block` positions, each shown with `before` and `after` more.
 Cut = collections.namedtuple("Cut", "count block before after")

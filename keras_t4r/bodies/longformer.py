@@ -4,7 +4,7 @@ import math
 
 import keras
 
-from keras_t4r.bodies.attention import attention_bias
+from keras_t4r.bodies.attention_bias import attention_bias
 from keras_t4r.bodies.bert import TOKENS
 from keras_t4r.bodies.local_attention import LocalAttention
 from keras_t4r.bodies.roberta import Roberta

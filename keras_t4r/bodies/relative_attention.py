@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_t4r.bodies.attention import SelfAttention
+from keras_t4r.bodies.self_attention import SelfAttention
 
 
 def relative_encoding(length, d_model, clamp=-1):

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from keras import ops
 
-from keras_t4r.bodies.attention import SelfAttention
+from keras_t4r.bodies.self_attention import SelfAttention
 
 
 def rope_frequencies(config, d_head, layer_type=None):

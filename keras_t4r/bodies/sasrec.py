@@ -10,6 +10,7 @@ from keras_t4r.bodies.body import Body
 from keras_t4r.bodies.body_config import BodyConfig
 from keras_t4r.bodies.config_checks import check_fields
 from keras_t4r.bodies.dense import Dense
+from keras_t4r.bodies.dot_product_attention import DotProductAttention
 from keras_t4r.bodies.feed_forward import FeedForward
 from keras_t4r.bodies.layer_norm import LayerNorm
 from keras_t4r.bodies.positions import PositionEmbedding
@@ -163,7 +164,6 @@ class SASRecBlock(keras.layers.Layer):
         super().__init__(**kwargs)
         self.n_head = n_head
         self.d_head = d_model // n_head
-        self.softmax_dtype = keras.backend.result_type(self.compute_dtype, "float32")
 
         def projection(units, name):
             return Dense(
@@ -179,6 +179,13 @@ class SASRecBlock(keras.layers.Layer):
         self.query_norm = norm("query_norm")
         self.query = projection(d_model, "query")
         self.key_value = projection(2 * d_model, "key_value")
+        self.attention = DotProductAttention(
+            n_head,
+            self.d_head,
+            dropout=dropout,
+            dtype=self.dtype_policy,
+            name="attention",
+        )
         self.feed_forward_norm = norm("feed_forward_norm")
         self.feed_forward = FeedForward(
             d_model,
@@ -205,19 +212,9 @@ class SASRecBlock(keras.layers.Layer):
         return x + self.dropout(branch, training=training)
 
     def attend(self, q, x, bias, training):
-        q = self.heads(self.query(q), 1) * self.d_head**-0.5
+        q = self.heads(self.query(q), 1)
         k, v = ops.split(self.heads(self.key_value(x), 2), 2)
-        scores = ops.matmul(q, ops.transpose(k, (0, 1, 3, 2)))
-        scores = ops.cast(scores, self.softmax_dtype)
-        if bias is not None:
-            scores = scores + ops.cast(bias, self.softmax_dtype)
-        # Of one key the weight is 1; ops.softmax would warn that it is.
-        weights = (
-            ops.ones_like(scores) if scores.shape[-1] == 1 else ops.softmax(scores)
-        )
-        weights = ops.cast(weights, self.compute_dtype)
-        mixed = ops.matmul(self.dropout(weights, training=training), v)
-        return ops.reshape(ops.transpose(mixed, (1, 2, 0, 3)), ops.shape(x))
+        return self.attention.mix(q, k, v, bias, training)
 
     def heads(self, x, parts):
         """`(batch, time, parts · d_model)` as `(parts · heads, batch, time, d_head)`"""

@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 
 from keras_t4r.bodies import hf_layout
-from keras_t4r.bodies.attention import hide
+from keras_t4r.bodies.attention_bias import hide
 from keras_t4r.bodies.blocks import PostNormBlock
 from keras_t4r.bodies.body import Body
 from keras_t4r.bodies.feed_forward import FeedForward

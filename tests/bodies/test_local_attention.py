@@ -6,8 +6,9 @@ import pytest
 from keras import ops
 
 from keras_t4r.bodies import Roberta, make_body
-from keras_t4r.bodies.attention import SelfAttention, attention_bias, window_bias
+from keras_t4r.bodies.attention_bias import attention_bias, window_bias
 from keras_t4r.bodies.local_attention import LocalAttention
+from keras_t4r.bodies.self_attention import SelfAttention
 
 CAUSAL = pytest.mark.parametrize("causal", [False, True])
 ON_TENSORFLOW = pytest.mark.skipif(

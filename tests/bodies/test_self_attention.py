@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_t4r.bodies.attention import SelfAttention, attention_bias
+from keras_t4r.bodies.attention_bias import attention_bias
+from keras_t4r.bodies.self_attention import SelfAttention
 
 pytestmark = pytest.mark.backends
 
