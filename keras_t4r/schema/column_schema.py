@@ -1,0 +1,92 @@
+"""One column of a session table."""
+
+from dataclasses import dataclass
+
+from keras_t4r.schema.domain import PADDING_ID, Domain
+from keras_t4r.schema.tags import Tags, plain_tag
+
+DTYPES = ["float32", "int64", "string"]
+
+
+@dataclass(frozen=True)
+class ColumnSchema:
+    """One column of a session table.
+
+    A column with a `value_count` is a list: it has one value an event. A
+    column without one holds a single value for the whole session.
+
+    Args:
+        name: string. The column's name in the parquet files.
+        dtype: string. `"int64"`, `"float32"` or `"string"`.
+        tags: iterable of strings. See `Tags`; kept in lower case.
+        domain: `Domain`. Ids (for categorical columns) or the range of a
+            number. For ids, those below `domain.min` are special: 0 is
+            padding, 1 (where `min` is 2) stands for unknown values.
+        value_count: pair of ints. Least and most values of a list column.
+
+    Example:
+
+    >>> ColumnSchema("item_id", tags=("item_id", "categorical"),
+    ...              domain=Domain(2, 501, "item_id"), value_count=(1, 20))
+    """
+
+    name: str
+    dtype: str = "int64"
+    tags: tuple = ()
+    domain: Domain | None = None
+    value_count: tuple | None = None
+
+    def __post_init__(self):
+        if self.dtype not in DTYPES:
+            raise ValueError(
+                f"Column {self.name!r} has dtype {self.dtype!r}; use one of {DTYPES}."
+            )
+        tags = (self.tags,) if isinstance(self.tags, str) else self.tags
+        object.__setattr__(self, "tags", tuple(plain_tag(t) for t in tags))
+        if self.domain is not None and self.domain.min > self.domain.max:
+            raise ValueError(
+                f"Column {self.name!r} has an empty domain: min {self.domain.min} "
+                f"is above max {self.domain.max}."
+            )
+
+    @property
+    def is_list(self):
+        return self.value_count is not None
+
+    @property
+    def is_categorical(self):
+        """Whether the column's values are ids, to be looked up in a table."""
+        return (
+            Tags.CATEGORICAL in self.tags
+            and self.dtype == "int64"
+            and self.domain is not None
+        )
+
+    @property
+    def is_continuous(self):
+        return self.dtype == "float32"
+
+    @property
+    def is_timestamp(self):
+        """Whether the column says when events happened: for bodies that read times."""
+        return self.is_continuous and Tags.TIMESTAMP in self.tags
+
+    @property
+    def cardinality(self):
+        """Rows of the column's embedding table: its highest id plus one."""
+        if self.domain is None:
+            raise ValueError(
+                f"Column {self.name!r} has no domain, so its number of ids is not "
+                "known; give it one in the schema."
+            )
+        return int(self.domain.max) + 1
+
+    @property
+    def first_id(self):
+        """The lowest id that stands for a real value."""
+        return max(int(self.domain.min), PADDING_ID + 1)
+
+    @property
+    def table_name(self):
+        """Columns with the same table name share one embedding table."""
+        return (self.domain and self.domain.name) or self.name

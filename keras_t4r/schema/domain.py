@@ -1,0 +1,15 @@
+"""What the values of a column may be, and the ids with a meaning of their own."""
+
+from dataclasses import dataclass
+
+PADDING_ID = 0
+UNKNOWN_ID = 1
+
+
+@dataclass(frozen=True)
+class Domain:
+    """The values a column may take, ends included; ids of one domain share a table."""
+
+    min: float
+    max: float
+    name: str = ""

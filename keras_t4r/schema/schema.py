@@ -1,0 +1,206 @@
+"""The schema: what the columns of a session are, in one place.
+
+The ETL writes it beside the sessions; inputs, embeddings, loader and export
+read it. The file format is tensorflow-metadata's proto-text, the one that
+NVTabular and Transformers4Rec use.
+"""
+
+import os
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import keras
+import pyarrow.parquet as pq
+
+from keras_t4r.schema.merlin_schema import columns_from_merlin, columns_to_merlin
+from keras_t4r.schema.schema_text import columns_from_text, columns_to_text
+from keras_t4r.schema.tags import Tags, plain_tag
+
+VOCABULARY_FOLDER = "vocabularies"
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The columns of a session table.
+
+    Args:
+        columns: iterable of `ColumnSchema`.
+        folder: path. Where the vocabularies of the columns' domains lie, in
+            `vocabularies/<domain>.parquet`. Set by `load`.
+
+    Example:
+
+    ```python
+    schema = Schema.load("sessions/schema.pbtxt")
+    inputs = schema.inputs()            # {"item_id": <KerasTensor (None, None)>, …}
+    schema.item_id                      # "item_id"
+    schema.select_by_tag("continuous").names
+    ```
+    """
+
+    columns: tuple = ()
+    folder: Path | None = field(default=None, compare=False)
+
+    def __post_init__(self):
+        object.__setattr__(self, "columns", tuple(self.columns))
+        seen = set()
+        for column in self.columns:
+            if column.name in seen:
+                raise ValueError(f"Column {column.name!r} stands twice in the schema.")
+            seen.add(column.name)
+
+    def __getitem__(self, name):
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise ValueError(
+            f"The schema has no column {name!r}; its columns are {self.names}."
+        )
+
+    def __contains__(self, name):
+        return name in self.names
+
+    def __iter__(self):
+        return iter(self.columns)
+
+    def __len__(self):
+        return len(self.columns)
+
+    @property
+    def names(self):
+        return [column.name for column in self.columns]
+
+    def select(self, names):
+        """The schema of the named columns, in the order given."""
+        return replace(self, columns=tuple(self[name] for name in names))
+
+    def select_by_tag(self, *tags):
+        """The schema of the columns that carry any of the tags."""
+        wanted = {plain_tag(tag) for tag in tags}
+        chosen = tuple(c for c in self.columns if wanted.intersection(c.tags))
+        return replace(self, columns=chosen)
+
+    @property
+    def item_id(self):
+        """Name of the column of item ids.
+
+        Raises:
+            ValueError: no column, or more than one, is tagged `item_id`.
+        """
+        names = self.select_by_tag(Tags.ITEM_ID).names
+        if len(names) != 1:
+            raise ValueError(
+                f"{len(names)} columns of the schema are tagged {Tags.ITEM_ID!r} "
+                f"({names}); exactly one must be, so that the model knows its items."
+            )
+        return names[0]
+
+    @property
+    def session_id(self):
+        """Name of the column that tells sessions apart, or `None`."""
+        names = self.select_by_tag(Tags.SESSION_ID, Tags.GROUPBY).names
+        return names[0] if names else None
+
+    @property
+    def features(self):
+        """The columns a model reads: ids with a domain, and numbers."""
+        key = self.session_id
+        return replace(
+            self,
+            columns=tuple(
+                c
+                for c in self.columns
+                if c.name != key and (c.is_categorical or c.is_continuous)
+            ),
+        )
+
+    @property
+    def max_length(self):
+        """The most events that a session may have."""
+        lengths = [c.value_count[1] for c in self.columns if c.is_list]
+        if not lengths:
+            raise ValueError(
+                "The schema has no list column: a session needs at least one, "
+                "with a value_count."
+            )
+        return max(lengths)
+
+    def inputs(self):
+        """Symbolic inputs for the functional API, one a feature column.
+
+        Returns:
+            A dict of `keras.Input`: `(batch, time)` for list columns and
+            `(batch,)` for the others; int32 for ids, float32 for numbers.
+        """
+        return {
+            c.name: keras.Input(
+                shape=(None,) if c.is_list else (),
+                dtype="int32" if c.is_categorical else "float32",
+                name=c.name,
+            )
+            for c in self.features
+        }
+
+    def vocabulary(self, name):
+        """Raw values of a column's ids, from `first_id` on, or `None`.
+
+        Returns:
+            A `pyarrow.Array`: its row r is the raw value of id
+            `schema[name].first_id + r`. `None` where no file lies beside the
+            schema, as for the tutorial's data.
+        """
+        if self.folder is None or not self[name].is_categorical:
+            return None
+        path = self.folder / VOCABULARY_FOLDER / f"{self[name].table_name}.parquet"
+        if not path.exists():
+            return None
+        values = pq.read_table(path, columns=["value"])["value"].combine_chunks()
+        expected = self[name].cardinality - self[name].first_id
+        if len(values) != expected:
+            raise ValueError(
+                f"{path} holds {len(values)} values, but column {name!r} has "
+                f"{expected} ids in the schema; write both with the same ETL."
+            )
+        return values
+
+    # Reading and writing
+
+    @classmethod
+    def load(cls, path):
+        """Reads tensorflow-metadata proto-text (`.pbtxt`) or its JSON form.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: the file is not a schema.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(f"There is no schema file at {path}.")
+        text = path.read_text(encoding="utf-8")
+        return replace(cls.from_text(text, where=str(path)), folder=path.parent)
+
+    @classmethod
+    def from_text(cls, text, where="the text"):
+        """Parses proto-text, or JSON where the text starts with a brace."""
+        return cls(columns_from_text(text, where))
+
+    def to_text(self):
+        """The schema as tensorflow-metadata proto-text."""
+        return columns_to_text(self.columns)
+
+    def save(self, path):
+        """Writes proto-text; the file appears whole or not at all."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(path.name + ".tmp")
+        temporary.write_text(self.to_text(), encoding="utf-8")
+        os.replace(temporary, path)
+
+    @classmethod
+    def from_merlin(cls, schema):
+        """Converts a `merlin.schema.Schema` (extra `nvtabular`)."""
+        return cls(columns_from_merlin(schema))
+
+    def to_merlin(self):
+        """Converts to a `merlin.schema.Schema` (extra `nvtabular`)."""
+        return columns_to_merlin(self.columns)
