@@ -5,6 +5,7 @@ import keras
 import numpy as np
 import pytest
 
+import keras_t4r as t4r
 from keras_t4r.serving.tensorflow_ensemble import export_tensorflow_ensemble
 from keras_t4r.serving.triton_client import TritonClient
 from keras_t4r.serving.triton_server import TritonServer
@@ -224,6 +225,40 @@ def test_nvtabular_serves_the_same_answers(server, repository, model, etl, click
                 client.recommend("merlin", BAD["a time that is none"][0])
             assert len(client.recommend("merlin", session(["item 1 é", "new"]))) == 1
     server.unload("merlin")
+
+
+def test_a_body_that_reads_times_is_served_with_them(
+    server, one_client, repository, clicks, tmp_path
+):
+    etl = t4r.SessionETL(
+        "session_id", "timestamp", "item_id", time_features=["seconds"], recency=False
+    )
+    etl.fit(clicks).write(clicks, tmp_path / "sessions", progress=False)
+    schema = t4r.Schema.load(tmp_path / "sessions" / "schema.pbtxt")
+    keras.utils.set_random_seed(3)
+    features = t4r.SequenceEmbeddingFeatures(schema, embedding_dim=16)
+    inputs = schema.inputs()
+    x, targets = t4r.CausalLanguageModeling()(features(inputs), inputs["item_id"])
+    config = t4r.session_config("hstu", 16, n_head=2, n_layer=2)
+    x = t4r.TransformerBlock(config)(x, times=inputs["seconds"])
+    outputs = t4r.NextItemHead(features.item_embedding)(x, targets)
+    model = t4r.SessionModel(inputs, outputs)
+    # Untrained, the bias of all pauses is about nought.
+    for variable in model.trainable_variables:
+        noise = np.random.default_rng(0).normal(scale=0.2, size=variable.shape)
+        variable.assign_add(noise.astype("float32"))
+    export_tensorflow_ensemble(model, etl, "timed", repository, k=K)
+    server.load("timed")
+
+    rows = {name: clicks[name][:200] for name in etl.input_columns}
+    assert_same(
+        one_client.recommend("timed", rows), model.recommend(etl.transform(rows), k=K)
+    )
+    soon = session(["item 1 é", "item 2 é"])
+    late = [soon[0], {**soon[1], "timestamp": "2014-04-05T00:00:00"}]
+    scores = [one_client.recommend("timed", x)[0]["scores"] for x in (soon, late)]
+    assert np.abs(np.subtract(*scores)).max() > 1e-3
+    server.unload("timed")
 
 
 # Last, since nothing is served after it.
