@@ -2,7 +2,7 @@ import keras
 from keras import ops
 
 from keras_t4r.layers.attach_mask import AttachMask
-from keras_t4r.layers.hidden_events import append_slot, hide_some_but_not_all
+from keras_t4r.layers.hidden_events import append_slot, hide_some_but_not_all, is_last
 
 
 @keras.saving.register_keras_serializable(package="keras_t4r")
@@ -17,7 +17,9 @@ class PermutationLanguageModeling(keras.layers.Layer):
     `visible[i, j] = real[j] and (not target[j] or order[j] < order[i])`
 
     A target is predicted from where it stands and what it sees, and other targets may
-    see it: that takes a body of two streams, XLNet.
+    see it: that takes a body of two streams, XLNet. With probability `last_rate` the
+    last event of a session is a target and stands last in the order too: it is
+    predicted from all the others, which is what is asked when serving.
 
     In inference a position is appended after the last event that sees all events and
     that none of them sees; the head reads it: the answer is for the event that comes
@@ -27,6 +29,8 @@ class PermutationLanguageModeling(keras.layers.Layer):
         rate: float in (0, 1). Share of events that are targets.
         max_span_length: int. The most targets in a row.
         permute_all: bool. Make every event a target.
+        last_rate: float in [0, 1]. Share of sessions whose last event is predicted
+            from all the others.
         seed: int. Seed of the random choice.
 
     Call arguments:
@@ -52,7 +56,13 @@ class PermutationLanguageModeling(keras.layers.Layer):
     causal = False
 
     def __init__(
-        self, rate=1 / 6, max_span_length=5, permute_all=False, seed=None, **kwargs
+        self,
+        rate=1 / 6,
+        max_span_length=5,
+        permute_all=False,
+        seed=None,
+        last_rate=0.0,
+        **kwargs,
     ):
         super().__init__(**kwargs)
         if not 0.0 < rate < 1.0:
@@ -61,10 +71,13 @@ class PermutationLanguageModeling(keras.layers.Layer):
             raise ValueError(
                 f"max_span_length must be a whole number from 1, not {max_span_length}."
             )
+        if not 0.0 <= last_rate <= 1.0:
+            raise ValueError(f"last_rate must lie in [0, 1], not at {last_rate}.")
         # Passed arguments.
         self.rate = rate
         self.max_span_length = int(max_span_length)
         self.permute_all = permute_all
+        self.last_rate = last_rate
         self.seed = seed
 
         # Other arguments.
@@ -80,7 +93,12 @@ class PermutationLanguageModeling(keras.layers.Layer):
             return self._attach_mask((x, mask)), targets, _from_everywhere(real)
         real = ops.not_equal(item_ids, 0)
         target = real if self.permute_all else self._choose(real)
-        order = ops.where(target, self._uniform(ops.shape(real)), -1.0)
+        draw = self._uniform(ops.shape(real))
+        if self.last_rate:
+            asked = self._uniform((ops.shape(real)[0], 1)) < self.last_rate
+            asked = ops.logical_and(asked, is_last(real))
+            target, draw = ops.logical_or(target, asked), ops.where(asked, 1.0, draw)
+        order = ops.where(target, draw, -1.0)
         before = ops.expand_dims(order, 1) < ops.expand_dims(order, 2)
         visible = ops.logical_or(ops.expand_dims(ops.logical_not(target), 1), before)
         visible = ops.logical_and(visible, ops.expand_dims(real, 1))
@@ -135,6 +153,7 @@ class PermutationLanguageModeling(keras.layers.Layer):
             "rate": self.rate,
             "max_span_length": self.max_span_length,
             "permute_all": self.permute_all,
+            "last_rate": self.last_rate,
             "seed": self.seed,
         }
 

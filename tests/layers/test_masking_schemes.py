@@ -184,6 +184,29 @@ def test_plm_takes_spans_at_its_rate_wherever_they_fall():
     np.testing.assert_allclose(shares, 0.2, atol=0.025)
 
 
+@pytest.mark.parametrize("everything", [False, True])
+def test_plm_can_ask_for_the_last_event_after_all_others(everything):
+    ids, lengths = many(300)
+    layer = t4r.PermutationLanguageModeling(
+        0.3, permute_all=everything, seed=4, last_rate=0.5
+    )
+    _, targets, visible, _ = permute(layer, ids)
+    asked = 0
+    for row, length in enumerate(lengths):
+        if length > 1:
+            last = visible[row, length - 1, :length]
+            asked += targets[row, length - 1] > 0 and last[:-1].all()
+            # Whatever the order, no target sees itself or what follows it in it.
+            hit = targets[row, :length] > 0
+            seen = visible[row, :length, :length][hit][:, hit]
+            assert sorted(seen.sum(1)) == list(range(hit.sum()))
+    share = asked / (lengths > 1).sum()
+    # Chance puts it there too, in short sessions above all.
+    assert 0.5 < share < 0.75
+    never = permute(t4r.PermutationLanguageModeling(0.3, seed=4), ids)[1]
+    assert (targets > 0).sum() > (never > 0).sum()
+
+
 def test_plm_appends_a_position_that_sees_all_and_is_seen_by_none():
     out, targets, visible, mask = permute(
         t4r.PermutationLanguageModeling(), IDS, training=False
@@ -197,7 +220,8 @@ def test_plm_appends_a_position_that_sees_all_and_is_seen_by_none():
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [({"rate": 0.0}, "rate must lie"), ({"max_span_length": 0}, "whole number from 1")]
-    + [({"max_span_length": 2.5}, "whole number from 1")],
+    + [({"max_span_length": 2.5}, "whole number from 1")]
+    + [({"last_rate": -0.1}, "last_rate must lie")],
 )
 def test_plm_refuses_what_makes_no_sense(arguments, sentence):
     with pytest.raises(ValueError, match=sentence):
@@ -209,7 +233,7 @@ def test_plm_refuses_what_makes_no_sense(arguments, sentence):
     [
         t4r.CausalLanguageModeling(True),
         t4r.MaskedLanguageModeling(0.2, 0.1, 3),
-        t4r.PermutationLanguageModeling(0.2, 3, True, 4),
+        t4r.PermutationLanguageModeling(0.2, 3, True, 4, 0.1),
     ],
 )
 def test_schemes_serialize(layer):
