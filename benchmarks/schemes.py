@@ -70,7 +70,7 @@ def make_model(scheme, body, schema, width, max_length, learning_rate, steps):
     if scheme.startswith("clm"):
         x, targets = t4r.CausalLanguageModeling(scheme == "clm-last")(x, items)
     elif scheme == "plm":
-        layer = t4r.PermutationLanguageModeling(rate=0.3)
+        layer = t4r.PermutationLanguageModeling(permute_all=True, last_rate=0.2)
         x, targets, more["visible"] = layer(x, items)
     else:
         x, targets = t4r.MaskedLanguageModeling(rate=0.3, last_rate=0.2)(x, items)
