@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from body_kinds import lengths_to_run
 from keras import ops
 
 from keras_t4r.bodies import Roberta, make_body
@@ -42,7 +43,7 @@ def the_two(reach, causal):
 @pytest.mark.parametrize("reach", [1, 3, 8])
 def test_it_is_plain_attention_in_a_window(reach, causal, events):
     local, plain = the_two(reach, causal)
-    for length in LENGTHS:
+    for length in lengths_to_run(LENGTHS):
         x, mask = events(batch=3, time=length, width=16)
         for seen in (mask, None):
             given = ops.convert_to_tensor(x)

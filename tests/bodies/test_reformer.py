@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from body_kinds import lengths_to_run
 from keras import ops
 
 from keras_t4r import TransformerBlock
@@ -37,7 +38,7 @@ def test_more_padding_adds_no_chunk_to_a_row(chunked, events, apply, options):
     mask[1, 6:] = False
     mask[2, 2:] = False
     y = apply(body, x, mask)
-    for more in (1, 2, 9, 14):
+    for more in lengths_to_run((1, 2, 9, 14)):
         wide = np.pad(x, ((0, 2), (0, more), (0, 0)), constant_values=1.7)
         padded = apply(body, wide, np.pad(mask, ((0, 2), (0, more))))
         np.testing.assert_allclose(padded[:4, :18][mask], y[mask], rtol=0, atol=2e-6)
@@ -66,7 +67,7 @@ def test_no_later_event_nor_the_number_of_them_changes_an_earlier_output(
     x, mask = events(batch=3, time=19)
     y = apply(body, x, mask)
     other, _ = events(batch=3, time=19, seed=1)
-    for j in range(1, 19):
+    for j in lengths_to_run(range(1, 19)):
         changed = np.concatenate([x[:, :j], other[:, j:]], axis=1)
         later = apply(body, changed, mask)[:, :j]
         np.testing.assert_allclose(later, y[:, :j], rtol=0, atol=2e-6)

@@ -339,6 +339,14 @@ def kinds_to_run():
     return list(KINDS) if keras.backend.backend() == "tensorflow" else list(SORTS)
 
 
+def lengths_to_run(lengths):
+    """The lengths that a test goes through: JAX compiles every operation for each, so
+    there it takes every third and the last."""
+    if keras.backend.backend() != "jax":
+        return list(lengths)
+    return sorted({*lengths[::3], lengths[-1]})
+
+
 def small_config(kind, dropout=0.0, **options):
     """A config of width 32 and two layers, whose initial weights are large."""
     sizes = {"d_model": WIDTH, "n_head": 4, "n_layer": 2, "max_length": 31}
