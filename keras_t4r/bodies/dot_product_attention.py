@@ -59,7 +59,10 @@ class DotProductAttention(keras.layers.Layer):
         TensorFlow has none, and there what is written out below is as fast.
         """
         dropout = bool(training) and self.dropout.rate > 0
-        fuses = keras.backend.backend() in ("jax", "torch")
+        # JAX's asks for a product that, compiled, only GPUs have in float16.
+        fuses = keras.backend.backend() == "torch" or (
+            keras.backend.backend() == "jax" and self.compute_dtype != "float16"
+        )
         return fuses and not (dropout or self.upcast)
 
     def fused(self, q, k, v, bias):

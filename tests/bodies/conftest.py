@@ -1,5 +1,7 @@
 """Small bodies of each kind, and gradients on whichever backend runs."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -88,14 +90,48 @@ def events():
 @pytest.fixture
 def apply():
     """`apply(layer, x, mask)`: outputs in inference as a NumPy array."""
+    compiled = {}
 
     def outputs(layer, x, mask=None, training=False):
         if mask is not None:
             mask = ops.convert_to_tensor(mask)
-        y = layer(ops.convert_to_tensor(x), mask=mask, training=training)
+        run = layer
+        if keras.backend.backend() == "jax" and layer.built:
+            # One by one, JAX would compile each operation.
+            if id(layer) not in compiled:
+                compiled[id(layer)] = (layer, _jax_call(layer))
+            run = compiled[id(layer)][1]
+        y = run(ops.convert_to_tensor(x), mask=mask, training=training)
         return ops.convert_to_numpy(ops.cast(y, "float32"))
 
     return outputs
+
+
+def _jax_call(layer):
+    """The layer as one compiled function of its weights and inputs."""
+    import jax
+
+    @functools.partial(jax.jit, static_argnames="training")
+    def stateless(trainable, fixed, x, mask, training):
+        y, fixed = layer.stateless_call(
+            trainable, fixed, x, mask=mask, training=training
+        )
+        return y, fixed
+
+    def call(x, mask, training):
+        fixed = layer.non_trainable_variables
+        y, values = stateless(
+            [v.value for v in layer.trainable_variables],
+            [v.value for v in fixed],
+            x,
+            mask,
+            training,
+        )
+        for variable, value in zip(fixed, values, strict=True):
+            variable.assign(value)
+        return y
+
+    return call
 
 
 @pytest.fixture
@@ -145,7 +181,7 @@ def _jax_gradients(layer, x, mask, w, training):
         return _loss(y, w)
 
     trainable = [v.value for v in layer.trainable_variables]
-    by_variables, by_x = jax.grad(loss, argnums=(0, 1))(trainable, x)
+    by_variables, by_x = jax.jit(jax.grad(loss, argnums=(0, 1)))(trainable, x)
     return by_x, by_variables
 
 

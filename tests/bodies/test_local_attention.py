@@ -35,6 +35,11 @@ def the_two(reach, causal):
         bias = attention_bias(ops.shape(x)[1], mask, causal)
         return plain(x, bias=window_bias(bias, ops.shape(x)[1], reach + 1))
 
+    if keras.backend.backend() == "jax":
+        import jax
+
+        # One by one, it would compile each operation.
+        return jax.jit(run_local), jax.jit(run_plain)
     return run_local, run_plain
 
 

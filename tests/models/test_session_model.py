@@ -191,6 +191,7 @@ def test_training_logs_hold_the_loss_and_evaluation_the_ranks(build):
         model.compile("adam", loss="mse")
 
 
+@pytest.mark.backends
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 @pytest.mark.parametrize("body", ["xlnet", "gpt2", "bert"])
 def test_mixed_precision_trains(build, policy, body):
