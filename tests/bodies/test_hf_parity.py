@@ -9,7 +9,7 @@ from keras_t4r.bodies import load_hf_weights, make_body
 torch = pytest.importorskip(
     "torch", reason="PyTorch, the reference of the bodies, is not installed"
 )
-from hf_gradients import assert_same_gradients  # noqa: E402
+from hf_gradients import assert_gradients_of_hugging_face  # noqa: E402
 
 
 class Reference:
@@ -94,4 +94,6 @@ def test_hidden_states_are_those_of_hugging_face(pair, apply, time):
 
 def test_gradients_are_those_of_hugging_face(pair, gradients):
     body, reference = pair
-    assert_same_gradients(body, reference, *events(body.d_input, 4, 9), gradients)
+    assert_gradients_of_hugging_face(
+        body, reference, *events(body.d_input, 4, 9), gradients
+    )

@@ -12,7 +12,7 @@ from keras_t4r.bodies.reformer_config import chunk_lengths, default_num_buckets
 torch = pytest.importorskip(
     "torch", reason="PyTorch, the reference of the bodies, is not installed"
 )
-from hf_gradients import assert_same_gradients  # noqa: E402
+from hf_gradients import assert_gradients_of_hugging_face  # noqa: E402
 
 CHUNKS = {"local_attn_chunk_length": 4, "lsh_attn_chunk_length": 4, "num_buckets": 4}
 LOCAL = {"attn_layers": ["local", "local"], "local_attn_chunk_length": 3}
@@ -165,7 +165,7 @@ def test_gradients_are_those_of_hugging_face(pair, gradients):
         mask[:, -1] = True
     # It can go backwards in training only; there is no dropout.
     reference.model.train()
-    assert_same_gradients(body, reference, x, mask, gradients)
+    assert_gradients_of_hugging_face(body, reference, x, mask, gradients)
 
 
 def test_hugging_faces_causal_hashing_lets_later_events_change_earlier_outputs():

@@ -203,8 +203,6 @@ def test_plm_can_ask_for_the_last_event_after_all_others(everything):
     share = asked / (lengths > 1).sum()
     # Chance puts it there too, in short sessions above all.
     assert 0.5 < share < 0.75
-    never = permute(t4r.PermutationLanguageModeling(0.3, seed=4), ids)[1]
-    assert (targets > 0).sum() > (never > 0).sum()
 
 
 def test_plm_appends_a_position_that_sees_all_and_is_seen_by_none():

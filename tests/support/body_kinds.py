@@ -340,8 +340,8 @@ def kinds_to_run():
 
 
 def lengths_to_run(lengths):
-    """The lengths that a test goes through: JAX compiles every operation for each, so
-    there it takes every third and the last."""
+    """The lengths that a test goes through: JAX compiles anew for each, so there it
+    takes every third and the last."""
     if keras.backend.backend() != "jax":
         return list(lengths)
     return sorted({*lengths[::3], lengths[-1]})
