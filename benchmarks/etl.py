@@ -59,14 +59,14 @@ def write_clicks(path, clicks, items, seed=0):
 
 
 def session_etl(path, out):
-    from keras_t4r.data.etl import SessionETL
+    from keras_t4r.data.etl.session_etl import SessionETL
 
     etl = SessionETL(**FIELDS, time_unit="s")
     return lambda: etl.write(path, out, progress=False)
 
 
 def nvtabular(path, out):
-    from keras_t4r.data.nvtabular_workflow import NVTabularWorkflow
+    from keras_t4r.data.nvtabular.workflow import NVTabularWorkflow
 
     etl = NVTabularWorkflow(**FIELDS, time_unit="s")
     # These are imported on first use.

@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import keras_t4r as t4r
-from keras_t4r.data.sequence_loader import KerasSequenceLoader
+from keras_t4r.data.loader.sequence_loader import KerasSequenceLoader
 
 FEATURES = ("item_id", "category", "price", "age")
 MAX_LENGTH = 20

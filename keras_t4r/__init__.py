@@ -2,25 +2,27 @@
 
 # The schema, and data: clicks → sessions → batches
 from keras_t4r.schema import ColumnSchema, Domain, Schema, Tags  # isort: skip
-from keras_t4r.data.click_log import ClickLog
-from keras_t4r.data.etl import SessionETL
-from keras_t4r.data.nvtabular_workflow import NVTabularWorkflow
-from keras_t4r.data.sequence_loader import KerasSequenceLoader
-from keras_t4r.data.synthetic import SyntheticClicks
+from keras_t4r.data.clicks.click_log import ClickLog
+from keras_t4r.data.etl.session_etl import SessionETL
+from keras_t4r.data.loader.sequence_loader import KerasSequenceLoader
+from keras_t4r.data.nvtabular.workflow import NVTabularWorkflow
+from keras_t4r.data.synthetic.synthetic_clicks import SyntheticClicks
 
 # Layers: features → scheme → body → head
-from keras_t4r.bodies.session_config import session_config  # isort: skip
-from keras_t4r.layers.causal_language_modeling import CausalLanguageModeling
-from keras_t4r.layers.masked_language_modeling import MaskedLanguageModeling
-from keras_t4r.layers.next_item_head import NextItemHead
-from keras_t4r.layers.permutation_language_modeling import (
+from keras_t4r.bodies.sizes import session_config  # isort: skip
+from keras_t4r.layers.features.sequence_embedding_features import (
+    SequenceEmbeddingFeatures,
+)
+from keras_t4r.layers.features.stochastic_swap_noise import StochasticSwapNoise
+from keras_t4r.layers.heads.next_item_head import NextItemHead
+from keras_t4r.layers.heads.replaced_token_detection import ReplacedTokenDetection
+from keras_t4r.layers.memory.transition_memory import TransitionMemory
+from keras_t4r.layers.schemes.causal_language_modeling import CausalLanguageModeling
+from keras_t4r.layers.schemes.masked_language_modeling import MaskedLanguageModeling
+from keras_t4r.layers.schemes.permutation_language_modeling import (
     PermutationLanguageModeling,
 )
-from keras_t4r.layers.replaced_token_detection import ReplacedTokenDetection
-from keras_t4r.layers.sequence_embedding_features import SequenceEmbeddingFeatures
-from keras_t4r.layers.stochastic_swap_noise import StochasticSwapNoise
 from keras_t4r.layers.transformer_block import TransformerBlock
-from keras_t4r.layers.transition_memory import TransitionMemory
 
 # Losses, metrics, models
 from keras_t4r import losses, metrics  # isort: skip

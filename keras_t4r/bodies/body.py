@@ -5,12 +5,12 @@ import copy
 import keras
 from keras import ops
 
-from keras_t4r.bodies.attention_bias import attention_bias
-from keras_t4r.bodies.config_data import (
+from keras_t4r.bodies.huggingface.config_data import (
     config_from_dict,
     config_to_dict,
     refuse_options,
 )
+from keras_t4r.bodies.parts.attention.attention_bias import attention_bias
 
 
 class Body(keras.layers.Layer):

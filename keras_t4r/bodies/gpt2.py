@@ -4,13 +4,13 @@ import math
 
 import keras
 
-from keras_t4r.bodies import hf_layout
-from keras_t4r.bodies.blocks import PreNormBlock
 from keras_t4r.bodies.body import Body
-from keras_t4r.bodies.feed_forward import FeedForward
-from keras_t4r.bodies.layer_norm import LayerNorm
-from keras_t4r.bodies.positions import PositionEmbedding
-from keras_t4r.bodies.self_attention import SelfAttention
+from keras_t4r.bodies.huggingface import layout as hf_layout
+from keras_t4r.bodies.parts.attention.self_attention import SelfAttention
+from keras_t4r.bodies.parts.blocks import PreNormBlock
+from keras_t4r.bodies.parts.feed_forward import FeedForward
+from keras_t4r.bodies.parts.layer_norm import LayerNorm
+from keras_t4r.bodies.parts.positions import PositionEmbedding
 
 
 @keras.saving.register_keras_serializable(package="keras_t4r")

@@ -9,7 +9,7 @@ from keras import ops
 
 from keras_t4r.bodies.body import Body
 from keras_t4r.bodies.body_config import BodyConfig
-from keras_t4r.bodies.config_checks import check_fields
+from keras_t4r.bodies.huggingface.config_checks import check_fields
 
 
 @dataclasses.dataclass

@@ -8,8 +8,8 @@ from keras import ops
 
 from keras_t4r.bodies.body import Body
 from keras_t4r.bodies.body_config import BodyConfig
-from keras_t4r.bodies.config_checks import check_fields
-from keras_t4r.bodies.hstu_block import HSTUBlock, time_buckets
+from keras_t4r.bodies.huggingface.config_checks import check_fields
+from keras_t4r.bodies.parts.hstu_block import HSTUBlock, time_buckets
 
 
 @dataclasses.dataclass

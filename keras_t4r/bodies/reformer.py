@@ -5,21 +5,21 @@ import math
 import keras
 from keras import ops
 
-from keras_t4r.bodies import hf_layout
-from keras_t4r.bodies.axial_positions import AxialPositionEmbedding
 from keras_t4r.bodies.body import Body
-from keras_t4r.bodies.chunked_attention import LocalChunkAttention
-from keras_t4r.bodies.feed_forward import FeedForward
-from keras_t4r.bodies.layer_norm import LayerNorm
-from keras_t4r.bodies.lsh_attention import LSHAttention
-from keras_t4r.bodies.positions import PositionEmbedding
+from keras_t4r.bodies.huggingface import layout as hf_layout
+from keras_t4r.bodies.parts.attention.chunked_attention import LocalChunkAttention
+from keras_t4r.bodies.parts.attention.lsh_attention import LSHAttention
+from keras_t4r.bodies.parts.axial_positions import AxialPositionEmbedding
+from keras_t4r.bodies.parts.feed_forward import FeedForward
+from keras_t4r.bodies.parts.layer_norm import LayerNorm
+from keras_t4r.bodies.parts.positions import PositionEmbedding
+from keras_t4r.bodies.parts.reversible_block import ReversibleBlock
 from keras_t4r.bodies.reformer_config import (
     check_reformer_config,
     chunk_lengths,
     default_num_buckets,
     number_of_positions,
 )
-from keras_t4r.bodies.reversible_block import ReversibleBlock
 
 
 @keras.saving.register_keras_serializable(package="keras_t4r")

@@ -8,12 +8,12 @@ from keras import ops
 
 from keras_t4r.bodies.body import Body
 from keras_t4r.bodies.body_config import BodyConfig
-from keras_t4r.bodies.config_checks import check_fields
-from keras_t4r.bodies.dense import Dense
-from keras_t4r.bodies.dot_product_attention import DotProductAttention
-from keras_t4r.bodies.feed_forward import FeedForward
-from keras_t4r.bodies.layer_norm import LayerNorm
-from keras_t4r.bodies.positions import PositionEmbedding
+from keras_t4r.bodies.huggingface.config_checks import check_fields
+from keras_t4r.bodies.parts.attention.dot_product_attention import DotProductAttention
+from keras_t4r.bodies.parts.dense import Dense
+from keras_t4r.bodies.parts.feed_forward import FeedForward
+from keras_t4r.bodies.parts.layer_norm import LayerNorm
+from keras_t4r.bodies.parts.positions import PositionEmbedding
 
 
 @dataclasses.dataclass

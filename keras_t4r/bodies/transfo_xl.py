@@ -7,13 +7,16 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_t4r.bodies import hf_layout
-from keras_t4r.bodies.blocks import PostNormBlock, PreNormBlock
 from keras_t4r.bodies.body import Body
 from keras_t4r.bodies.body_config import BodyConfig
-from keras_t4r.bodies.config_checks import check_fields
-from keras_t4r.bodies.feed_forward import FeedForward
-from keras_t4r.bodies.relative_attention import RelativeAttention, relative_encoding
+from keras_t4r.bodies.huggingface import layout as hf_layout
+from keras_t4r.bodies.huggingface.config_checks import check_fields
+from keras_t4r.bodies.parts.attention.relative_attention import (
+    RelativeAttention,
+    relative_encoding,
+)
+from keras_t4r.bodies.parts.blocks import PostNormBlock, PreNormBlock
+from keras_t4r.bodies.parts.feed_forward import FeedForward
 
 
 @dataclasses.dataclass

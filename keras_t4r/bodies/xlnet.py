@@ -4,12 +4,15 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_t4r.bodies import hf_layout
-from keras_t4r.bodies.attention_bias import hide
-from keras_t4r.bodies.blocks import PostNormBlock
 from keras_t4r.bodies.body import Body
-from keras_t4r.bodies.feed_forward import FeedForward
-from keras_t4r.bodies.relative_attention import RelativeAttention, relative_encoding
+from keras_t4r.bodies.huggingface import layout as hf_layout
+from keras_t4r.bodies.parts.attention.attention_bias import hide
+from keras_t4r.bodies.parts.attention.relative_attention import (
+    RelativeAttention,
+    relative_encoding,
+)
+from keras_t4r.bodies.parts.blocks import PostNormBlock
+from keras_t4r.bodies.parts.feed_forward import FeedForward
 
 
 @keras.saving.register_keras_serializable(package="keras_t4r")

@@ -1,10 +1,12 @@
-from keras_t4r.layers.causal_language_modeling import CausalLanguageModeling
-from keras_t4r.layers.masked_language_modeling import MaskedLanguageModeling
-from keras_t4r.layers.next_item_head import NextItemHead
-from keras_t4r.layers.permutation_language_modeling import (
+from keras_t4r.layers.features.sequence_embedding_features import (
+    SequenceEmbeddingFeatures,
+)
+from keras_t4r.layers.features.stochastic_swap_noise import StochasticSwapNoise
+from keras_t4r.layers.heads.next_item_head import NextItemHead
+from keras_t4r.layers.heads.replaced_token_detection import ReplacedTokenDetection
+from keras_t4r.layers.schemes.causal_language_modeling import CausalLanguageModeling
+from keras_t4r.layers.schemes.masked_language_modeling import MaskedLanguageModeling
+from keras_t4r.layers.schemes.permutation_language_modeling import (
     PermutationLanguageModeling,
 )
-from keras_t4r.layers.replaced_token_detection import ReplacedTokenDetection
-from keras_t4r.layers.sequence_embedding_features import SequenceEmbeddingFeatures
-from keras_t4r.layers.stochastic_swap_noise import StochasticSwapNoise
 from keras_t4r.layers.transformer_block import TransformerBlock

@@ -1,5 +1,6 @@
-import keras
 from keras import ops
+
+from keras_t4r.backend import subtract_rows
 
 # Logits held at one time in the blockwise form: 64 MiB of float32.
 BLOCK_LOGITS = 1 << 24
@@ -117,7 +118,7 @@ def _blockwise(hidden, table, bias, targets, weights):
         target_rows = ops.take(table, targets, axis=0)
         loss = loss - ops.sum(weights[:, None] * hidden * target_rows)
         d_hidden = d_hidden[:count] - weights[:, None] * target_rows
-        d_table = _subtract_rows(d_table, targets, weights[:, None] * hidden)
+        d_table = subtract_rows(d_table, targets, weights[:, None] * hidden)
 
         def gradient(*args, upstream=None):
             up = args[0] if upstream is None else upstream
@@ -140,15 +141,3 @@ def even_blocks(count, most_rows):
 
 def _at_least_one(n):
     return max(n, 1) if isinstance(n, int) else ops.maximum(n, 1)
-
-
-def _subtract_rows(x, rows, values):
-    """`x` with `values` subtracted at `rows`, which may repeat."""
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        return tf.tensor_scatter_nd_sub(x, rows[:, None], values)
-    if backend == "jax":
-        return x.at[rows].add(-values)
-    return x - ops.scatter(rows[:, None], values, x.shape)

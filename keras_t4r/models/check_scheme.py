@@ -1,9 +1,11 @@
 """Which schemes go with which bodies."""
 
-from keras_t4r.layers.causal_language_modeling import CausalLanguageModeling
-from keras_t4r.layers.masked_language_modeling import MaskedLanguageModeling
-from keras_t4r.layers.next_item_head import NextItemHead
-from keras_t4r.layers.permutation_language_modeling import PermutationLanguageModeling
+from keras_t4r.layers.heads.next_item_head import NextItemHead
+from keras_t4r.layers.schemes.causal_language_modeling import CausalLanguageModeling
+from keras_t4r.layers.schemes.masked_language_modeling import MaskedLanguageModeling
+from keras_t4r.layers.schemes.permutation_language_modeling import (
+    PermutationLanguageModeling,
+)
 from keras_t4r.layers.transformer_block import TransformerBlock
 
 _SCHEMES = (

@@ -2,8 +2,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_t4r.layers.next_item_head import NextItemHead
-from keras_t4r.layers.sequence_embedding_features import SequenceEmbeddingFeatures
+from keras_t4r.layers.features.sequence_embedding_features import (
+    SequenceEmbeddingFeatures,
+)
+from keras_t4r.layers.heads.next_item_head import NextItemHead
 from keras_t4r.metrics.ranks import target_ranks
 from keras_t4r.models.check_scheme import check_scheme
 from keras_t4r.models.sessions import encode, session_ids

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from keras_t4r.data.padding import event_cells, pad
+from keras_t4r.data.loader.padding import event_cells, pad
 from keras_t4r.schema import UNKNOWN_ID
 
 

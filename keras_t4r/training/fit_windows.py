@@ -5,7 +5,7 @@ from pathlib import Path
 
 import keras
 
-from keras_t4r.data.sequence_loader import KerasSequenceLoader
+from keras_t4r.data.loader.sequence_loader import KerasSequenceLoader
 from keras_t4r.metrics.ranking_metric import RankingMetric
 from keras_t4r.schema import Schema
 from keras_t4r.training.checkpoint import Checkpoint

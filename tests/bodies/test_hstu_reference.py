@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from keras_t4r.bodies import HSTUConfig, make_body
-from keras_t4r.bodies.hstu_block import time_buckets
+from keras_t4r.bodies.parts.hstu_block import time_buckets
 
 LIMIT = 12
 EPOCH = 1_700_000_000

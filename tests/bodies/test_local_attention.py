@@ -7,9 +7,9 @@ from body_kinds import lengths_to_run
 from keras import ops
 
 from keras_t4r.bodies import Roberta, make_body
-from keras_t4r.bodies.attention_bias import attention_bias, window_bias
-from keras_t4r.bodies.local_attention import LocalAttention
-from keras_t4r.bodies.self_attention import SelfAttention
+from keras_t4r.bodies.parts.attention.attention_bias import attention_bias, window_bias
+from keras_t4r.bodies.parts.attention.local_attention import LocalAttention
+from keras_t4r.bodies.parts.attention.self_attention import SelfAttention
 
 CAUSAL = pytest.mark.parametrize("causal", [False, True])
 ON_TENSORFLOW = pytest.mark.skipif(

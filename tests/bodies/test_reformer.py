@@ -8,7 +8,7 @@ from keras import ops
 
 from keras_t4r import TransformerBlock
 from keras_t4r.bodies import make_body, session_config
-from keras_t4r.bodies.chunk_layout import chunks_around
+from keras_t4r.bodies.parts.attention.chunk_layout import chunks_around
 
 pytestmark = pytest.mark.backends
 

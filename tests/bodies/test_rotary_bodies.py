@@ -6,8 +6,8 @@ import pytest
 from keras import ops
 
 from keras_t4r.bodies import load_hf_weights, make_body
-from keras_t4r.bodies.rms_norm import RMSNorm
-from keras_t4r.bodies.rope import rotary_table
+from keras_t4r.bodies.parts.attention.rope import rotary_table
+from keras_t4r.bodies.parts.rms_norm import RMSNorm
 
 FAMILY = ["llama", "mistral", "qwen2", "qwen3"]
 ROTARY = [*FAMILY, "modernbert"]

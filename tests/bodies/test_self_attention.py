@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_t4r.bodies.attention_bias import attention_bias
-from keras_t4r.bodies.self_attention import SelfAttention
+from keras_t4r.bodies.parts.attention.attention_bias import attention_bias
+from keras_t4r.bodies.parts.attention.self_attention import SelfAttention
 
 pytestmark = pytest.mark.backends
 

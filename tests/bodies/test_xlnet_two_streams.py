@@ -5,7 +5,7 @@ import pytest
 from keras import ops
 
 from keras_t4r.bodies import load_hf_weights, make_body
-from keras_t4r.bodies.hf_weights import match_weights
+from keras_t4r.bodies.huggingface.weights import match_weights
 
 BATCH, TIME, WIDTH = 4, 9, 32
 

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 from polars.testing import assert_frame_equal
 
-from keras_t4r.data.click_log import ClickLog
-from keras_t4r.data.etl import SessionETL
+from keras_t4r.data.clicks.click_log import ClickLog
+from keras_t4r.data.etl.session_etl import SessionETL
 from keras_t4r.schema import Schema, Tags
 
 DAY = 86_400
@@ -225,7 +225,7 @@ def test_a_split_is_disjoint_complete_seeded_and_about_its_fractions(tmp_path):
 
 
 def test_text_sessions_split_evenly_too():
-    from keras_t4r.data.split import hash_to_unit
+    from keras_t4r.data.etl.split import hash_to_unit
 
     names = pl.Series([f"session-{i}" for i in range(20_000)] + ["", "é", "ab", "ba"])
     draws = hash_to_unit(names, seed=3)
@@ -351,7 +351,7 @@ def test_a_folder_of_logs_is_read_whole_in_the_order_of_the_names(tmp_path):
 
 
 def test_encoding_few_values_and_many_is_the_same():
-    from keras_t4r.data.vocabulary import Vocabulary
+    from keras_t4r.schema.vocabulary import Vocabulary
 
     rng = np.random.default_rng(0)
     raw = rng.choice(10_000, 1000, replace=False)

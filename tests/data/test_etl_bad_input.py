@@ -6,8 +6,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from keras_t4r.data.click_log import ClickLog
-from keras_t4r.data.etl import SessionETL
+from keras_t4r.data.clicks.click_log import ClickLog
+from keras_t4r.data.etl.session_etl import SessionETL
 
 GOOD = {"s": [1, 1, 2], "t": [0.5, 1.5, 2.5], "i": [7, 8, 7], "x": [1.0, 2.0, 3.0]}
 

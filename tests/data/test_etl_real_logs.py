@@ -6,8 +6,8 @@ import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 
-from keras_t4r.data.click_log import ClickLog
-from keras_t4r.data.etl import SessionETL
+from keras_t4r.data.clicks.click_log import ClickLog
+from keras_t4r.data.etl.session_etl import SessionETL
 
 
 def test_yoochoose_in_fractional_seconds(shared_data, tmp_path):

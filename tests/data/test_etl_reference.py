@@ -11,8 +11,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from keras_t4r.data.click_log import ClickLog
-from keras_t4r.data.etl import SessionETL
+from keras_t4r.data.clicks.click_log import ClickLog
+from keras_t4r.data.etl.session_etl import SessionETL
 
 COLUMNS = ["session_id", "timestamp", "item_id", "category"]
 DAY = 86_400

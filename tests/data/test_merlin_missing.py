@@ -6,8 +6,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from keras_t4r.data.nvtabular_workflow import NVTabularWorkflow
-from keras_t4r.data.sequence_loader import KerasSequenceLoader
+from keras_t4r.data.loader.sequence_loader import KerasSequenceLoader
+from keras_t4r.data.nvtabular.workflow import NVTabularWorkflow
 from keras_t4r.schema import ColumnSchema, Domain, Schema
 
 SENTENCE = r"install keras_t4r\[nvtabular\] on Python 3\.10 or 3\.11"

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from keras_t4r.data.click_log import ClickLog
-from keras_t4r.data.etl import SessionETL
+from keras_t4r.data.clicks.click_log import ClickLog
+from keras_t4r.data.etl.session_etl import SessionETL
 
 pytest.importorskip(
     "nvtabular",
@@ -17,7 +17,7 @@ pytest.importorskip(
     exc_type=ImportError,
 )
 
-from keras_t4r.data.nvtabular_workflow import NVTabularWorkflow
+from keras_t4r.data.nvtabular.workflow import NVTabularWorkflow
 
 DAY = 86_400
 OPTIONS = {

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from keras_t4r.data.sequence_loader import KerasSequenceLoader
+from keras_t4r.data.loader.sequence_loader import KerasSequenceLoader
 from keras_t4r.schema import ColumnSchema, Domain, Schema
 
 SCHEMA = Schema(

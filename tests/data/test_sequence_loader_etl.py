@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from keras_t4r.data.etl import SessionETL
-from keras_t4r.data.sequence_loader import KerasSequenceLoader
+from keras_t4r.data.etl.session_etl import SessionETL
+from keras_t4r.data.loader.sequence_loader import KerasSequenceLoader
 from keras_t4r.schema import Schema
 
 

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 from keras import ops
 
-from keras_t4r.data.sequence_loader import KerasSequenceLoader
+from keras_t4r.data.loader.sequence_loader import KerasSequenceLoader
 from keras_t4r.schema import ColumnSchema, Domain, Schema
 
 SCHEMA = Schema(

@@ -5,8 +5,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from keras_t4r.data.batch_plan import make_plan
-from keras_t4r.data.sequence_loader import KerasSequenceLoader
+from keras_t4r.data.loader.batch_plan import make_plan
+from keras_t4r.data.loader.sequence_loader import KerasSequenceLoader
 from keras_t4r.schema import ColumnSchema, Domain, Schema
 
 SCHEMA = Schema(

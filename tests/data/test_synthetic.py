@@ -4,9 +4,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from keras_t4r.data.click_log import ClickLog
-from keras_t4r.data.etl import SessionETL
-from keras_t4r.data.synthetic import SyntheticClicks
+from keras_t4r.data.clicks.click_log import ClickLog
+from keras_t4r.data.etl.session_etl import SessionETL
+from keras_t4r.data.synthetic.synthetic_clicks import SyntheticClicks
 
 
 def small(**options):

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 import keras_t4r as t4r
-from keras_t4r.data.etl import SessionETL
+from keras_t4r.data.etl.session_etl import SessionETL
 from keras_t4r.serving import triton_files
 
 

@@ -63,7 +63,7 @@ def test_recommend_raw_answers_as_recommend(item_model, tmp_path, exclude_seen):
 
 
 def test_integer_ids_come_back_as_integers(build_model, tmp_path, schema):
-    from keras_t4r.data.etl import SessionETL
+    from keras_t4r.data.etl.session_etl import SessionETL
 
     clicks = {"s": [1, 1, 1, 2, 2], "t": [1, 2, 3, 4, 5], "i": [70, 50, 60, 50, 60]}
     etl = SessionETL("s", "t", "i", time_unit="s", recency=False, time_features=())
@@ -97,7 +97,7 @@ def test_a_model_without_a_vocabulary_answers_in_encoded_ids(
 def test_a_vocabulary_with_empty_text_warns_that_raw_ids_are_not_read(
     build_model, tmp_path, schema
 ):
-    from keras_t4r.data.etl import SessionETL
+    from keras_t4r.data.etl.session_etl import SessionETL
 
     clicks = {"s": [1, 1, 2, 2], "t": [1, 2, 3, 4], "i": ["", "a", "b", "a"]}
     etl = SessionETL("s", "t", "i", time_unit="s", recency=False, time_features=())

@@ -5,7 +5,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_t4r.data.etl import SessionETL
+from keras_t4r.data.etl.session_etl import SessionETL
 from keras_t4r.serving.tensorflow_ensemble import export_tensorflow_ensemble
 
 tf = pytest.importorskip("tensorflow")

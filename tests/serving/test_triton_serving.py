@@ -210,7 +210,7 @@ def test_nvtabular_serves_the_same_answers(server, repository, model, etl, click
     pytest.importorskip(
         "nvtabular", reason="nvtabular is not installed; it ends with Python 3.11"
     )
-    from keras_t4r.data.nvtabular_workflow import NVTabularWorkflow
+    from keras_t4r.data.nvtabular.workflow import NVTabularWorkflow
 
     workflow = NVTabularWorkflow(**vars(etl.config)).fit(clicks)
     export_tensorflow_ensemble(model, workflow, "merlin", repository, k=K)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_t4r.bodies.hf_weights import match_weights
+from keras_t4r.bodies.huggingface.weights import match_weights
 
 
 def assert_same_gradients(body, found, expected_by_x, expected):

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import sparse
 
-from keras_t4r.layers.transition_counts import count_transitions, heaviest
+from keras_t4r.layers.memory.transition_counts import count_transitions, heaviest
 from keras_t4r.training.baselines.baseline import Baseline
 
 _FORGOTTEN = 1e-9  # A transition of this weight changes no order; it only takes memory.

@@ -1,0 +1,80 @@
+"""What TensorFlow, JAX and PyTorch do each in their own way.
+
+Everything else in the package is written in `keras.ops`.
+"""
+
+import keras
+from keras import ops
+
+
+def name():
+    """`"tensorflow"`, `"jax"` or `"torch"`."""
+    return keras.backend.backend()
+
+
+def shapes_are_fixed():
+    """Whether a shape may not depend on values: JAX compiles what is traced."""
+    return name() == "jax"
+
+
+def subtract_rows(x, rows, values):
+    """`x` with `values` subtracted at `rows`, which may repeat.
+
+    Args:
+        x: float tensor `(n, dim)`.
+        rows: int tensor `(m,)`.
+        values: float tensor `(m, dim)`.
+    """
+    if name() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.tensor_scatter_nd_sub(x, rows[:, None], values)
+    if name() == "jax":
+        return x.at[rows].add(-values)
+    return x - ops.scatter(rows[:, None], values, x.shape)
+
+
+def add_at_columns(x, columns, values):
+    """`x` with `values` added, in each row, at `columns`, which may repeat.
+
+    Args:
+        x: float tensor `(batch, n)`.
+        columns: int tensor `(batch, m)`.
+        values: float tensor `(batch, m)`.
+    """
+    if name() == "torch":
+        return x.scatter_add(1, columns.long(), values)
+    rows = ops.arange(ops.shape(x)[0], dtype=columns.dtype)[:, None]
+    rows = ops.broadcast_to(rows, ops.shape(columns))
+    if name() == "jax":
+        return x.at[rows, columns].add(values)
+    import tensorflow as tf
+
+    return tf.tensor_scatter_nd_add(x, ops.stack([rows, columns], axis=-1), values)
+
+
+def mean_over_replicas(x):
+    """The mean of a scalar over the replicas of `tf.distribute`; else itself.
+
+    `keras.distribution`, JAX's, knows no replicas: what it computes is whole.
+    """
+    if name() != "tensorflow":
+        return x
+    import tensorflow as tf
+
+    if not tf.distribute.in_cross_replica_context():
+        context = tf.distribute.get_replica_context()
+        if context.num_replicas_in_sync > 1:
+            return context.all_reduce(tf.distribute.ReduceOp.MEAN, x)
+    return x
+
+
+def scale_for_replicas(loss):
+    """A loss of one replica's sessions as its share of the loss of all."""
+    if name() != "tensorflow":
+        return loss
+    import tensorflow as tf
+
+    if tf.distribute.has_strategy():
+        return loss / tf.distribute.get_strategy().num_replicas_in_sync
+    return loss

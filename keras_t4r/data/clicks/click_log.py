@@ -1,0 +1,292 @@
+"""A click log on disk: which files, which format, which columns."""
+
+import glob
+import gzip
+from contextlib import contextmanager
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from keras_t4r.data.clicks.times import column_kind
+
+ROW = "__row"
+
+_TEXT_SUFFIXES = (".csv", ".tsv", ".txt", ".dat")
+_PARQUET_SUFFIXES = (".parquet", ".pq")
+_SEPARATORS = "\t,;|"
+
+
+class ClickLog:
+    """Files of clicks: CSV, TSV or parquet, one row a click.
+
+    Text files may be gzipped. They are scanned, never read whole. When an ETL
+    is fitted, it looks at every id once: they are integers where each is one as
+    it is written (`7`, not `007`), else text.
+
+    Args:
+        paths: path or list of paths. Files, folders or globs. The files of a
+            folder or a glob are taken in the order of their names.
+        columns: list of strings. The column names of text files without a
+            header line. Default: the first line is the header.
+        separator: string. What separates the columns of text files. Default:
+            the most frequent of tab, comma, semicolon and bar in the first
+            line.
+
+    Raises:
+        FileNotFoundError: there is no such file, or none in the folder.
+        ValueError: a file is empty, damaged, or of an unknown kind.
+
+    Example:
+
+    ```python
+    clicks = ClickLog("yoochoose-clicks.dat",
+                      columns=["session_id", "timestamp", "item_id", "category"])
+    etl.fit(clicks)
+    ```
+    """
+
+    def __init__(self, paths, columns=None, separator=None):
+        self.files = _expand(paths)
+        self.columns = None if columns is None else tuple(columns)
+        self.separator = separator
+        self._names = {file: self._read_names(file) for file in self.files}
+
+    def names(self, file=None):
+        """The names of the columns, in the order of the (first) file."""
+        return self._names[file or self.files[0]]
+
+    def approximate_rows(self):
+        """How many clicks there are: exact for parquet, guessed for text."""
+        rows = 0
+        for file in self.files:
+            if _is_parquet(file):
+                rows += pq.read_metadata(file).num_rows
+            else:
+                zipped = 5 if file.suffix == ".gz" else 1
+                rows += file.stat().st_size * zipped // 32
+        return rows
+
+    def scan(self, columns, kinds):
+        """The columns of all files as one lazy frame, with a row number.
+
+        Args:
+            columns: list of strings. The columns to read.
+            kinds: dict. The kind of each column of text files: `"int64"`,
+                `"float64"` or `"string"`. Parquet files have their own types.
+        """
+        self._check(columns)
+        frames = [self._scan_file(file, columns, kinds) for file in self.files]
+        if len(frames) == 1:
+            return frames[0].with_row_index(ROW)
+        self._check_types(frames, columns)
+        return pl.concat(frames, how="vertical_relaxed").with_row_index(ROW)
+
+    def text_kinds(self, columns, time):
+        """Finds the kinds of columns of text files, by reading all values.
+
+        Args:
+            columns: list of strings. Ids: integers, where each value is one
+                as it is written (`7`, not `07`), else text.
+            time: string. The column of times: integers, floats or text.
+
+        Returns:
+            dict, empty where no file is a text file.
+        """
+        texts = [file for file in self.files if not _is_parquet(file)]
+        if not texts:
+            return {}
+        self._check([*columns, time])
+        number = pl.col(time).cast(pl.Float64, strict=False)
+        numeric = number.is_null().eq(pl.col(time).is_null()).all()
+        questions = [numeric.alias(ROW)]
+        for column in (*columns, time):
+            integer = pl.col(column).cast(pl.Int64, strict=False).cast(pl.String)
+            questions.append(integer.eq_missing(pl.col(column)).all().alias(column))
+        with self.reading():
+            frames = [self._scan_raw(file).select([*columns, time]) for file in texts]
+            answers = pl.concat(frames).select(questions).collect(engine="streaming")
+        answers = answers.row(0, named=True)
+        kinds = {c: "int64" if answers[c] else "string" for c in (*columns, time)}
+        if kinds[time] == "string" and answers[ROW]:
+            kinds[time] = "float64"
+        return kinds
+
+    def _check(self, columns):
+        for file in self.files:
+            check_columns(columns, self.names(file), file, text=not _is_parquet(file))
+
+    @contextmanager
+    def reading(self, kinds=None):
+        """Turns what a damaged file makes the engine say into one sentence."""
+        try:
+            yield
+        except (pl.exceptions.PolarsError, OSError) as error:
+            if isinstance(error, FileNotFoundError):
+                raise
+            self._explain_bad_value(kinds or {})
+            raise ValueError(
+                f"{self} cannot be read ({first_line(error)}); is a file damaged "
+                "or cut short?"
+            ) from error
+
+    def place(self, row):
+        """`row 17 of clicks.csv`: rows count from 1, headers do not count."""
+        for file in self.files:
+            height = self._scan_raw(file).select(pl.len()).collect().item()
+            if row < height:
+                return f"row {row + 1} of {file}"
+            row -= height
+        raise IndexError(row)
+
+    def __str__(self):
+        more = len(self.files) - 1
+        return str(self.files[0]) + (f" (and {more} more files)" if more else "")
+
+    def _check_types(self, frames, columns):
+        """The files may differ in the width of numbers, no further."""
+        with self.reading():
+            schemas = [frame.collect_schema() for frame in frames]
+        for column in columns:
+            kinds = [column_kind(schema[column]) for schema in schemas]
+            numeric = [kind in ("int64", "float64") for kind in kinds]
+            for file, kind, number in zip(self.files, kinds, numeric, strict=True):
+                if kind != kinds[0] and not (number and numeric[0]):
+                    raise TypeError(
+                        f"Column {column!r} holds {kind} values in {file}, but "
+                        f"{kinds[0]} values in {self.files[0]}; cast one of them."
+                    )
+
+    def _read_names(self, file):
+        if file.stat().st_size == 0:
+            raise ValueError(f"{file} is empty; it should hold clicks.")
+        if _is_parquet(file):
+            try:
+                return pq.read_schema(file).names
+            except (pa.ArrowException, OSError) as error:
+                raise ValueError(
+                    f"{file} is not a whole parquet file ({first_line(error)}); "
+                    "is it cut short?"
+                ) from error
+        with self.reading():
+            names = self._scan_raw(file, rename=False).collect_schema().names()
+        if self.columns is None:
+            return names
+        if len(names) != len(self.columns):
+            raise ValueError(
+                f"{file} has {len(names)} columns, but {len(self.columns)} names "
+                f"were given: {list(self.columns)}."
+            )
+        return list(self.columns)
+
+    def _scan_raw(self, file, rename=True):
+        if _is_parquet(file):
+            return pl.scan_parquet(file)
+        columns = list(self.columns) if self.columns and rename else None
+        return pl.scan_csv(
+            file,
+            separator=self.separator or _find_separator(file),
+            has_header=self.columns is None,
+            new_columns=columns,
+            infer_schema=False,
+        )
+
+    def _scan_file(self, file, columns, kinds):
+        frame = self._scan_raw(file).select(columns)
+        if _is_parquet(file):
+            return frame
+        return frame.with_columns(
+            pl.col(c).cast(_POLARS[kinds[c]]) for c in columns if kinds[c] in _POLARS
+        )
+
+    def _explain_bad_value(self, kinds):
+        """Looks for the text value that is not of its column's kind."""
+        for file in self.files:
+            if _is_parquet(file):
+                continue
+            raw = self._scan_raw(file).with_row_index(ROW)
+            for column, kind in kinds.items():
+                if kind not in _POLARS:
+                    continue
+                value = pl.col(column)
+                bad = value.cast(_POLARS[kind], strict=False).is_null()
+                try:
+                    found = (
+                        raw.filter(bad & value.is_not_null())
+                        .select(ROW, column)
+                        .head(1)
+                        .collect()
+                    )
+                except (pl.exceptions.PolarsError, OSError):
+                    return
+                for row, text in found.rows():
+                    raise TypeError(
+                        f"Column {column!r} should hold {kind} values, but "
+                        f"row {row + 1} of {file} has {text!r}."
+                    )
+
+
+def check_columns(wanted, present, where, text=False):
+    """Raises a sentence when a column is not there."""
+    missing = [c for c in wanted if c not in present]
+    if missing:
+        hint = (
+            " If its first line is no header, pass ClickLog(path, columns=[…])."
+            if text
+            else ""
+        )
+        raise ValueError(
+            f"Column {missing[0]!r} is missing in {where}; "
+            f"its columns are {list(present)}.{hint}"
+        )
+
+
+_POLARS = {"int64": pl.Int64, "float64": pl.Float64}
+
+
+def _expand(paths):
+    files = []
+    for path in [paths] if isinstance(paths, str | Path) else paths:
+        text, path = str(path), Path(path)
+        if path.is_dir():
+            found = [f for f in sorted(path.rglob("*")) if f.is_file() and _known(f)]
+        elif glob.has_magic(text) and not path.exists():
+            found = [Path(f) for f in sorted(glob.glob(text, recursive=True))]
+        else:
+            found = [path]
+        if not found or not found[0].exists():
+            raise FileNotFoundError(f"There are no clicks at {path}.")
+        files += found
+    if not files:
+        raise FileNotFoundError("The list of click files is empty.")
+    for file in files:
+        if not _known(file):
+            raise ValueError(
+                f"{file} is of an unknown kind; click logs end in "
+                f"{', '.join(_TEXT_SUFFIXES + _PARQUET_SUFFIXES)}, "
+                "text also with .gz."
+            )
+    return files
+
+
+def _known(file):
+    if file.suffix == ".gz":
+        file = file.with_suffix("")
+        return file.suffix in _TEXT_SUFFIXES
+    return file.suffix in _TEXT_SUFFIXES + _PARQUET_SUFFIXES
+
+
+def _is_parquet(file):
+    return file.suffix in _PARQUET_SUFFIXES
+
+
+def _find_separator(file):
+    opener = gzip.open if file.suffix == ".gz" else open
+    with opener(file, "rt", encoding="utf-8", errors="replace") as lines:
+        first = lines.readline()
+    return max(_SEPARATORS, key=first.count)
+
+
+def first_line(error):
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

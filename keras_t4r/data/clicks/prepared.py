@@ -1,0 +1,214 @@
+"""Clicks in memory: any table → typed, checked, in order of session and time."""
+
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from keras_t4r.data.clicks.click_log import ROW, ClickLog, check_columns, first_line
+from keras_t4r.data.clicks.times import TIME, column_kind, microseconds
+
+
+class ClickTable:
+    """Clicks that are in memory, behind the same face as `ClickLog`."""
+
+    files = ()
+
+    def __init__(self, clicks):
+        self.frame = _as_polars(clicks)
+
+    def names(self):
+        return self.frame.columns
+
+    def approximate_rows(self):
+        return self.frame.height
+
+    def text_kinds(self, columns, time):
+        return {}
+
+    def scan(self, columns, kinds):
+        check_columns(columns, self.names(), "the clicks")
+        return self.frame.select(columns).with_row_index(ROW)
+
+    @contextmanager
+    def reading(self, kinds=None):
+        """Turns what the engine says of a value into one sentence."""
+        try:
+            yield
+        except pl.exceptions.PolarsError as error:
+            raise ValueError(f"{self} cannot be read: {first_line(error)}.") from error
+
+    def place(self, row):
+        return f"row {row + 1}"
+
+    def __str__(self):
+        return "the clicks"
+
+
+def open_clicks(clicks):
+    """Whatever a caller may pass as clicks, as a `ClickLog` or `ClickTable`."""
+    if isinstance(clicks, ClickLog | ClickTable):
+        return clicks
+    if isinstance(clicks, list | tuple) and clicks and isinstance(clicks[0], dict):
+        return ClickTable(_columns(clicks))
+    if isinstance(clicks, str | Path | list | tuple):
+        return ClickLog(clicks)
+    return ClickTable(clicks)
+
+
+def _columns(rows):
+    """Rows as a dict of columns."""
+    names = list(rows[0])
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, dict) or set(row) != set(names):
+            has = sorted(row) if isinstance(row, dict) else type(row).__name__
+            raise ValueError(
+                f"Row {number} has {has}, but row 1 has {sorted(names)}; give every "
+                "row the same columns, None where there is no value."
+            )
+    return {name: [row[name] for row in rows] for name in names}
+
+
+def _as_polars(clicks):
+    if isinstance(clicks, pl.DataFrame):
+        return clicks
+    if isinstance(clicks, pl.LazyFrame):
+        return clicks.collect(engine="streaming")
+    if isinstance(clicks, pa.Table | pa.RecordBatch):
+        return pl.from_arrow(clicks)
+    if isinstance(clicks, dict):
+        columns = {name: _as_column(name, c) for name, c in clicks.items()}
+        lengths = {name: len(c) for name, c in columns.items()}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"The columns of the clicks differ in length: {lengths}.")
+        return pl.DataFrame(columns)
+    if type(clicks).__module__.split(".")[0] == "pandas":
+        try:
+            return pl.from_pandas(clicks, nan_to_null=False)
+        except (pa.ArrowException, TypeError) as error:
+            raise TypeError(
+                f"A column of the pandas table mixes types: {first_line(error)}."
+            ) from error
+    raise TypeError(
+        f"Clicks cannot be read from a {type(clicks).__name__}; pass a path, a "
+        "ClickLog, a polars, pyarrow or pandas table, a dict of columns, or a "
+        "list of rows."
+    )
+
+
+def _as_column(name, values):
+    if isinstance(values, np.ndarray):
+        if values.ndim == 2 and values.shape[1] == 1:
+            values = values[:, 0]
+        if values.ndim != 1:
+            raise ValueError(
+                f"Column {name!r} has shape {values.shape}; it should hold one "
+                "value a click."
+            )
+        if values.dtype.kind in "SO":
+            values = values.tolist()
+    if isinstance(values, list) and any(isinstance(v, bytes) for v in values):
+        values = [v.decode() if isinstance(v, bytes) else v for v in values]
+    try:
+        return pl.Series(name, values)
+    except (TypeError, ValueError, pl.exceptions.PolarsError) as error:
+        raise TypeError(f"Column {name!r} mixes values of several types.") from error
+
+
+# Types
+
+
+def find_kinds(source, columns):
+    """The kind of each raw column of a log that an ETL is to be fitted on."""
+    numbers = dict.fromkeys(columns.numbers, "float64")
+    texts = source.text_kinds([columns.session, *columns.ids], columns.time)
+    frame = source.scan(list(columns.raw_columns), {**numbers, **texts})
+    with source.reading():
+        schema = frame.lazy().collect_schema()
+    kinds = {}
+    for column in columns.raw_columns:
+        kind = column_kind(schema[column])
+        if column in numbers:
+            kind = "float64"
+        elif kind == "null" or (column == columns.time and kind == "datetime"):
+            kind = "string"
+        elif column != columns.time and kind not in ("int64", "string"):
+            raise TypeError(
+                f"Column {column!r} of {source} holds {kind} values; ids are "
+                "integers or text. Cast it first."
+            )
+        kinds[column] = kind
+    return kinds
+
+
+_DTYPES = {"int64": pl.Int64, "float64": pl.Float64, "string": pl.String}
+
+
+def typed(frame, kinds, columns, source):
+    """Casts the columns to their kinds, or says which one is of another kind.
+
+    The column of times stays as it is: `microseconds` reads any kind.
+
+    Args:
+        frame: polars frame, lazy or not.
+        kinds: dict. The kind of each raw column.
+        columns: `ETLConfig`.
+        source: `ClickLog` or `ClickTable`.
+    """
+    if isinstance(frame, pl.DataFrame) and frame.is_empty():
+        empty = {column: _DTYPES[kind] for column, kind in kinds.items()}
+        return pl.DataFrame(schema={**empty, ROW: pl.UInt32})
+    schema = frame.lazy().collect_schema()
+    casts = []
+    for column, kind in kinds.items():
+        found = column_kind(schema[column])
+        if column == columns.time:
+            continue
+        number = kind == "float64" and found == "int64"
+        if found not in (kind, "null") and not number:
+            raise TypeError(
+                f"Column {column!r} of {source} holds {found} values, "
+                f"but it should hold {kind} values; cast it first."
+            )
+        if schema[column] != _DTYPES[kind]:
+            casts.append(pl.col(column).cast(_DTYPES[kind]))
+    return frame.with_columns(casts) if casts else frame
+
+
+# Checks and order
+
+
+def prepared(frame, columns, source):
+    """Clicks by session and time, ties in the order of the rows; no repeats.
+
+    Args:
+        frame: polars `DataFrame` of typed columns, with `ROW`.
+        columns: `ETLConfig`.
+        source: `ClickLog` or `ClickTable`.
+    """
+    rows = frame[ROW]
+    for column in (columns.session, columns.item, columns.time):
+        if frame[column].null_count():
+            bad = frame[column].is_null().arg_max()
+            raise ValueError(
+                f"Column {column!r} is null in {source.place(rows[bad])}; every "
+                "click needs a session, a time and an item."
+            )
+    for column in columns.numbers:
+        fine = frame[column].is_finite().fill_null(True)
+        if not fine.all():
+            bad = (~fine).arg_max()
+            raise ValueError(
+                f"Column {column!r} is {frame[column][bad]} in "
+                f"{source.place(rows[bad])}; use null where a number is not known."
+            )
+    times = microseconds(frame[columns.time], columns.time_unit, source, rows)
+    session, item = pl.col(columns.session), pl.col(columns.item)
+    frame = frame.drop(columns.time).with_columns(times)
+    frame = frame.sort(columns.session, TIME, ROW)
+    if columns.drop_repeats:
+        repeat = (item == item.shift(1)) & (session == session.shift(1))
+        frame = frame.filter(~repeat.fill_null(False))
+    return frame

@@ -1,0 +1,106 @@
+"""What an ETL is told: which columns play which part, and how to cut sessions."""
+
+import re
+from dataclasses import dataclass, fields
+
+from keras_t4r.data.clicks.times import MICROSECONDS
+from keras_t4r.data.etl.time_features import TIME_FEATURES
+
+RECENCY = "recency_log_norm"
+WINDOW, LENGTH, START = "window", "length", "start"
+
+_UNITS = {"m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
+
+
+@dataclass(frozen=True)
+class ETLConfig:
+    """The arguments of `SessionETL`, checked; see there for what they mean."""
+
+    session: str
+    time: str
+    item: str
+    categorical: tuple = ()
+    continuous: tuple = ()
+    context_categorical: tuple = ()
+    context_continuous: tuple = ()
+    time_unit: str | None = None
+    drop_repeats: bool = True
+    time_features: tuple = ("dayofweek_sin",)
+    recency: bool = True
+    min_count: int = 1
+    min_length: int = 2
+    max_length: int = 20
+    window: str = "1d"
+
+    def __post_init__(self):
+        for field in fields(self):
+            if field.type is tuple:
+                value = getattr(self, field.name)
+                value = (value,) if isinstance(value, str) else tuple(value)
+                object.__setattr__(self, field.name, value)
+        if self.time_unit not in (None, *MICROSECONDS):
+            raise ValueError(
+                f"time_unit is {self.time_unit!r}; it should be one of "
+                f"{sorted(MICROSECONDS)}, or None for text and datetimes."
+            )
+        for name in self.time_features:
+            if name not in TIME_FEATURES:
+                raise ValueError(
+                    f"There is no time feature {name!r}; there are "
+                    f"{sorted(TIME_FEATURES)}."
+                )
+        if self.min_count < 1:
+            raise ValueError(f"min_count is {self.min_count}; it starts at 1.")
+        if not 1 <= self.min_length <= self.max_length:
+            raise ValueError(
+                f"min_length is {self.min_length} and max_length "
+                f"{self.max_length}; they should be 1 ≤ min_length ≤ max_length."
+            )
+        _parse_window(self.window)
+        names = [*self.raw_columns, *self.time_features, WINDOW, LENGTH, START]
+        names += [RECENCY] if self.recency else []
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(
+                    f"The column name {name!r} stands for two things; every raw "
+                    "column plays one part, and derived names are taken: "
+                    f"{[*self.derived, WINDOW, LENGTH, START]}."
+                )
+            if not name or "/" in name or "\\" in name or name.startswith((".", "__")):
+                raise ValueError(
+                    f"The column name {name!r} cannot name a file; rename it."
+                )
+
+    @property
+    def ids(self):
+        """Columns with a vocabulary."""
+        return (self.item, *self.categorical, *self.context_categorical)
+
+    @property
+    def numbers(self):
+        return (*self.continuous, *self.context_continuous)
+
+    @property
+    def derived(self):
+        return (*self.time_features, *((RECENCY,) if self.recency else ()))
+
+    @property
+    def raw_columns(self):
+        """What clicks need to have, in the order of the output."""
+        return (self.session, self.time, *self.ids, *self.numbers)
+
+    @property
+    def window_parts(self):
+        """Length of a window and of its unit, in microseconds."""
+        return _parse_window(self.window)
+
+
+def _parse_window(window):
+    match = re.fullmatch(r"([1-9]\d*)([mhd])", str(window))
+    if not match:
+        raise ValueError(
+            f"window is {window!r}; use a number and a unit out of m, h and d, "
+            'such as "1d" or "12h".'
+        )
+    unit = _UNITS[match[2]]
+    return int(match[1]) * unit, unit

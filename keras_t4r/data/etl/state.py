@@ -1,0 +1,113 @@
+"""What an ETL learns from a log, as JSON and parquet."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from keras_t4r.data.etl.config import ETLConfig
+from keras_t4r.schema.vocabulary import FIRST_ID, Vocabulary
+
+WORKFLOW_FOLDER = "workflow"
+STATE_FILE = "etl.json"
+_FORMAT = "keras_t4r.SessionETL/1"
+# The first time of padding and unknown items: later than any click, so that
+# their age is 0.
+_NEVER = 2**62
+
+
+@dataclass
+class ETLState:
+    """Fitted state.
+
+    Args:
+        kinds: dict. `"int64"`, `"float64"` or `"string"` of each raw column.
+        origin: int. Start of window 1, in microseconds since 1970.
+        moments: dict. Mean and standard deviation of each number.
+        vocabularies: dict. `Vocabulary` of each id column.
+        first_times: int64 array. First click of each item, by item id.
+    """
+
+    kinds: dict
+    origin: int
+    moments: dict
+    vocabularies: dict
+    first_times: np.ndarray
+
+    @staticmethod
+    def first_times_by_id(vocabulary, values, times):
+        """Spreads first times of raw items over their ids."""
+        first = np.full(vocabulary.last_id + 1, _NEVER, np.int64)
+        first[vocabulary.encode(values)] = times.to_numpy()
+        first[:FIRST_ID] = _NEVER  # Items too rare for an id landed here.
+        return first
+
+    def save(self, folder, config):
+        """Writes `etl.json` and one parquet file a vocabulary."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, vocabulary in self.vocabularies.items():
+            more = {}
+            if name == config.item:
+                more["first_time"] = self.first_times[FIRST_ID:]
+            vocabulary.save(folder / f"{name}.parquet", **more)
+        content = {
+            "format": _FORMAT,
+            "config": asdict(config),
+            "kinds": self.kinds,
+            "origin": self.origin,
+            "moments": self.moments,
+        }
+        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+        (folder / STATE_FILE).write_text(text, encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder):
+        """Reads what `save` wrote.
+
+        Returns:
+            The `ETLConfig` and the `ETLState`.
+        """
+        folder = Path(folder)
+        path = folder / STATE_FILE
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"There is no fitted ETL in {folder} (no {STATE_FILE})."
+            )
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{path} is not JSON: {error}.") from error
+        if not isinstance(content, dict) or content.get("format") != _FORMAT:
+            raise ValueError(
+                f"{path} is not the state of a SessionETL ({_FORMAT}); it may come "
+                "from another version."
+            )
+        config = ETLConfig(**content["config"])
+        tables = {name: _read(folder / f"{name}.parquet") for name in config.ids}
+        vocabularies = {
+            name: Vocabulary(name, table["value"], table["count"])
+            for name, table in tables.items()
+        }
+        items = tables[config.item]
+        first_times = cls.first_times_by_id(
+            vocabularies[config.item], items["value"], items["first_time"]
+        )
+        moments = {name: tuple(m) for name, m in content["moments"].items()}
+        state = cls(
+            content["kinds"], content["origin"], moments, vocabularies, first_times
+        )
+        return config, state
+
+
+def _read(path):
+    if not path.is_file():
+        raise FileNotFoundError(f"The fitted ETL lacks its vocabulary {path}.")
+    try:
+        return pl.from_arrow(pq.read_table(path))
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"{path} is not a whole parquet file; fit again.") from error

@@ -1,0 +1,167 @@
+"""Finds the parquet files of a loader and reads their row groups."""
+
+import glob
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from keras_t4r.data.etl.state import WORKFLOW_FOLDER
+from keras_t4r.data.loader.session_arrays import SessionPiece
+from keras_t4r.schema import VOCABULARY_FOLDER
+
+BESIDE_SESSIONS = (VOCABULARY_FOLDER, WORKFLOW_FOLDER)
+_WILDCARDS = set("*?[")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A row group: the smallest piece of a file that is read at once."""
+
+    source: object
+    group: int
+    rows: int
+    first_row: int
+
+
+class SessionFiles:
+    """The row groups of all files of a loader, in order.
+
+    Args:
+        paths: path, folder, glob pattern, a list of them, or a `pyarrow.Table`.
+        schema: `Schema`. What the columns are meant to be.
+        names: list of strings. The feature columns to read.
+        needs_key: bool. Whether files have to have the session id, too. Where
+            it is there, it is read in any case.
+
+    Raises:
+        FileNotFoundError: a path or a pattern leads to no file.
+        ValueError: a file is no parquet file, or lacks a column; no file has rows.
+    """
+
+    def __init__(self, paths, schema, names, needs_key=False):
+        self.schema = schema
+        self.names = list(names)
+        self._needed = [*names, schema.session_id] if needs_key else self.names
+        self.parts = []
+        if isinstance(paths, pa.Table):
+            self._check_columns(paths.column_names, "The table")
+            if paths.num_rows:
+                self.parts.append(Part(paths, 0, paths.num_rows, 0))
+            where = "The table"
+        else:
+            files = find_parquet(paths)
+            for file in files:
+                self._add_file(file)
+            where = files[0] if len(files) == 1 else f"Each of the {len(files)} files"
+        if not self.parts:
+            raise ValueError(f"{where} has no rows; there are no sessions to read.")
+
+    def read(self, part, names=None):
+        """Reads and checks one row group.
+
+        Args:
+            part: `Part`. One of `self.parts`.
+            names: list of strings. Feature columns to read; all by default.
+
+        Returns:
+            A `SessionPiece`.
+        """
+        key = self.schema.session_id
+        wanted = self.names if names is None else names
+        if isinstance(part.source, pa.Table):
+            table, where = part.source, "The table"
+            columns = [n for n in (*wanted, key) if n in table.column_names]
+            table = table.select(dict.fromkeys(columns))
+        else:
+            where = part.source
+            try:
+                with pq.ParquetFile(part.source) as file:
+                    present = file.schema_arrow.names
+                    columns = dict.fromkeys(n for n in (*wanted, key) if n in present)
+                    table = file.read_row_group(part.group, columns=list(columns))
+            except (pa.ArrowException, OSError) as error:
+                raise ValueError(_unreadable(part.source, error)) from error
+        return SessionPiece.from_arrow(
+            table, self.schema, wanted, where, part.first_row
+        )
+
+    def _add_file(self, path):
+        try:
+            with pq.ParquetFile(path) as file:
+                names, metadata = file.schema_arrow.names, file.metadata
+        except (pa.ArrowException, OSError) as error:
+            raise ValueError(_unreadable(path, error)) from error
+        self._check_columns(names, path)
+        first_row = 0
+        for group in range(metadata.num_row_groups):
+            rows = metadata.row_group(group).num_rows
+            if rows:
+                self.parts.append(Part(path, group, rows, first_row))
+            first_row += rows
+
+    def _check_columns(self, present, where):
+        for name in self._needed:
+            if name not in present:
+                raise ValueError(
+                    f"{where} has no column {name!r}, which the schema names; its "
+                    f"columns are {list(present)}."
+                )
+
+
+def find_parquet(paths):
+    """Parquet files that a path, folder, pattern, or a list of them leads to.
+
+    Returns:
+        A list of strings: files in the order given, those of a folder or a
+        pattern sorted by name. Left out of a folder are names that start with `.`
+        or `_`, and what `SessionETL` writes beside the sessions.
+    """
+    if isinstance(paths, (str, os.PathLike)):
+        paths = [paths]
+    found = []
+    for path in map(os.fspath, paths):
+        if os.path.isfile(path):
+            found.append(path)
+        elif os.path.isdir(path):
+            files = _visible(Path(path).rglob("*.parquet"), path)
+            if not files:
+                raise FileNotFoundError(
+                    f"The folder {path} holds no .parquet file; write the sessions "
+                    "there first, or name another folder."
+                )
+            found += files
+        else:
+            files = sorted(filter(os.path.isfile, glob.glob(path, recursive=True)))
+            if not files:
+                what = (
+                    f"No file matches the pattern {path}"
+                    if _WILDCARDS.intersection(path)
+                    else f"There is no file or folder {path}"
+                )
+                raise FileNotFoundError(f"{what}; check where the sessions lie.")
+            found += files
+    if not found:
+        raise ValueError("The list of paths is empty; name at least one file.")
+    return found
+
+
+def _visible(files, folder):
+    def hidden(part):
+        return part.startswith((".", "_")) or part in BESIDE_SESSIONS
+
+    return sorted(
+        str(file)
+        for file in files
+        if file.is_file() and not any(map(hidden, file.relative_to(folder).parts))
+    )
+
+
+def _unreadable(path, error):
+    reason = str(error).splitlines()[0].rstrip(".")
+    return (
+        f"{path} cannot be read as parquet; it may be cut short or of another "
+        f"format ({reason}). Write it again."
+    )

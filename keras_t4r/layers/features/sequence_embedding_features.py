@@ -1,0 +1,337 @@
+import keras
+import pyarrow as pa
+import pyarrow.parquet as pq
+from keras import ops
+
+from keras_t4r.layers.attach_mask import AttachMask
+from keras_t4r.layers.features.item_embedding import ItemEmbedding
+from keras_t4r.schema import Schema
+
+AGGREGATIONS = ("concat", "element-wise-sum", "element-wise-sum-item-multi")
+
+
+@keras.saving.register_keras_serializable(package="keras_t4r")
+class SequenceEmbeddingFeatures(keras.layers.Layer):
+    """Turns the columns of a session into one vector an event.
+
+    Ids are looked up in embedding tables (columns of the same domain share
+    one), numbers are taken as they are or projected together, values that
+    hold for the whole session are repeated over its events. The columns, in
+    order of their names, are then aggregated, and projected to `d_output`:
+
+    - `"concat"`: `[e_1; …; e_n]`
+    - `"element-wise-sum"`: `e_1 + … + e_n`
+    - `"element-wise-sum-item-multi"`: `e_item * (sum of the others)`
+
+    Row 0 of every table, the padding, is zero and is never trained. The
+    output is zero, and masked, where there is no item.
+
+    Args:
+        schema: `Schema`. Its ids and numbers become features, but for columns tagged
+            `timestamp`, which are for bodies that read times; one column must be
+            tagged `item_id`.
+        d_output: int. Width of the output. `None` leaves the aggregate as it is.
+        embedding_dim: int, or dict of column name to int. Width of the tables.
+        aggregation: string. One of the above. The element-wise ones need
+            tables of one width; numbers are projected to it.
+        continuous_projection: int. Width of a ReLU layer over all numbers
+            together. `None` leaves them as they are.
+        layer_norm: bool. Normalise each feature before the aggregation, so
+            that none drowns the others: tables start near zero, numbers do
+            not. A single number, which its norm would make constant, is left
+            as it is: give a `continuous_projection` as well.
+        dropout: float. Rate of dropout on the output.
+        embeddings_initializer: initializer of the tables.
+
+    Call arguments:
+        inputs: dict of column name to tensor: `(batch, time)` for lists,
+            `(batch,)` for the others.
+        item_table: bool. Return the table of items, `(cardinality, dim)`,
+            and not the events. Used by heads that are tied to it.
+
+    Returns:
+        A tensor `(batch, time, d_output)`, with a mask.
+
+    Example:
+
+    ```python
+    features = SequenceEmbeddingFeatures(schema, d_output=128)
+    inputs = schema.inputs()
+    x = features(inputs)                    # (batch, time, 128)
+    ```
+
+    References:
+    - de Souza Pereira Moreira et al., Transformers4Rec, RecSys 2021.
+    """
+
+    def __init__(
+        self,
+        schema,
+        d_output=None,
+        embedding_dim=64,
+        aggregation="concat",
+        continuous_projection=None,
+        layer_norm=False,
+        dropout=0.0,
+        embeddings_initializer="embedding_normal",
+        **kwargs,
+    ):
+        session_column = kwargs.pop("session_column", schema.session_id)
+        super().__init__(**kwargs)
+        if aggregation not in AGGREGATIONS:
+            raise ValueError(
+                f"aggregation must be one of {AGGREGATIONS}, not {aggregation!r}."
+            )
+        # Passed arguments.
+        self.schema = schema.features
+        self.session_column = session_column
+        self.d_output = d_output
+        self.embedding_dim = embedding_dim
+        self.aggregation = aggregation
+        self.continuous_projection = continuous_projection
+        self.layer_norm = layer_norm
+        self.dropout = dropout
+        if embeddings_initializer == "embedding_normal":
+            # Small enough that tied logits start near zero.
+            embeddings_initializer = keras.initializers.RandomNormal(stddev=0.05)
+        self.embeddings_initializer = keras.initializers.get(embeddings_initializer)
+
+        # Other arguments.
+        self.supports_masking = True
+        self.symbolic_inputs = None
+        self._item = self.schema[self.schema.item_id]
+        self._categorical = sorted(c.name for c in self.schema if c.is_categorical)
+        self._continuous = sorted(
+            c.name for c in self.schema if not (c.is_categorical or c.is_timestamp)
+        )
+        self._dims = self._table_dims()
+        self._vocabularies = {
+            name: values
+            for name in self._categorical
+            if (values := schema.vocabulary(name)) is not None
+        }
+        self.item_embedding = ItemEmbedding(
+            self, self._item, self._dims[self._item.table_name]
+        )
+
+    def _table_dims(self):
+        dims = {}
+        for name in self._categorical:
+            table, dim = self.schema[name].table_name, self.embedding_dim
+            if isinstance(dim, dict):
+                if name not in dim:
+                    raise ValueError(
+                        f"embedding_dim has no entry for column {name!r}; "
+                        f"it has {sorted(dim)}."
+                    )
+                dim = dim[name]
+            if dims.setdefault(table, dim) != dim:
+                raise ValueError(
+                    f"Column {name!r} shares the table {table!r} with a column of "
+                    f"another width ({dims[table]} and {dim}); give both the same."
+                )
+        if self.aggregation != "concat" and len(set(dims.values())) > 1:
+            raise ValueError(
+                f"aggregation={self.aggregation!r} needs tables of one width, "
+                f"not {dims}."
+            )
+        return dims
+
+    def build(self, input_shape):
+        self.tables = {}
+        rows, owner = {}, {}
+        for name in self._categorical:
+            column = self.schema[name]
+            owner.setdefault(column.table_name, name)
+            rows[column.table_name] = max(
+                rows.get(column.table_name, 0), column.cardinality
+            )
+        for table, dim in self._dims.items():
+            self.tables[table] = self.add_weight(
+                name=f"{owner[table]}_embedding",
+                shape=(rows[table], dim),
+                initializer=_zero_padding_row(self.embeddings_initializer),
+                # The few rows that a batch needs are cast, not the whole table.
+                autocast=False,
+            )
+        item_dim = self._dims[self._item.table_name]
+        widths = {
+            name: self._dims[self.schema[name].table_name] for name in self._categorical
+        }
+        self._projections = {}
+        if self.continuous_projection and self._continuous:
+            groups = {"continuous": len(self._continuous)}
+            units, activation = self.continuous_projection, "relu"
+            widths["continuous"] = units
+        else:
+            groups = dict.fromkeys(self._continuous, 1)
+            units, activation = item_dim, None
+            widths.update(groups)
+        if self.aggregation != "concat":
+            units, activation = item_dim, activation
+            widths.update(dict.fromkeys(groups, item_dim))
+        if self.continuous_projection or self.aggregation != "concat":
+            for group, n in groups.items():
+                layer = self._sublayer(
+                    keras.layers.Dense, units, activation, f"{group}_projection"
+                )
+                layer.build((None, None, n))
+                self._projections[group] = layer
+        self._norms = {}
+        if self.layer_norm:
+            for name, width in widths.items():
+                if width == 1:
+                    continue
+                norm = keras.layers.LayerNormalization(
+                    name=f"{name}_norm", dtype=self.dtype_policy
+                )
+                norm.build((None, None, width))
+                self._norms[name] = norm
+        self._output_projection = None
+        width = sum(widths.values()) if self.aggregation == "concat" else item_dim
+        if self.d_output is not None:
+            self._output_projection = self._sublayer(
+                keras.layers.Dense, self.d_output, None, "output_projection"
+            )
+            self._output_projection.build((None, None, width))
+        self._width = self.d_output or width
+        self._dropout = keras.layers.Dropout(self.dropout, dtype=self.dtype_policy)
+        self._attach_mask = AttachMask(dtype=self.dtype_policy)
+
+    def _sublayer(self, cls, units, activation, name):
+        return cls(units, activation=activation, name=name, dtype=self.dtype_policy)
+
+    def __call__(self, inputs, *args, **kwargs):
+        # The first ones: those of a second call may depend on the head.
+        symbolic = all(isinstance(x, keras.KerasTensor) for x in inputs.values())
+        if symbolic and self.symbolic_inputs is None:
+            self.symbolic_inputs = inputs
+        return super().__call__(inputs, *args, **kwargs)
+
+    def call(self, inputs, item_table=False, training=None):
+        if item_table:
+            return self.item_table()
+        self._check(inputs)
+        mask = ops.not_equal(inputs[self._item.name], 0)
+        x = self._aggregate(self._embed(inputs, ops.shape(mask)[1]))
+        if self._output_projection is not None:
+            x = self._output_projection(x)
+        x = self._dropout(x, training=training)
+        x = x * ops.cast(ops.expand_dims(mask, -1), x.dtype)
+        return self._attach_mask((x, mask))
+
+    def item_table(self):
+        """The embeddings of all ids, `(cardinality, dim)`."""
+        return ops.convert_to_tensor(self.tables[self._item.table_name])
+
+    def _check(self, inputs):
+        missing = sorted(set(self.schema.names) - set(inputs))
+        if missing:
+            raise ValueError(
+                f"Columns {missing} of the schema are missing in the input of "
+                f"{self.name!r}, which has {sorted(inputs)}."
+            )
+
+    def _embed(self, inputs, time):
+        """One tensor (batch, time, width) a feature, by name."""
+        features = {}
+        for name in self._categorical:
+            table = self.tables[self.schema[name].table_name]
+            ids = inputs[name]
+            e = ops.cast(ops.take(table, ids, axis=0), self.compute_dtype)
+            # Keeps the padding row at zero: it gets no gradient.
+            e = e * ops.cast(ops.expand_dims(ops.not_equal(ids, 0), -1), e.dtype)
+            features[name] = self._over_time(e, name, time)
+        numbers = {
+            name: self._over_time(
+                ops.expand_dims(ops.cast(inputs[name], self.compute_dtype), -1),
+                name,
+                time,
+            )
+            for name in self._continuous
+        }
+        if self.continuous_projection and numbers:
+            stacked = ops.concatenate([numbers[n] for n in self._continuous], -1)
+            numbers = {"continuous": stacked}
+        for name, x in numbers.items():
+            project = self._projections.get(name)
+            features[name] = x if project is None else project(x)
+        return {
+            name: self._norms[name](x) if name in self._norms else x
+            for name, x in features.items()
+        }
+
+    def _over_time(self, x, name, time):
+        if self.schema[name].is_list:
+            return x
+        return ops.repeat(ops.expand_dims(x, 1), time, axis=1)
+
+    def _aggregate(self, features):
+        values = [features[name] for name in sorted(features)]
+        if self.aggregation == "concat":
+            return values[0] if len(values) == 1 else ops.concatenate(values, axis=-1)
+        if self.aggregation == "element-wise-sum":
+            return sum(values[1:], values[0])
+        item = features.pop(self._item.name)
+        others = [features[name] for name in sorted(features)]
+        return item * sum(others[1:], others[0]) if others else item
+
+    def compute_mask(self, inputs, previous_mask=None):
+        # Attached in `call`, to the events only.
+        return None
+
+    def compute_output_spec(self, inputs, item_table=False, training=None):
+        if item_table:
+            table = self.tables[self._item.table_name]
+            return keras.KerasTensor(table.shape, dtype=table.dtype)
+        self._check(inputs)
+        batch, time = inputs[self._item.name].shape
+        return keras.KerasTensor((batch, time, self._width), dtype=self.compute_dtype)
+
+    # Raw values
+
+    def vocabulary(self, name):
+        """Raw values of a column's ids, from the first id on, or `None`."""
+        return self._vocabularies.get(name)
+
+    def save_assets(self, dir_path):
+        for name, values in self._vocabularies.items():
+            pq.write_table(pa.table({"value": values}), f"{dir_path}/{name}.parquet")
+
+    def load_assets(self, dir_path):
+        import pathlib
+
+        for path in pathlib.Path(dir_path).glob("*.parquet"):
+            values = pq.read_table(path)["value"].combine_chunks()
+            self._vocabularies[path.stem] = values
+
+    def get_config(self):
+        config = super().get_config()
+        config.update(
+            schema=self.schema.to_text(),
+            session_column=self.session_column,
+            d_output=self.d_output,
+            embedding_dim=self.embedding_dim,
+            aggregation=self.aggregation,
+            continuous_projection=self.continuous_projection,
+            layer_norm=self.layer_norm,
+            dropout=self.dropout,
+            embeddings_initializer=keras.initializers.serialize(
+                self.embeddings_initializer
+            ),
+        )
+        return config
+
+    @classmethod
+    def from_config(cls, config):
+        config = dict(config)
+        config["schema"] = Schema.from_text(config["schema"])
+        return cls(**config)
+
+
+def _zero_padding_row(initializer):
+    def initialize(shape, dtype=None):
+        table = initializer(shape, dtype=dtype)
+        return ops.concatenate([ops.zeros_like(table[:1]), table[1:]], axis=0)
+
+    return initialize
