@@ -1,2 +1,4 @@
-from keras_t4r.losses.sample_softmax import sample_softmax
-from keras_t4r.losses.softmax_cross_entropy import softmax_cross_entropy
+from keras_t4r.losses.cross_entropy import softmax_cross_entropy
+from keras_t4r.losses.full_softmax import FullSoftmax
+from keras_t4r.losses.next_item_loss import NextItemLoss
+from keras_t4r.losses.sampled_softmax import SampledSoftmax

@@ -1,151 +1,572 @@
+from dataclasses import dataclass
+
 import keras
 import numpy as np
 from keras import ops
 
+from keras_t4r.backend import name as backend_name
+from keras_t4r.backend import scale_for_replicas
+from keras_t4r.data.loader.sequence_loader import KerasSequenceLoader
+from keras_t4r.layers.attach_mask import AttachMask
 from keras_t4r.layers.features.sequence_embedding_features import (
     SequenceEmbeddingFeatures,
 )
-from keras_t4r.layers.heads.next_item_head import NextItemHead
-from keras_t4r.metrics.ranks import target_ranks
-from keras_t4r.models.check_scheme import check_scheme
+from keras_t4r.layers.heads.weighing import Weight, weighing
+from keras_t4r.layers.memory.transition_memory import TransitionMemory
+from keras_t4r.models.compile_arguments import (
+    metrics_of_heads,
+    refuse_losses_of_heads,
+    split_by_output,
+)
+from keras_t4r.models.graph import by_output, head_of, layers_of, output_names
+from keras_t4r.models.mask_repair import keep_masks
+from keras_t4r.models.probe import probe
+from keras_t4r.models.ranking import Ranking
+from keras_t4r.models.scheme_checks import check_schemes
 from keras_t4r.models.sessions import encode, session_ids
-from keras_t4r.models.top_k import top_k
+from keras_t4r.models.top_k import hide_seen, top_k
+
+# Where `y` holds sample weights on the way through Keras, which would leave those of
+# next-item outputs out: they have no `y` in training.
+_WEIGHTS = "keras_t4r_sample_weight"
 
 
 @keras.saving.register_keras_serializable(package="keras_t4r")
 class SessionModel(keras.Model):
     """A functional Keras model that recommends the next item of a session.
 
-    It trains on the loss of its `NextItemHead`, so `compile` takes none; it
-    evaluates by ranking the item that came next among all items, through the
-    very path that serves; and it answers in raw item ids.
+    Outputs are one tensor, a list or a dict of them, of two kinds. Scores of a
+    `NextItemHead` train on the loss of their head, with the targets of the scheme, and
+    are evaluated by ranking the item that came next among all items, through the very
+    path that serves. All others are Keras's own: `compile` names their losses and
+    metrics, and the loader gives their targets.
+
+    Targets and sample weights are one array, for a single output, or dicts by the
+    outputs' names; for next-item outputs also by the name of their column.
 
     Args:
         inputs: dict of `keras.Input`, as of `Schema.inputs`.
-        outputs: scores of the next item, as of `NextItemHead`.
+        outputs: tensor, list or dict of tensors.
+        name: string.
 
     Raises:
-        ValueError: scheme and body do not go together.
+        ValueError: scheme and body do not go together, or a head scores other ids than
+            the schema has.
 
     Example:
 
     ```python
-    model = SessionModel(inputs, outputs)
+    model = SessionModel(inputs, scores)
     model.compile(keras.optimizers.Adam(1e-3), metrics=[NDCG(20), Recall(20)])
     model.fit(KerasSequenceLoader("sessions/1", schema, 384), epochs=5)
     model.evaluate(KerasSequenceLoader("sessions/2", schema, 512, target="last"))
     model.recommend({"item_id": [["214717005", "214716986"]]}, k=10)
     ```
+
+    With more outputs:
+
+    ```python
+    model = SessionModel(inputs, {"next_item": scores, "bought": bought})
+    model.compile("adamw", loss={"bought": "binary_crossentropy"},
+                  loss_weights={"bought": 0.3},
+                  metrics={"next_item": [NDCG(20)], "bought": ["auc"]})
+    model.fit(KerasSequenceLoader("sessions/1", schema, 384, targets=["bought"]))
+    ```
     """
 
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        check_scheme(self.layers)
+    def __init__(self, inputs, outputs, name=None, **kwargs):
+        super().__init__(inputs, keep_masks(inputs, outputs), name=name, **kwargs)
+        layers = layers_of(self)
+        check_schemes(layers)
+        self._check_heads()
+
+    def _check_heads(self):
+        if self._find_features() is None:
+            return
+        schema = self.schema
+        for name, head in self.heads.items():
+            column = schema[schema.item_id if head.target is None else head.target]
+            rows = head.item_bias.shape[0] + head.first_id if head.bias else None
+            if head.first_id != column.first_id:
+                raise ValueError(
+                    f"The ids of column {column.name!r} begin at {column.first_id}, "
+                    f"but {head.name!r} (output {name!r}) takes those from "
+                    f"{head.first_id} on for items: make it with "
+                    f"NextItemHead(first_id={column.first_id})."
+                )
+            if rows not in (None, column.cardinality):
+                raise ValueError(
+                    f"{head.name!r} (output {name!r}) scores {rows} ids, but column "
+                    f"{column.name!r} has {column.cardinality}: give it the table, or "
+                    "the cardinality, of that column, or name another by target=."
+                )
+
+    # Outputs
+
+    @property
+    def heads(self):
+        """Dict of output name to `NextItemHead`, of those outputs that are of one."""
+        tensors = by_output(self._names, self.output)
+        found = {name: head_of(tensor) for name, tensor in tensors.items()}
+        return {name: head for name, head in found.items() if head is not None}
+
+    @property
+    def _names(self):
+        return output_names(self)
+
+    def _plain(self, values):
+        """Of values by output, those whose outputs are no next-item scores."""
+        return {k: v for k, v in values.items() if k not in self.heads}
 
     # Training and evaluation
 
-    def compile(self, optimizer="adam", metrics=None, **kwargs):
-        """Configures training.
+    def compile(
+        self,
+        optimizer="rmsprop",
+        loss=None,
+        loss_weights=None,
+        metrics=None,
+        weighted_metrics=None,
+        run_eagerly=False,
+        steps_per_execution=1,
+        jit_compile="auto",
+        auto_scale_loss=True,
+        *,
+        probe=True,
+    ):
+        """Configures training, as `keras.Model.compile` does.
 
         Args:
-            optimizer: as in `keras.Model.compile`.
-            metrics: list of ranking metrics, of `keras_t4r.metrics`. They are
-                computed where there is a target to rank: in `evaluate` and on
-                validation data, not in training.
-            **kwargs: as in `keras.Model.compile`, without `loss`.
+            optimizer, run_eagerly, steps_per_execution, auto_scale_loss: as in
+                `keras.Model.compile`.
+            loss: by output name, for outputs that are no next-item scores; these train
+                on the loss of their head.
+            loss_weights: dict of output name to float, for outputs of both kinds.
+            metrics: by output name, or a list where there is one output. Those of
+                next-item outputs read scores of all items, as `keras_t4r.metrics` do;
+                they are computed in evaluation and on validation data only, where there
+                is a target to rank.
+            weighted_metrics: the same; these count sample weights.
+            jit_compile: as in `keras.Model.compile`. On TensorFlow a next-item head
+                gathers the positions that have a target, whose number XLA would have to
+                know: there it must be `"auto"` or false.
+            probe: bool. Whether the first `fit` tries out layers that the package does
+                not know: a causal scheme must not see later events, nor any of them
+                padding. It costs a few calls on one short session.
+
+        Raises:
+            ValueError: a name is not that of an output, a loss is meant for a next-item
+                output, or XLA is asked for where it cannot be had.
         """
-        if kwargs.pop("loss", None) is not None:
+        names, heads = self._names, self.heads
+        of_heads, losses = split_by_output(loss, "loss", names, heads)
+        refuse_losses_of_heads(of_heads)
+        weights_of_heads, weights = split_by_output(
+            loss_weights, "loss_weights", names, heads
+        )
+        lost = sorted(set(weights) - set(losses))
+        if lost:
             raise ValueError(
-                "SessionModel trains on the loss of its NextItemHead: "
-                "compile it without a loss."
+                f"loss_weights has an entry for {lost}, which has no loss."
             )
-        if keras.backend.backend() == "tensorflow":
-            # The head gathers the positions that have a target; how many they
-            # are is not known beforehand, which XLA cannot compile.
-            kwargs["jit_compile"] = False
-        super().compile(optimizer=optimizer, loss=None, metrics=None, **kwargs)
+        ranking, plain = {}, {}
+        for what, given in (
+            ("metrics", metrics),
+            ("weighted_metrics", weighted_metrics),
+        ):
+            of_heads, plain[what] = split_by_output(given, what, names, heads)
+            ranking[what] = metrics_of_heads(of_heads, what)
+        if heads and backend_name() == "tensorflow":
+            if jit_compile is True:
+                raise ValueError(
+                    "jit_compile=True cannot be had on TensorFlow with a NextItemHead: "
+                    "it gathers the positions that have a target, and XLA would have "
+                    'to know their number. Leave it at "auto".'
+                )
+            jit_compile = False
+        if losses:
+            weights = {name: weights.get(name, 1.0) for name in losses}
+        super().compile(
+            optimizer=optimizer,
+            loss=losses or None,
+            loss_weights=weights or None,
+            metrics=plain["metrics"] or None,
+            weighted_metrics=plain["weighted_metrics"] or None,
+            run_eagerly=run_eagerly,
+            steps_per_execution=steps_per_execution,
+            jit_compile=jit_compile,
+            auto_scale_loss=auto_scale_loss,
+        )
         # So that a model that is saved before it was fit comes back whole.
         self.optimizer.build(self.trainable_variables)
-        # Kept apart from Keras's own: those would be updated in `fit` too,
-        # where there is nothing to rank.
-        self.__dict__["_ranking_metrics"] = list(metrics or [])
-
-    def fit(self, x=None, y=None, **kwargs):
-        """Trains as `keras.Model.fit` does.
-
-        A `KerasSequenceLoader` draws its own order, out of its seed and the epoch;
-        Keras's shuffle on top of it, out of a global state, is off by default.
-        """
-        if isinstance(x, keras.utils.PyDataset):
-            kwargs.setdefault("shuffle", False)
-        return super().fit(x, y, **kwargs)
-
-    @property
-    def metrics(self):
-        return super().metrics + self.__dict__.get("_ranking_metrics", [])
-
-    def compute_loss(
-        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
-    ):
-        if training:
-            if not self.losses:
-                raise ValueError(
-                    "The model has no loss to train on: its output must come from a "
-                    "NextItemHead."
-                )
-            return sum(ops.cast(loss, "float32") for loss in self.losses)
-        _need_targets(y)
-        # Targets that are no items (unknown, or padding) have no likelihood.
-        y = ops.cast(y, "int32")
-        of_target = ops.take_along_axis(y_pred, y[:, None], axis=1)[:, 0]
-        weight = ops.cast(of_target > -float("inf"), "float32")
-        if sample_weight is not None:
-            weight = weight * ops.cast(sample_weight, "float32")
-        loss = ops.logsumexp(y_pred, axis=1) - ops.where(weight > 0, of_target, 0.0)
-        return ops.sum(weight * loss) / ops.maximum(ops.sum(weight), 1e-9)
-
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        ranking = self.__dict__.get("_ranking_metrics", [])
-        if y is None:
-            logs = self.get_metrics_result()
-            return {k: v for k, v in logs.items() if k not in {m.name for m in ranking}}
-        if ranking:
-            ranks = target_ranks(y, y_pred)
-            for metric in ranking:
-                metric.update_ranks(ranks, y, sample_weight)
-        return self.get_metrics_result()
+        self._ranking = Ranking(**ranking, with_names=len(names) > 1)
+        self._probed = not probe
+        self._settings = _Settings(
+            probe=probe,
+            losses=frozenset(losses),
+            metrics=frozenset([*plain["metrics"], *plain["weighted_metrics"]]),
+            loss_weights=weights_of_heads,
+            given={
+                "loss": loss,
+                "loss_weights": loss_weights,
+                "metrics": metrics,
+                "weighted_metrics": weighted_metrics,
+            },
+        )
 
     def get_compile_config(self):
         config = super().get_compile_config()
         if config:
-            config.pop("loss", None)
-            config["metrics"] = [
-                keras.saving.serialize_keras_object(m)
-                for m in self.__dict__.get("_ranking_metrics", [])
-            ]
+            given = {**self._settings.given, "probe": self._settings.probe}
+            config.update(keras.saving.serialize_keras_object(given))
         return config
 
     def compile_from_config(self, config):
         self.compile(**keras.saving.deserialize_keras_object(config))
 
+    @property
+    def metrics(self):
+        ranking = getattr(self, "_ranking", None)
+        if ranking is None:
+            return super().metrics
+        return [*super().metrics, *ranking.by_log.values(), ranking.directions]
+
+    def fit(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        epochs=1,
+        verbose="auto",
+        callbacks=None,
+        validation_split=0.0,
+        validation_data=None,
+        shuffle=None,
+        class_weight=None,
+        sample_weight=None,
+        initial_epoch=0,
+        steps_per_epoch=None,
+        validation_steps=None,
+        validation_batch_size=None,
+        validation_freq=1,
+    ):
+        """Trains as `keras.Model.fit` does.
+
+        Args:
+            shuffle: bool. `None` shuffles arrays, as Keras does, but leaves a
+                `KerasSequenceLoader` the order that it draws from its seed and the
+                epoch.
+            class_weight: refused where there is a next-item output, whose targets are
+                the scheme's.
+            x, y, batch_size, epochs, verbose, callbacks, validation_split,
+                validation_data, sample_weight, initial_epoch, steps_per_epoch,
+                validation_steps, validation_batch_size, validation_freq: as in
+                `keras.Model.fit`.
+
+        Raises:
+            ValueError: the loader holds back the last item, or reads more events than
+                the model, or a layer sees what it must not see.
+        """
+        if class_weight is not None and self.heads:
+            raise ValueError(
+                "class_weight has no meaning for next-item outputs, whose targets come "
+                "from the scheme: give sessions a sample_weight."
+            )
+        if isinstance(x, KerasSequenceLoader):
+            self._check_loader(x)
+            if x.target is not None:
+                raise ValueError(
+                    "fit trains on whole sessions, but the loader holds back their "
+                    f"last item: make it without target={x.target!r}."
+                )
+        if isinstance(validation_data, KerasSequenceLoader):
+            self._check_loader(validation_data)
+        if not self._probed:
+            probe(self, *self._read())
+            self._probed = True
+        if shuffle is None:
+            shuffle = not isinstance(x, keras.utils.PyDataset)
+        y, sample_weight = self._with_weights(y, sample_weight)
+        return super().fit(
+            x,
+            y,
+            batch_size=batch_size,
+            epochs=epochs,
+            verbose=verbose,
+            callbacks=callbacks,
+            validation_split=validation_split,
+            validation_data=validation_data,
+            shuffle=shuffle,
+            class_weight=class_weight,
+            sample_weight=sample_weight,
+            initial_epoch=initial_epoch,
+            steps_per_epoch=steps_per_epoch,
+            validation_steps=validation_steps,
+            validation_batch_size=validation_batch_size,
+            validation_freq=validation_freq,
+        )
+
+    def evaluate(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        verbose="auto",
+        sample_weight=None,
+        steps=None,
+        callbacks=None,
+        return_dict=False,
+        *,
+        exclude_seen=False,
+        **kwargs,
+    ):
+        """Evaluates as `keras.Model.evaluate` does, by the path that serves.
+
+        Next-item outputs rank the item that came next among all items, from the newest
+        `max_history` events.
+
+        Args:
+            exclude_seen: bool. Leave out the items of the session itself, as
+                `recommend` does: a target among them is then a miss.
+            x, y, batch_size, verbose, sample_weight, steps, callbacks, return_dict,
+                **kwargs: as in `keras.Model.evaluate`.
+
+        Raises:
+            ValueError: the loader gives more events than the model reads, or there is
+                no target.
+        """
+        if isinstance(x, KerasSequenceLoader):
+            self._check_loader(x)
+        if exclude_seen != self._excludes_seen:
+            self._excludes_seen = exclude_seen
+            self.make_test_function(force=True)
+        y, sample_weight = self._with_weights(y, sample_weight)
+        try:
+            return super().evaluate(
+                x,
+                y,
+                batch_size=batch_size,
+                verbose=verbose,
+                sample_weight=sample_weight,
+                steps=steps,
+                callbacks=callbacks,
+                return_dict=return_dict,
+                **kwargs,
+            )
+        finally:
+            if exclude_seen:
+                self._excludes_seen = False
+                self.test_function = None
+
+    _excludes_seen = False
+
+    def _check_loader(self, loader):
+        """Refuses a loader that shows more events than the model serves with."""
+        if self._find_features() is None:
+            return
+        most = self.max_history + (loader.target is None)
+        if loader.max_length > most:
+            raise ValueError(
+                f"The loader gives up to {loader.max_length} events of a session, but "
+                f"the model reads {most}: make the loader with max_length={most}, or "
+                "the features with "
+                f"max_length={loader.max_length + (loader.target is not None)}."
+            )
+
+    def _with_weights(self, y, sample_weight):
+        """`y` with the sample weights in it, and no others, where there are heads."""
+        if sample_weight is None or not self.heads:
+            return y, sample_weight
+        y = y if isinstance(y, dict) else self._targets(y)
+        return {**y, _WEIGHTS: sample_weight}, None
+
+    @staticmethod
+    def _unpack(data):
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        if isinstance(y, dict) and _WEIGHTS in y:
+            y = dict(y)
+            sample_weight = y.pop(_WEIGHTS)
+        return x, y or None if isinstance(y, dict) else y, sample_weight
+
+    def train_step(self, *args):
+        # On JAX the state comes first.
+        *state, data = args
+        x, y, sample_weight = self._unpack(data)
+        with weighing(self._weights_of_layers(sample_weight)):
+            return super().train_step(*state, (x, y, sample_weight))
+
+    def test_step(self, *args):
+        *state, data = args
+        x, y, sample_weight = self._unpack(data)
+        missing = sorted(set(self.heads) - set(self._targets(y)))
+        if missing:
+            raise ValueError(
+                f"There is no target to evaluate {missing} on: make the loader with "
+                "target='last'."
+            )
+        if self._find_features() is not None and isinstance(x, dict):
+            x = self.newest(x)
+        return super().test_step(*state, (x, y, sample_weight))
+
+    def _weights_of_layers(self, sample_weight):
+        """What counts for the layers that add losses, by their names."""
+        names = self._names
+        if sample_weight is None or isinstance(sample_weight, (dict, list, tuple)):
+            whole = None
+        else:
+            whole = sample_weight
+        by_name = self._sample_weights(sample_weight, names)
+        weights = {None: Weight(sessions=whole)}
+        for name, head in self.heads.items():
+            factor = self._settings.loss_weights.get(name, 1.0)
+            weights[head.name] = Weight(factor, by_name.get(name))
+        return weights
+
+    @staticmethod
+    def _sample_weights(sample_weight, names):
+        """Dict of output name to weights; one array counts for every output."""
+        if sample_weight is None:
+            return {}
+        if isinstance(sample_weight, dict):
+            return dict(sample_weight)
+        if isinstance(sample_weight, (list, tuple)):
+            return dict(zip(names, sample_weight, strict=True))
+        return dict.fromkeys(names, sample_weight)
+
+    def _targets(self, y):
+        """Dict of output name to targets, of those outputs that have some."""
+        names, heads = self._names, self.heads
+        if y is None:
+            return {}
+        if isinstance(y, (list, tuple)):
+            return dict(zip(names, y, strict=True))
+        if not isinstance(y, dict):
+            # One array is of the only output, else of the only next-item output.
+            names = names if len(names) == 1 else list(heads)
+            return {names[0]: y} if len(names) == 1 else {}
+        found = {}
+        for name in names:
+            column = name
+            if name in heads and name not in y:
+                column = heads[name].target or self._item_id
+            if column in y:
+                found[name] = y[column]
+        return found
+
+    @property
+    def _item_id(self):
+        features = self._find_features()
+        return None if features is None else features.schema.item_id
+
+    def compute_loss(
+        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
+    ):
+        names, heads = self._names, self.heads
+        outputs, targets = by_output(names, y_pred), self._targets(y)
+        weights = self._sample_weights(sample_weight, names)
+        if training:
+            self._refuse_targets_of_heads(targets)
+        losses = self._settings.losses
+        self._need(losses, targets, "a loss")
+        loss = 0.0
+        if losses or self.losses:
+            loss = super().compute_loss(
+                x, *_pairs(losses, targets, outputs, weights), training=training
+            )
+        elif training:
+            raise ValueError(
+                "The model has no loss to train on: an output must come from a "
+                "NextItemHead, or compile must be given a loss."
+            )
+        if training:
+            return loss
+        for name in heads:
+            if name in targets:
+                scores = self._served(outputs[name], x)
+                one = _likelihood(targets[name], scores, weights.get(name))
+                factor = self._settings.loss_weights.get(name, 1.0)
+                loss = loss + scale_for_replicas(factor * one)
+        return loss
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        names, heads = self._names, self.heads
+        outputs, targets = by_output(names, y_pred), self._targets(y)
+        weights = self._sample_weights(sample_weight, names)
+        metrics = self._settings.metrics
+        if metrics:
+            self._need(metrics, targets, "metrics")
+            super().compute_metrics(x, *_pairs(metrics, targets, outputs, weights))
+        ranked = [name for name in heads if name in targets]
+        for name in ranked:
+            scores = self._served(outputs[name], x)
+            self._ranking.update(name, targets[name], scores, weights.get(name))
+        logs = self.get_metrics_result()
+        if ranked:
+            return logs
+        # In training there is nothing to rank.
+        return {k: v for k, v in logs.items() if k not in self._ranking.by_log}
+
+    def get_metrics_result(self):
+        logs = {}
+        for metric in super().metrics:
+            result = metric.result()
+            logs.update(result if isinstance(result, dict) else {metric.name: result})
+        return {**logs, **self._ranking.result()}
+
+    def _served(self, scores, x):
+        """Scores as `recommend` ranks them."""
+        if not self._excludes_seen:
+            return scores
+        return hide_seen(scores, x[self.schema.item_id])
+
+    def _need(self, names, targets, what):
+        missing = sorted(set(names) - set(targets))
+        if missing:
+            raise ValueError(
+                f"The outputs {missing} have {what}, but the data has no targets of "
+                f"theirs; it has {sorted(targets)}. Make the loader with "
+                f"targets={missing}."
+            )
+
+    def _refuse_targets_of_heads(self, targets):
+        given = sorted(set(self.heads) & set(targets))
+        if given:
+            raise ValueError(
+                f"fit was given targets of {given}, but next-item outputs take theirs "
+                "from the scheme: train on whole sessions, without these targets."
+            )
+
     # Recommending
+
+    def _find_features(self):
+        for layer in layers_of(self):
+            if isinstance(layer, SequenceEmbeddingFeatures):
+                return layer
+        return None
+
+    def _read(self):
+        """`(schema, max_history)`, as far as they are known."""
+        features = self._find_features()
+        if features is None:
+            return None, 8
+        return features.schema, self.max_history
 
     @property
     def features(self):
         """The layer that embeds the inputs."""
-        for layer in self.layers:
-            if isinstance(layer, SequenceEmbeddingFeatures):
-                return layer
-        raise ValueError(
-            "The model has no SequenceEmbeddingFeatures, so the columns of its "
-            "inputs are not known."
-        )
+        features = self._find_features()
+        if features is None:
+            raise ValueError(
+                "The model has no SequenceEmbeddingFeatures, so the columns of its "
+                "inputs are not known."
+            )
+        return features
 
     @property
     def memory(self):
-        """The `TransitionMemory` of the head, or `None`."""
-        heads = [layer for layer in self.layers if isinstance(layer, NextItemHead)]
-        return next((head.memory for head in heads if head.memory is not None), None)
+        """The `TransitionMemory` among the layers, or `None`."""
+        layers = layers_of(self)
+        return next((x for x in layers if isinstance(x, TransitionMemory)), None)
 
     @property
     def schema(self):
@@ -159,23 +580,38 @@ class SessionModel(keras.Model):
         One less than the longest session of the training data: the event that
         comes next takes the last place.
         """
-        return max(1, self.schema.max_length - 1)
+        return max(1, self.features.max_length - 1)
 
-    def top_k(self, inputs, k=10, exclude_seen=False):
+    def _head_name(self, head):
+        """Name of the output that answers: the one of items, or the named one."""
+        of_items = [name for name, h in self.heads.items() if h.target is None]
+        if head is None and len(of_items) == 1:
+            return of_items[0]
+        if head in of_items:
+            return head
+        raise ValueError(
+            f"Say which output answers, by head=: it is one of {of_items}, "
+            f"not {head!r}."
+            if of_items
+            else "The model has no next-item output of its items to answer with."
+        )
+
+    def top_k(self, inputs, k=10, exclude_seen=False, head=None):
         """Scores and ids of the best items; traceable, for export.
 
         Args:
             inputs: dict of column to tensor, encoded and right-padded.
             k: int.
             exclude_seen: bool. Leave out the items of the session itself.
+            head: string. Name of the output that answers, where several do.
 
         Returns:
             The pair of scores `(batch, k)` and encoded ids `(batch, k)`.
         """
         self._check_k(k)
         seen = inputs[self.schema.item_id] if exclude_seen else None
-        scores = self(self.newest(inputs), training=False)
-        return top_k(scores, k, self._first_id, seen)
+        outputs = by_output(self._names, self(self.newest(inputs), training=False))
+        return top_k(outputs[self._head_name(head)], k, self._first_id, seen)
 
     @property
     def _first_id(self):
@@ -190,20 +626,34 @@ class SessionModel(keras.Model):
             )
 
     def newest(self, inputs):
-        """Cuts right-padded sessions to their newest `max_history` events."""
-        time = self.max_history
-        lists = [c.name for c in self.schema if c.is_list]
-        width = ops.shape(inputs[self.schema.item_id])[1]
-        real = ops.not_equal(inputs[self.schema.item_id], 0)
+        """Cuts right-padded sessions to their newest `max_history` events.
+
+        Columns that the schema does not name, and those of one value a session, are
+        handed on as they are.
+        """
+        item_ids = ops.convert_to_tensor(inputs[self.schema.item_id])
+        time, width = self.max_history, ops.shape(item_ids)[1]
+        # PyTorch's Keras takes no dict of tensors and arrays.
+        tensors = {name: ops.convert_to_tensor(x) for name, x in inputs.items()}
+        if isinstance(width, int):
+            if width <= time:
+                return tensors
+            width = time
+        else:
+            width = ops.minimum(width, time)
+        real = ops.not_equal(item_ids, 0)
         length = ops.sum(ops.cast(real, "int32"), axis=1, keepdims=True)
         shift = ops.maximum(length - time, 0)
-        index = ops.arange(ops.minimum(width, time), dtype="int32")[None, :] + shift
-        cut = {name: ops.take_along_axis(inputs[name], index, axis=1) for name in lists}
-        # PyTorch's Keras takes no dict of tensors and arrays.
-        whole = {c.name: ops.convert_to_tensor(inputs[c.name]) for c in self.schema}
-        return {**whole, **cut}
+        index = ops.arange(width, dtype="int32")[None, :] + shift
+        lists = {c.name for c in self.schema if c.is_list}
+        return {
+            name: ops.take_along_axis(x, index, axis=1) if name in lists else x
+            for name, x in tensors.items()
+        }
 
-    def recommend(self, sessions, k=10, exclude_seen=False, batch_size=256):
+    def recommend(
+        self, sessions, k=10, exclude_seen=False, batch_size=256, *, head=None
+    ):
         """The `k` items most likely to come next, in raw ids.
 
         Args:
@@ -214,6 +664,7 @@ class SessionModel(keras.Model):
             k: int. How many items.
             exclude_seen: bool. Leave out the items of the session itself.
             batch_size: int. Sessions scored at a time.
+            head: string. Name of the output that answers, where several do.
 
         Returns:
             A dict of NumPy arrays: the item column `(sessions, k)` with raw
@@ -227,17 +678,19 @@ class SessionModel(keras.Model):
         item = self.schema.item_id
         self._check_k(k)
         batches = encode(sessions, self.features, batch_size)
-        pairs = [self._recommend_batch(x, k, exclude_seen) for x in batches]
+        name = self._head_name(head)
+        pairs = [self._recommend_batch(x, k, exclude_seen, name) for x in batches]
         width = (0, k)
         ids = np.concatenate([i for _, i in pairs] or [np.zeros(width, "int32")])
         scores = np.concatenate([s for s, _ in pairs] or [np.zeros(width, "float32")])
         answer = {item: self.decode(ids), "scores": scores}
         return {**session_ids(sessions, self.features.session_column), **answer}
 
-    def _recommend_batch(self, x, k, exclude_seen):
+    def _recommend_batch(self, x, k, exclude_seen, name):
         seen = x[self.schema.item_id] if exclude_seen else None
-        scores = self.predict_on_batch(self.newest(x))
-        scores, ids = top_k(ops.convert_to_tensor(scores), k, self._first_id, seen)
+        outputs = by_output(self._names, self.predict_on_batch(self.newest(x)))
+        scores = ops.convert_to_tensor(outputs[name])
+        scores, ids = top_k(scores, k, self._first_id, seen)
         return ops.convert_to_numpy(scores), ops.convert_to_numpy(ids)
 
     def decode(self, ids):
@@ -249,8 +702,52 @@ class SessionModel(keras.Model):
         return values.to_numpy(zero_copy_only=False)[np.asarray(ids) - column.first_id]
 
 
-def _need_targets(y):
-    if y is None:
-        raise ValueError(
-            "There is no target to evaluate on: make the loader with target='last'."
-        )
+@dataclass
+class _Settings:
+    """What `compile` was told, beyond what Keras keeps."""
+
+    probe: bool
+    losses: frozenset
+    metrics: frozenset
+    loss_weights: dict
+    given: dict
+
+
+def _pairs(names, targets, outputs, weights):
+    """`(y, y_pred, sample_weight)` of some outputs, as Keras takes them."""
+    if not names:
+        return None, None, None
+    names = sorted(names)
+    y, y_pred = {}, {}
+    for name in names:
+        y[name] = targets[name]
+        y_pred[name] = _of_events(outputs[name], y[name])
+    given = {name: weights[name] for name in names if name in weights}
+    if len(given) in (0, len(names)):
+        return y, y_pred, given or None
+    ones = {name: ops.ones(ops.shape(y[name])[:1], "float32") for name in names}
+    return y, y_pred, {**ones, **given}
+
+
+def _of_events(output, y):
+    """One output an event, without the position that is asked for the next item."""
+    per_event = len(output.shape) == 3 or (len(output.shape) == 2 == len(y.shape))
+    mask = getattr(output, "_keras_mask", None)
+    if not per_event or mask is None or len(mask.shape) != 2:
+        return output
+    time = ops.shape(y)[1]
+    return AttachMask()((output[:, :time], mask[:, :time]))
+
+
+def _likelihood(targets, scores, sample_weight):
+    """Mean of minus the logarithm of the target's share of the softmax."""
+    # Targets that are no items (unknown, or padding) have no likelihood.
+    targets = ops.cast(targets, "int32")
+    of_target = ops.take_along_axis(scores, targets[:, None], axis=1)[:, 0]
+    known = of_target > -float("inf")
+    count = ops.sum(ops.cast(known, "float32"))
+    loss = ops.logsumexp(scores, axis=1) - ops.where(known, of_target, 0.0)
+    loss = ops.where(known, loss, 0.0)
+    if sample_weight is not None:
+        loss = loss * ops.cast(sample_weight, "float32")
+    return ops.sum(loss) / ops.maximum(count, 1.0)

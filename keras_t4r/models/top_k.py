@@ -1,3 +1,5 @@
+"""The best items of a session's scores."""
+
 from keras import ops
 
 
@@ -16,13 +18,23 @@ def top_k(scores, k, first_id, seen=None):
         infinity.
     """
     if seen is not None:
-        batch, time = ops.shape(seen)[0], ops.shape(seen)[1]
-        rows = ops.repeat(ops.arange(batch)[:, None], time, axis=1)
-        at = ops.stack(
-            [ops.reshape(rows, (-1,)), ops.reshape(ops.cast(seen, rows.dtype), (-1,))],
-            axis=1,
-        )
-        gone = ops.full((batch * time,), -float("inf"), dtype=scores.dtype)
-        scores = ops.scatter_update(scores, at, gone)
+        scores = hide_seen(scores, seen)
     best, index = ops.top_k(scores[:, first_id:], k)
     return best, index + first_id
+
+
+def hide_seen(scores, seen):
+    """Scores with minus infinity for the ids of the session itself.
+
+    Args:
+        scores: float tensor `(batch, cardinality)`.
+        seen: int tensor `(batch, time)`; 0 is padding.
+    """
+    batch, time = ops.shape(seen)[0], ops.shape(seen)[1]
+    rows = ops.repeat(ops.arange(batch)[:, None], time, axis=1)
+    at = ops.stack(
+        [ops.reshape(rows, (-1,)), ops.reshape(ops.cast(seen, rows.dtype), (-1,))],
+        axis=1,
+    )
+    gone = ops.full((batch * time,), -float("inf"), dtype=scores.dtype)
+    return ops.scatter_update(scores, at, gone)

@@ -3,8 +3,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from keras import ops
 
-from keras_t4r.layers.attach_mask import AttachMask
-from keras_t4r.layers.features.item_embedding import ItemEmbedding
+from keras_t4r.layers.attach_mask import AttachMask, symbolic_mask
 from keras_t4r.schema import Schema
 
 AGGREGATIONS = ("concat", "element-wise-sum", "element-wise-sum-item-multi")
@@ -42,22 +41,26 @@ class SequenceEmbeddingFeatures(keras.layers.Layer):
             as it is: give a `continuous_projection` as well.
         dropout: float. Rate of dropout on the output.
         embeddings_initializer: initializer of the tables.
+        max_length: int. The most events of a session, with the one that comes next:
+            what a `SessionModel` reads before it answers is one less. `None` takes
+            the schema's.
 
     Call arguments:
         inputs: dict of column name to tensor: `(batch, time)` for lists,
             `(batch,)` for the others.
-        item_table: bool. Return the table of items, `(cardinality, dim)`,
-            and not the events. Used by heads that are tied to it.
 
     Returns:
-        A tensor `(batch, time, d_output)`, with a mask.
+        The pair of the events, `(batch, time, d_output)`, with a mask; and the table
+        of items, `(cardinality, dim)`, which heads score with. The table is the
+        variable itself, in its own dtype: whoever gathers rows of it gets a gradient
+        of these rows only, on TensorFlow.
 
     Example:
 
     ```python
     features = SequenceEmbeddingFeatures(schema, d_output=128)
     inputs = schema.inputs()
-    x = features(inputs)                    # (batch, time, 128)
+    x, table = features(inputs)             # (batch, time, 128), (cardinality, 64)
     ```
 
     References:
@@ -74,9 +77,9 @@ class SequenceEmbeddingFeatures(keras.layers.Layer):
         layer_norm=False,
         dropout=0.0,
         embeddings_initializer="embedding_normal",
+        max_length=None,
         **kwargs,
     ):
-        session_column = kwargs.pop("session_column", schema.session_id)
         super().__init__(**kwargs)
         if aggregation not in AGGREGATIONS:
             raise ValueError(
@@ -84,7 +87,7 @@ class SequenceEmbeddingFeatures(keras.layers.Layer):
             )
         # Passed arguments.
         self.schema = schema.features
-        self.session_column = session_column
+        self.max_length = schema.max_length if max_length is None else max_length
         self.d_output = d_output
         self.embedding_dim = embedding_dim
         self.aggregation = aggregation
@@ -97,8 +100,9 @@ class SequenceEmbeddingFeatures(keras.layers.Layer):
         self.embeddings_initializer = keras.initializers.get(embeddings_initializer)
 
         # Other arguments.
+        self.session_column = schema.session_id
+        self._whole_schema = schema
         self.supports_masking = True
-        self.symbolic_inputs = None
         self._item = self.schema[self.schema.item_id]
         self._categorical = sorted(c.name for c in self.schema if c.is_categorical)
         self._continuous = sorted(
@@ -110,9 +114,6 @@ class SequenceEmbeddingFeatures(keras.layers.Layer):
             for name in self._categorical
             if (values := schema.vocabulary(name)) is not None
         }
-        self.item_embedding = ItemEmbedding(
-            self, self._item, self._dims[self._item.table_name]
-        )
 
     def _table_dims(self):
         dims = {}
@@ -145,6 +146,12 @@ class SequenceEmbeddingFeatures(keras.layers.Layer):
             owner.setdefault(column.table_name, name)
             rows[column.table_name] = max(
                 rows.get(column.table_name, 0), column.cardinality
+            )
+        if rows[self._item.table_name] > self._item.cardinality:
+            raise ValueError(
+                f"The item column {self._item.name!r} has {self._item.cardinality} "
+                f"ids, but another column of its domain {self._item.table_name!r} has "
+                f"{rows[self._item.table_name]}: give both the same domain."
             )
         for table, dim in self._dims.items():
             self.tables[table] = self.add_weight(
@@ -201,16 +208,7 @@ class SequenceEmbeddingFeatures(keras.layers.Layer):
     def _sublayer(self, cls, units, activation, name):
         return cls(units, activation=activation, name=name, dtype=self.dtype_policy)
 
-    def __call__(self, inputs, *args, **kwargs):
-        # The first ones: those of a second call may depend on the head.
-        symbolic = all(isinstance(x, keras.KerasTensor) for x in inputs.values())
-        if symbolic and self.symbolic_inputs is None:
-            self.symbolic_inputs = inputs
-        return super().__call__(inputs, *args, **kwargs)
-
-    def call(self, inputs, item_table=False, training=None):
-        if item_table:
-            return self.item_table()
+    def call(self, inputs, training=None):
         self._check(inputs)
         mask = ops.not_equal(inputs[self._item.name], 0)
         x = self._aggregate(self._embed(inputs, ops.shape(mask)[1]))
@@ -218,11 +216,8 @@ class SequenceEmbeddingFeatures(keras.layers.Layer):
             x = self._output_projection(x)
         x = self._dropout(x, training=training)
         x = x * ops.cast(ops.expand_dims(mask, -1), x.dtype)
-        return self._attach_mask((x, mask))
-
-    def item_table(self):
-        """The embeddings of all ids, `(cardinality, dim)`."""
-        return ops.convert_to_tensor(self.tables[self._item.table_name])
+        table = ops.convert_to_tensor(self.tables[self._item.table_name])
+        return self._attach_mask((x, mask)), table
 
     def _check(self, inputs):
         missing = sorted(set(self.schema.names) - set(inputs))
@@ -277,16 +272,17 @@ class SequenceEmbeddingFeatures(keras.layers.Layer):
         return item * sum(others[1:], others[0]) if others else item
 
     def compute_mask(self, inputs, previous_mask=None):
-        # Attached in `call`, to the events only.
-        return None
+        # Of the events only; where it is known it was attached in `call`.
+        return [symbolic_mask(inputs[self._item.name])]
 
-    def compute_output_spec(self, inputs, item_table=False, training=None):
-        if item_table:
-            table = self.tables[self._item.table_name]
-            return keras.KerasTensor(table.shape, dtype=table.dtype)
+    def compute_output_spec(self, inputs, training=None):
         self._check(inputs)
         batch, time = inputs[self._item.name].shape
-        return keras.KerasTensor((batch, time, self._width), dtype=self.compute_dtype)
+        table = self.tables[self._item.table_name]
+        return (
+            keras.KerasTensor((batch, time, self._width), dtype=self.compute_dtype),
+            keras.KerasTensor(table.shape, dtype=table.dtype),
+        )
 
     # Raw values
 
@@ -308,8 +304,7 @@ class SequenceEmbeddingFeatures(keras.layers.Layer):
     def get_config(self):
         config = super().get_config()
         config.update(
-            schema=self.schema.to_text(),
-            session_column=self.session_column,
+            schema=self._whole_schema.to_text(),
             d_output=self.d_output,
             embedding_dim=self.embedding_dim,
             aggregation=self.aggregation,
@@ -319,6 +314,7 @@ class SequenceEmbeddingFeatures(keras.layers.Layer):
             embeddings_initializer=keras.initializers.serialize(
                 self.embeddings_initializer
             ),
+            max_length=self.max_length,
         )
         return config
 

@@ -1,6 +1,9 @@
 import keras
 from keras import ops
 
+from keras_t4r.backend import mean_over_replicas
+from keras_t4r.layers.heads.weighing import over_events, weight_of
+
 
 @keras.saving.register_keras_serializable(package="keras_t4r")
 class ReplacedTokenDetection(keras.layers.Layer):
@@ -27,7 +30,7 @@ class ReplacedTokenDetection(keras.layers.Layer):
         weight: float. Weight of the loss beside the generator's.
 
     Call arguments:
-        scores: what the `NextItemHead` of the generator returned; handed on.
+        scores: what the `GeneratorHead` returned; handed on.
         x: tensor `(batch, time, width)`. Outputs of the discriminator.
         replaced: int tensor `(batch, time)`. The items that it read.
         item_ids: int tensor `(batch, time)`. The items that were clicked.
@@ -39,12 +42,13 @@ class ReplacedTokenDetection(keras.layers.Layer):
 
     ```python
     items = inputs[schema.item_id]
-    x, targets = MaskedLanguageModeling(rate=0.3)(features(inputs), items)
+    x, table = features(inputs)
+    x, targets = MaskedLanguageModeling(rate=0.3)(x, items)
     block = TransformerBlock(ElectraConfig(...))
-    head = NextItemHead(features.item_embedding, sample_replacements=True)
-    scores, replaced = head(block(x), targets, item_ids=items)
-    d = block(features({**inputs, schema.item_id: replaced}))
-    model = SessionModel(inputs, ReplacedTokenDetection()(scores, d, replaced, items))
+    scores, replaced = GeneratorHead()(block(x), targets, table, items)
+    read, _ = features({**inputs, schema.item_id: replaced})
+    scores = ReplacedTokenDetection()(scores, block(read), replaced, items)
+    model = SessionModel(inputs, scores)
     ```
 
     References:
@@ -76,8 +80,12 @@ class ReplacedTokenDetection(keras.layers.Layer):
         logits = ops.cast(self._outer(self._inner(x))[..., 0], "float32")
         wrong = ops.cast(ops.not_equal(replaced, item_ids), "float32")
         real = ops.cast(ops.not_equal(item_ids, 0), "float32")
-        loss = ops.binary_crossentropy(wrong, logits, from_logits=True)
-        return ops.sum(loss * real) / ops.maximum(ops.sum(real), 1.0)
+        count = ops.maximum(mean_over_replicas(ops.sum(real)), 1.0)
+        loss = ops.binary_crossentropy(wrong, logits, from_logits=True) * real
+        sessions = weight_of(self.name).sessions
+        if sessions is not None:
+            loss = loss * over_events(sessions, ops.shape(loss))
+        return ops.sum(loss) / count
 
     def compute_mask(self, inputs, previous_mask=None):
         return None

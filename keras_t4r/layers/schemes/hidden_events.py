@@ -44,15 +44,14 @@ def append_slot(x, item_ids):
     """Makes room for the event that comes next.
 
     Returns:
-        A tuple of `x` with one position more, of zeros; bool `(batch, time + 1)`, True
-        for real events; the same, True for the position after the last of them only;
-        and as many targets, all 0.
+        A triple of `x` with one position more, of zeros; bool `(batch, time + 1)`, True
+        for real events; and the same, True only for the position after the last of
+        them, in an empty session the first.
     """
     real = ops.not_equal(item_ids, 0)
-    nothing = ops.zeros_like(item_ids[:, :1])
-    real = ops.concatenate([real, ops.not_equal(nothing, 0)], axis=1)
+    nothing = ops.zeros_like(real[:, :1])
+    real = ops.concatenate([real, nothing], axis=1)
     x = ops.concatenate([x, ops.zeros_like(x[:, :1])], axis=1)
     position = ops.arange(ops.shape(real)[1])[None, :]
     slot = ops.equal(position, last_position(real) + 1)
-    targets = ops.concatenate([ops.zeros_like(item_ids), nothing], axis=1)
-    return x, real, slot, targets
+    return x, real, slot

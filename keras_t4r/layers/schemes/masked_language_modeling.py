@@ -1,16 +1,16 @@
 import keras
 from keras import ops
 
-from keras_t4r.layers.attach_mask import AttachMask
 from keras_t4r.layers.schemes.hidden_events import (
     append_slot,
     hide_some_but_not_all,
     is_last,
 )
+from keras_t4r.layers.schemes.masking_scheme import MaskingScheme
 
 
 @keras.saving.register_keras_serializable(package="keras_t4r")
-class MaskedLanguageModeling(keras.layers.Layer):
+class MaskedLanguageModeling(MaskingScheme):
     """Hides events of a session and trains the model to name their items.
 
     Each event is hidden with probability `rate`, independently; a session has
@@ -30,11 +30,13 @@ class MaskedLanguageModeling(keras.layers.Layer):
 
     Call arguments:
         x: tensor `(batch, time, width)`. The events.
-        item_ids: int tensor `(batch, time)`; 0 is padding.
+        item_ids: int tensor `(batch, time)`; 0 is padding. Or a list; see
+            `MaskingScheme`.
 
     Returns:
-        The pair of the events to encode and the targets, 0 where there is
-        none: `time` positions in training, `time + 1` in inference.
+        The pair of the events to encode, with a mask, and the targets, 0 where there
+        is none, -1 at the position that is asked in inference: `time` positions in
+        training, `time + 1` in inference.
 
     Example:
 
@@ -47,7 +49,7 @@ class MaskedLanguageModeling(keras.layers.Layer):
     - Sun et al., BERT4Rec, CIKM 2019.
     """
 
-    causal = False
+    grows = True
 
     def __init__(self, rate=0.15, last_rate=0.0, seed=None, **kwargs):
         super().__init__(**kwargs)
@@ -62,7 +64,6 @@ class MaskedLanguageModeling(keras.layers.Layer):
 
         # Other arguments.
         self.seed_generator = keras.random.SeedGenerator(seed)
-        self.supports_masking = True
 
     def build(self, x_shape, item_ids_shape=None):
         self.mask_embedding = self.add_weight(
@@ -70,21 +71,19 @@ class MaskedLanguageModeling(keras.layers.Layer):
             shape=(x_shape[-1],),
             initializer=keras.initializers.RandomNormal(stddev=0.05),
         )
-        self._attach_mask = AttachMask(dtype=self.dtype_policy)
 
-    def call(self, x, item_ids, training=None):
-        if training:
-            return self._hide(x, item_ids)
-        return self._append(x, item_ids)
-
-    def _hide(self, x, item_ids):
+    def train(self, x, item_ids):
         real = ops.not_equal(item_ids, 0)
         hidden = self._choose(real)
-        x = ops.where(
-            ops.expand_dims(hidden, -1), ops.cast(self.mask_embedding, x.dtype), x
-        )
-        targets = ops.where(hidden, item_ids, ops.zeros_like(item_ids))
-        return self._attach_mask((x, real)), targets
+        return self._replace(x, hidden), real, hidden, 0
+
+    def serve(self, x, item_ids):
+        x, real, slot = append_slot(x, item_ids)
+        return self._replace(x, slot), ops.logical_or(real, slot), slot
+
+    def _replace(self, x, hidden):
+        vector = ops.cast(self.mask_embedding, x.dtype)
+        return ops.where(ops.expand_dims(hidden, -1), vector, x)
 
     def _choose(self, real):
         """Which positions are hidden; `real` and the result are `(batch, time)`."""
@@ -97,26 +96,6 @@ class MaskedLanguageModeling(keras.layers.Layer):
 
     def _uniform(self, shape):
         return keras.random.uniform(shape, seed=self.seed_generator, dtype="float32")
-
-    def _append(self, x, item_ids):
-        x, real, slot, targets = append_slot(x, item_ids)
-        x = ops.where(
-            ops.expand_dims(slot, -1), ops.cast(self.mask_embedding, x.dtype), x
-        )
-        return self._attach_mask((x, ops.logical_or(real, slot))), targets
-
-    def compute_mask(self, inputs, previous_mask=None):
-        # Attached in `call`, to the events only.
-        return None
-
-    def compute_output_spec(self, x, item_ids, training=None):
-        batch, time = item_ids.shape
-        if not training and time is not None:
-            time += 1
-        return (
-            keras.KerasTensor((batch, time, x.shape[-1]), dtype=self.compute_dtype),
-            keras.KerasTensor((batch, time), dtype=item_ids.dtype),
-        )
 
     def get_config(self):
         return {

@@ -1,16 +1,16 @@
 import keras
 from keras import ops
 
-from keras_t4r.layers.attach_mask import AttachMask
 from keras_t4r.layers.schemes.hidden_events import (
     append_slot,
     hide_some_but_not_all,
     is_last,
 )
+from keras_t4r.layers.schemes.masking_scheme import MaskingScheme
 
 
 @keras.saving.register_keras_serializable(package="keras_t4r")
-class PermutationLanguageModeling(keras.layers.Layer):
+class PermutationLanguageModeling(MaskingScheme):
     """Trains the model to name items in a random order.
 
     Some events of a session are targets, in spans: a span has 1 to `max_span_length`
@@ -39,12 +39,14 @@ class PermutationLanguageModeling(keras.layers.Layer):
 
     Call arguments:
         x: tensor `(batch, time, width)`. The events.
-        item_ids: int tensor `(batch, time)`; 0 is padding.
+        item_ids: int tensor `(batch, time)`; 0 is padding. Or a list; see
+            `MaskingScheme`.
 
     Returns:
-        The triple of the events to encode; the targets, 0 where there is none; and
-        `visible`, bool `(batch, time, time)`, for the `TransformerBlock`: `time`
-        positions in training, `time + 1` in inference.
+        The triple of the events to encode, with a mask; the targets, 0 where there is
+        none, -1 at the position that is asked in inference; and `visible`, bool
+        `(batch, time, time)`, for the `TransformerBlock`: `time` positions in
+        training, `time + 1` in inference.
 
     Example:
 
@@ -57,7 +59,7 @@ class PermutationLanguageModeling(keras.layers.Layer):
     - Yang et al., XLNet, NeurIPS 2019.
     """
 
-    causal = False
+    grows = True
 
     def __init__(
         self,
@@ -86,15 +88,9 @@ class PermutationLanguageModeling(keras.layers.Layer):
 
         # Other arguments.
         self.seed_generator = keras.random.SeedGenerator(seed)
-        self.supports_masking = True
-        self._attach_mask = AttachMask(dtype=self.dtype_policy)
         self.built = True
 
-    def call(self, x, item_ids, training=None):
-        if not training:
-            x, real, slot, targets = append_slot(x, item_ids)
-            mask = ops.logical_or(real, slot)
-            return self._attach_mask((x, mask)), targets, _from_everywhere(real)
+    def train(self, x, item_ids):
         real = ops.not_equal(item_ids, 0)
         target = real if self.permute_all else self._choose(real)
         draw = self._uniform(ops.shape(real))
@@ -106,8 +102,11 @@ class PermutationLanguageModeling(keras.layers.Layer):
         before = ops.expand_dims(order, 1) < ops.expand_dims(order, 2)
         visible = ops.logical_or(ops.expand_dims(ops.logical_not(target), 1), before)
         visible = ops.logical_and(visible, ops.expand_dims(real, 1))
-        targets = ops.where(target, item_ids, ops.zeros_like(item_ids))
-        return self._attach_mask((x, real)), targets, visible
+        return x, real, target, 0, visible
+
+    def serve(self, x, item_ids):
+        x, real, slot = append_slot(x, item_ids)
+        return x, ops.logical_or(real, slot), slot, _from_everywhere(real)
 
     def _choose(self, real):
         """Which events are targets; `real` and the result are `(batch, time)`."""
@@ -137,19 +136,8 @@ class PermutationLanguageModeling(keras.layers.Layer):
     def _uniform(self, shape):
         return keras.random.uniform(shape, seed=self.seed_generator, dtype="float32")
 
-    def compute_mask(self, inputs, previous_mask=None):
-        # Attached in `call`, to the events only.
-        return None
-
-    def compute_output_spec(self, x, item_ids, training=None):
-        batch, time = item_ids.shape
-        if not training and time is not None:
-            time += 1
-        return (
-            keras.KerasTensor((batch, time, x.shape[-1]), dtype=self.compute_dtype),
-            keras.KerasTensor((batch, time), dtype=item_ids.dtype),
-            keras.KerasTensor((batch, time, time), dtype="bool"),
-        )
+    def more_specs(self, batch, time):
+        return (keras.KerasTensor((batch, time, time), dtype="bool"),)
 
     def get_config(self):
         return {

@@ -1,39 +1,34 @@
+"""The softmax over all items, whole or in blocks."""
+
 from keras import ops
 
 from keras_t4r.backend import subtract_rows
+from keras_t4r.losses.blocks import even_blocks, most_rows
 
-# Logits held at one time in the blockwise form: 64 MiB of float32.
-BLOCK_LOGITS = 1 << 24
+# Below it, `bias` says that an id is no item.
+NO_ITEM = -1e8
 
 
 def softmax_cross_entropy(
-    hidden,
-    table,
-    bias,
-    targets,
-    weights,
-    temperature=1.0,
-    label_smoothing=0.0,
-    blockwise=None,
+    hidden, table, bias, targets, weights, label_smoothing=0.0, blockwise=None
 ):
     """Sum of the cross-entropies of a softmax over all items.
 
-    With logits `z = (hidden @ table.T + bias) / temperature`, a target `y` and
-    smoothing `s` over `V` items:
+    With scores `z = hidden @ table.T + bias`, a target `y` and smoothing `s` over `V`
+    items:
 
     `loss = weight * (logsumexp(z) - (1 - s) * z[y] - s * mean(z))`
 
     Large catalogues are done in blocks of rows. Each block's gradient is made
-    in the forward pass, so that the logits `(targets, V)` are never whole in
+    in the forward pass, so that the scores `(targets, V)` are never whole in
     memory, nor computed twice.
 
     Args:
         hidden: float tensor `(n, dim)`.
         table: float tensor `(V, dim)`.
-        bias: float tensor `(V,)`, or `None`.
+        bias: float tensor `(V,)`. Below -1e8 for ids that are no items.
         targets: int tensor `(n,)`, rows of `table`.
         weights: float tensor `(n,)`; 0 leaves a row out.
-        temperature: float.
         label_smoothing: float in [0, 1).
         blockwise: bool. `None` chooses it from 20,000 items on.
 
@@ -42,19 +37,15 @@ def softmax_cross_entropy(
 
     Example:
 
-    >>> loss = softmax_cross_entropy(h, table, None, y, ops.ones((8,)))
+    >>> loss = softmax_cross_entropy(h, table, ops.zeros((9,)), y, ops.ones((8,)))
 
     References:
     - Szegedy et al., Rethinking the Inception Architecture, CVPR 2016 (label
       smoothing).
     """
-    hidden = ops.cast(hidden, "float32") / temperature
-    table = ops.cast(table, "float32")
-    weights = ops.cast(weights, "float32")
-    if bias is None:
-        bias = ops.zeros(ops.shape(table)[:1], dtype="float32")
-    else:
-        bias = ops.cast(bias, "float32") / temperature
+    hidden, table, bias, weights = (
+        ops.cast(x, "float32") for x in (hidden, table, bias, weights)
+    )
     if blockwise is None:
         blockwise = table.shape[0] >= 20_000
     if blockwise:
@@ -66,17 +57,19 @@ def softmax_cross_entropy(
             * ops.sparse_categorical_crossentropy(targets, logits, from_logits=True)
         )
     if label_smoothing:
-        # mean(z) needs no logits: it is linear in the mean of the table.
-        target_rows = ops.take(table, targets, axis=0) - ops.mean(table, axis=0)
-        margin = ops.sum(hidden * target_rows, axis=-1)
-        margin = margin + ops.take(bias, targets) - ops.mean(bias)
+        # mean(z) needs no scores: it is linear in the mean of the items' rows.
+        item = ops.cast(bias > NO_ITEM, "float32")
+        items = ops.sum(item)
+        mean_row = ops.matmul(item[None, :], table)[0] / items
+        mean_bias = ops.sum(ops.where(item > 0, bias, 0.0)) / items
+        margin = ops.sum(hidden * (ops.take(table, targets, axis=0) - mean_row), -1)
+        margin = margin + ops.take(bias, targets) - mean_bias
         loss = loss + label_smoothing * ops.sum(weights * margin)
     return loss
 
 
 def _blockwise(hidden, table, bias, targets, weights):
-    items = table.shape[0]
-    most_rows = max(16, BLOCK_LOGITS // items)
+    most = most_rows(table.shape[0])
 
     @ops.custom_gradient
     def cross_entropy(hidden, table, bias):
@@ -86,7 +79,7 @@ def _blockwise(hidden, table, bias, targets, weights):
         hidden = ops.concatenate([hidden, ops.ones_like(hidden[:, :1])], axis=1)
         dim = table.shape[1]
         count = ops.shape(hidden)[0]
-        blocks, rows = even_blocks(count, most_rows)
+        blocks, rows = even_blocks(count, most)
         fill = blocks * rows - count
         h = ops.concatenate([hidden, ops.zeros((fill, dim), "float32")])
         w = ops.concatenate([weights, ops.zeros((fill,), "float32")])
@@ -127,17 +120,3 @@ def _blockwise(hidden, table, bias, targets, weights):
         return loss, gradient
 
     return cross_entropy(hidden, table, bias)
-
-
-def even_blocks(count, most_rows):
-    """`(blocks, rows)`: how many blocks `count` rows take, and how long each is.
-
-    All are of one size, so that the last one is not mostly filling. Ints where
-    `count` is one, else scalar tensors.
-    """
-    blocks = _at_least_one((count + most_rows - 1) // most_rows)
-    return blocks, _at_least_one((count + blocks - 1) // blocks)
-
-
-def _at_least_one(n):
-    return max(n, 1) if isinstance(n, int) else ops.maximum(n, 1)

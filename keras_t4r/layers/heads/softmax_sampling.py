@@ -1,41 +1,40 @@
+"""Draws items as a softmax over all of them has it."""
+
 from keras import ops
 
-from keras_t4r.losses.softmax_cross_entropy import BLOCK_LOGITS, even_blocks
+from keras_t4r.losses.blocks import even_blocks, most_rows
 
 
-def sample_softmax(hidden, table, bias, draw, temperature=1.0):
+def sample_softmax(hidden, table, bias, draw):
     """Draws one item a row from a softmax over all items.
 
-    With `z = (hidden @ table.T + bias) / temperature`, row `n` gets the first item
-    `i` with `softmax(z)[0] + … + softmax(z)[i] > draw[n]`. Large catalogues are done in
+    With `z = hidden @ table.T + bias`, row `n` gets the first item `i` with
+    `softmax(z)[0] + … + softmax(z)[i] > draw[n]`. Large catalogues are done in
     blocks of rows, so that `z` is never whole in memory. No gradient flows.
 
     Args:
         hidden: float tensor `(n, dim)`.
         table: float tensor `(V, dim)`.
-        bias: float tensor `(V,)`, or `None`.
+        bias: float tensor `(V,)`.
         draw: float32 tensor `(n,)`, uniform in [0, 1).
-        temperature: float.
 
     Returns:
         An int32 tensor `(n,)`, rows of `table`.
 
     Example:
 
-    >>> items = sample_softmax(h, table, None, keras.random.uniform((8,)))
+    >>> items = sample_softmax(h, table, bias, keras.random.uniform((8,)))
 
     References:
     - Clark et al., ELECTRA, ICLR 2020 (what samples of a generator are for).
     """
-    hidden = ops.stop_gradient(ops.cast(hidden, "float32")) / temperature
+    hidden = ops.stop_gradient(ops.cast(hidden, "float32"))
     table = ops.transpose(ops.stop_gradient(ops.cast(table, "float32")))
+    bias = ops.stop_gradient(ops.cast(bias, "float32"))
     draw = ops.convert_to_tensor(draw, "float32")
-    if bias is not None:
-        bias = ops.stop_gradient(ops.cast(bias, "float32")) / temperature
 
     def of_rows(hidden, draw):
-        z = ops.matmul(hidden, table)
-        z = z if bias is None else z + bias
+        z = ops.matmul(hidden, table) + bias
         mass = ops.cumsum(ops.exp(z - ops.max(z, axis=1, keepdims=True)), axis=1)
         below = mass <= (draw * mass[:, -1])[:, None]
         # A draw next to 1 may round up to the whole mass.
@@ -43,11 +42,11 @@ def sample_softmax(hidden, table, bias, draw, temperature=1.0):
         return ops.minimum(ops.sum(ops.cast(below, "int32"), axis=1), last)
 
     items, dim = table.shape[1], table.shape[0]
-    most_rows = max(16, BLOCK_LOGITS // items)
+    most = most_rows(items)
     count = ops.shape(hidden)[0]
-    if isinstance(count, int) and count <= most_rows:
+    if isinstance(count, int) and count <= most:
         return of_rows(hidden, draw)
-    blocks, rows = even_blocks(count, most_rows)
+    blocks, rows = even_blocks(count, most)
     fill = blocks * rows - count
     h = ops.concatenate([hidden, ops.zeros((fill, dim), "float32")])
     u = ops.concatenate([draw, ops.zeros((fill,), "float32")])

@@ -1,28 +1,25 @@
 """Which schemes go with which bodies."""
 
-from keras_t4r.layers.heads.next_item_head import NextItemHead
+from keras_t4r.layers.heads.generator_head import GeneratorHead
 from keras_t4r.layers.schemes.causal_language_modeling import CausalLanguageModeling
-from keras_t4r.layers.schemes.masked_language_modeling import MaskedLanguageModeling
+from keras_t4r.layers.schemes.masking_scheme import MaskingScheme
 from keras_t4r.layers.schemes.permutation_language_modeling import (
     PermutationLanguageModeling,
 )
 from keras_t4r.layers.transformer_block import TransformerBlock
 
-_SCHEMES = (
-    CausalLanguageModeling,
-    MaskedLanguageModeling,
-    PermutationLanguageModeling,
-)
 
+def check_schemes(layers):
+    """Raises `ValueError` where a scheme and a body of a model do not go together.
 
-def check_scheme(layers):
-    """Raises `ValueError` where a scheme and a body of a model do not go together."""
-    schemes = [layer for layer in layers if isinstance(layer, _SCHEMES)]
+    What it cannot know, bodies of the user's own, the probe of `fit` tries.
+    """
+    schemes = [layer for layer in layers if isinstance(layer, MaskingScheme)]
     blocks = [layer for layer in layers if isinstance(layer, TransformerBlock)]
-    heads = [layer for layer in layers if isinstance(layer, NextItemHead)]
+    heads = [layer for layer in layers if isinstance(layer, GeneratorHead)]
     for scheme in schemes:
-        for head in heads:
-            _check_replacements(scheme, head)
+        if heads:
+            _check_replacements(scheme)
         for block in blocks:
             _check_direction(scheme, block)
             _check_streams(scheme, block)
@@ -53,10 +50,9 @@ def _check_streams(scheme, block):
         )
 
 
-def _check_replacements(scheme, head):
-    if head.sample_replacements and isinstance(scheme, CausalLanguageModeling):
+def _check_replacements(scheme):
+    if isinstance(scheme, CausalLanguageModeling):
         raise ValueError(
-            "ReplacedTokenDetection needs targets that are the events' own items: "
-            "train its generator by MaskedLanguageModeling, not by "
-            "CausalLanguageModeling."
+            "A GeneratorHead needs targets that are the events' own items: train it by "
+            "MaskedLanguageModeling, not by CausalLanguageModeling."
         )

@@ -1,0 +1,95 @@
+"""What a functional model is made of, nested models included."""
+
+import keras
+
+from keras_t4r.layers.heads.next_item_head import NextItemHead
+
+
+def layers_of(model):
+    """Every layer of a model, and of the models nested in it, each once."""
+    found = {}
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            found.update((id(inner), inner) for inner in layers_of(layer))
+        found[id(layer)] = layer
+    return list(found.values())
+
+
+def graphs_of(model):
+    """The model, and every functional model nested in it."""
+    nested = [x for x in layers_of(model) if isinstance(x, keras.Model)]
+    return [model, *(x for x in nested if getattr(x, "outputs", None))]
+
+
+def nodes_of(model):
+    """The calls that lead from a functional model's inputs to its outputs."""
+    found, waiting = {}, list(model.outputs)
+    while waiting:
+        operation, node_index, _ = waiting.pop()._keras_history
+        node = operation._inbound_nodes[node_index]
+        if id(node) not in found:
+            found[id(node)] = node
+            waiting.extend(node.input_tensors)
+    return list(found.values())
+
+
+def output_names(model):
+    """The outputs' names: a dict's keys, else the names of the layers they are of.
+
+    Returns:
+        A list in the order of Keras's own flat outputs.
+
+    Raises:
+        ValueError: outputs are nested deeper, or two have the same name.
+    """
+    outputs = model.output
+    if isinstance(outputs, dict):
+        names = list(outputs)
+        values = list(outputs.values())
+    else:
+        values = list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
+        names = None
+    if any(not isinstance(value, keras.KerasTensor) for value in values):
+        raise ValueError(
+            "The outputs of a SessionModel are a tensor, a list or a dict of tensors."
+        )
+    if names is None:
+        names = [operation_of(value).name for value in values]
+    if len(set(names)) < len(names):
+        raise ValueError(
+            f"Two outputs have the same name: {names}. Name them by a dict: "
+            'SessionModel(inputs, {"next_item": …, "bought": …}).'
+        )
+    return names
+
+
+def by_output(names, values):
+    """A dict of name to value of what a model of these outputs returned."""
+    if isinstance(values, dict):
+        return {name: values[name] for name in names}
+    if isinstance(values, (list, tuple)):
+        return dict(zip(names, values, strict=True))
+    return {names[0]: values}
+
+
+def operation_of(tensor):
+    """The layer or operation that a symbolic tensor comes from."""
+    return tensor._keras_history.operation
+
+
+def head_of(tensor):
+    """The `NextItemHead` whose scores a tensor holds, or `None`.
+
+    Steps after the head take the scores as their first argument, so the way back leads
+    through first arguments.
+    """
+    while True:
+        operation, node_index, index = tensor._keras_history
+        if isinstance(operation, NextItemHead):
+            return operation if index == 0 else None
+        if isinstance(operation, keras.Model):
+            return head_of(operation.outputs[index])
+        before = operation._inbound_nodes[node_index].input_tensors
+        if not before:
+            return None
+        tensor = before[0]

@@ -1,0 +1,76 @@
+"""The ranking metrics of a model, output by output."""
+
+from dataclasses import dataclass
+
+# Keras's callbacks look for a metric's direction in lists of this class only.
+from keras.src.trainers.compile_utils import MetricsList
+
+from keras_t4r.metrics.ranking_metric import RankingMetric
+from keras_t4r.metrics.ranks import target_ranks
+
+
+class Ranking:
+    """Metrics of next-item outputs: kept apart, since they rank only in evaluation.
+
+    Args:
+        metrics: dict of output name to list of metrics, which count every session
+            alike.
+        weighted_metrics: the same, for metrics that count sample weights.
+        with_names: bool. Whether the logs name the output too, as Keras does where
+            there are several: `next_item_ndcg_20`.
+    """
+
+    def __init__(self, metrics, weighted_metrics, with_names):
+        self.metrics = metrics
+        self.weighted_metrics = weighted_metrics
+        self.by_log = {
+            f"{name}_{metric.name}" if with_names else metric.name: metric
+            for given in (metrics, weighted_metrics)
+            for name, of_output in given.items()
+            for metric in of_output
+        }
+        self.directions = _Directions(self.by_log)
+
+    def update(self, name, targets, scores, sample_weight):
+        """Updates the metrics of an output, from its scores `(batch, items)`."""
+        plain = self.metrics.get(name, [])
+        weighted = self.weighted_metrics.get(name, [])
+        if not (plain or weighted):
+            return
+        ranks = target_ranks(targets, scores)
+        for metrics, weight in ((plain, None), (weighted, sample_weight)):
+            for metric in metrics:
+                if isinstance(metric, RankingMetric):
+                    metric.update_ranks(ranks, targets, weight)
+                else:
+                    metric.update_state(targets, scores, sample_weight=weight)
+
+    def result(self):
+        """Dict of the name in the logs to the metric's value."""
+        return {log: metric.result() for log, metric in self.by_log.items()}
+
+
+@dataclass
+class _Direction:
+    name: str
+    _direction: str
+
+
+class _Directions(MetricsList):
+    """Tells callbacks in auto mode which way a metric is better; it has no state."""
+
+    def __init__(self, by_log):
+        known = {
+            log: getattr(metric, "_direction", None) for log, metric in by_log.items()
+        }
+        super().__init__([_Direction(*pair) for pair in known.items() if pair[1]])
+
+    @property
+    def variables(self):
+        return []
+
+    def reset_state(self):
+        pass
+
+    def result(self):
+        return {}
