@@ -66,7 +66,7 @@ def make_model(scheme, body, schema, width, max_length, learning_rate, steps):
     features = t4r.SequenceEmbeddingFeatures(schema, embedding_dim=width)
     inputs = schema.inputs()
     items = inputs[schema.item_id]
-    x, more = features(inputs), {}
+    (x, table), more = features(inputs), {}
     if scheme.startswith("clm"):
         x, targets = t4r.CausalLanguageModeling(scheme == "clm-last")(x, items)
     elif scheme == "plm":
@@ -78,18 +78,15 @@ def make_model(scheme, body, schema, width, max_length, learning_rate, steps):
         body, width, n_head=4, n_layer=2, max_length=max_length, dropout=0.2
     )
     block = t4r.TransformerBlock(config, causal=scheme.startswith("clm"))
-    head = t4r.NextItemHead(
-        features.item_embedding,
-        normalize=True,
-        temperature=0.07,
-        sample_replacements=scheme == "rtd",
-    )
-    outputs = head(block(x, **more), targets, item_ids=items)
+    scale = {"normalize": True, "temperature": 0.07}
     if scheme == "rtd":
-        scores, replaced = outputs
-        read = block(features({schema.item_id: replaced}))
-        outputs = t4r.ReplacedTokenDetection(1.0)(scores, read, replaced, items)
-    model = t4r.SessionModel(inputs, outputs)
+        head = t4r.GeneratorHead(**scale)
+        scores, replaced = head(block(x), targets, table, items)
+        read, _ = features({schema.item_id: replaced})
+        scores = t4r.ReplacedTokenDetection(1.0)(scores, block(read), replaced, items)
+    else:
+        scores = t4r.NextItemHead(**scale)(block(x, **more), targets, table)
+    model = t4r.SessionModel(inputs, scores)
     warmup = steps // 20
     rate = keras.optimizers.schedules.CosineDecay(
         0.0, steps - warmup, warmup_target=learning_rate, warmup_steps=warmup

@@ -23,9 +23,8 @@ def make_model(schema, width=96, learning_rate=2e-3):
     features = t4r.SequenceEmbeddingFeatures(schema, embedding_dim=width)
     inputs = schema.inputs()
     items = inputs[schema.item_id]
-    x, targets = t4r.MaskedLanguageModeling(rate=0.4, last_rate=0.3)(
-        features(inputs), items
-    )
+    x, table = features(inputs)
+    x, targets = t4r.MaskedLanguageModeling(rate=0.4, last_rate=0.3)(x, items)
     body = XLNetConfig(
         d_model=width,
         n_head=4,
@@ -35,14 +34,13 @@ def make_model(schema, width=96, learning_rate=2e-3):
         initializer_range=0.1,
     )
     x = t4r.TransformerBlock(body)(x)
-    outputs = t4r.NextItemHead(
-        features.item_embedding,
+    head = t4r.NextItemHead(
         normalize=True,
         temperature=0.07,
-        repeat_last=False,
-        memory=t4r.TransitionMemory(schema),
-    )(x, targets, item_ids=items)
-    model = t4r.SessionModel(inputs, outputs)
+        first_id=schema[schema.item_id].first_id,
+    )
+    scores = t4r.TransitionMemory(schema)(head(x, targets, table), items)
+    model = t4r.SessionModel(inputs, t4r.NoRepeat()(scores, items))
     model.compile(
         keras.optimizers.Adam(learning_rate),
         metrics=[t4r.metrics.NDCG(20), t4r.metrics.Recall(20), t4r.metrics.MRR(20)],

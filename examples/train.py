@@ -29,7 +29,8 @@ def make_model(schema, width=64, learning_rate=2e-3, forward=False):
     )
     inputs = schema.inputs()
     items = inputs[schema.item_id]
-    x, targets = t4r.CausalLanguageModeling()(features(inputs), items)
+    x, table = features(inputs)
+    x, targets = t4r.CausalLanguageModeling()(x, items)
     body = XLNetConfig(
         d_model=width,
         n_head=4,
@@ -40,19 +41,16 @@ def make_model(schema, width=64, learning_rate=2e-3, forward=False):
         initializer_range=0.1,
     )
     x = t4r.TransformerBlock(body, causal=True)(x)
-    outputs = t4r.NextItemHead(
-        features.item_embedding,
-        normalize=True,
-        temperature=0.07,
-        # The ETL dropped repeats, so the last item is never the next.
-        repeat_last=False,
-        # On a log of this size the network alone loses to counting; together they win.
-        memory=t4r.TransitionMemory(
-            schema, half_life=4, bidirectional=not forward, span=1 if forward else 3
-        ),
-    )(x, targets, item_ids=items)
+    scores = t4r.NextItemHead(normalize=True, temperature=0.07)(x, targets, table)
+    # On a log of this size the network alone loses to counting; together they win.
+    memory = t4r.TransitionMemory(
+        schema, half_life=4, bidirectional=not forward, span=1 if forward else 3
+    )
+    scores = memory(scores, items)
+    # The ETL dropped repeats, so the last item is never the next.
+    scores = t4r.NoRepeat()(scores, items)
 
-    model = t4r.SessionModel(inputs, outputs)
+    model = t4r.SessionModel(inputs, scores)
     model.compile(
         keras.optimizers.Adam(learning_rate),
         metrics=[t4r.metrics.NDCG(20), t4r.metrics.Recall(20), t4r.metrics.MRR(20)],

@@ -31,14 +31,3 @@ class AttachMask(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         return input_shape[0]
-
-
-def symbolic_mask(ids):
-    """What a layer's `compute_mask` says of ids while a graph is made.
-
-    A stand-in `(batch, time)`, so that layers that ask for a mask then find one; the
-    real one is attached in `call`. `None` for ids that are no symbol.
-    """
-    if isinstance(ids, keras.KerasTensor):
-        return keras.KerasTensor(ids.shape[:2], dtype="bool")
-    return None

@@ -1,6 +1,6 @@
 import keras
 
-from keras_t4r.layers.attach_mask import AttachMask, symbolic_mask
+from keras_t4r.layers.attach_mask import AttachMask
 
 
 @keras.saving.register_keras_serializable(package="keras_t4r")
@@ -13,8 +13,8 @@ class KeepMask(keras.layers.Layer):
     your own, or in a nested `keras.Model`, put this one.
 
     Call arguments:
-        y: tensor `(batch, time, …)`, computed event by event from `x`.
         x: tensor `(batch, time, …)`, with a mask.
+        y: tensor `(batch, time, …)`, computed event by event from `x`.
 
     Returns:
         `y`, with the mask of `x`.
@@ -22,7 +22,7 @@ class KeepMask(keras.layers.Layer):
     Example:
 
     ```python
-    y = KeepMask()(MyLayer()(x), x)
+    y = KeepMask()(x, MyLayer()(x))
     ```
     """
 
@@ -32,11 +32,8 @@ class KeepMask(keras.layers.Layer):
         self._attach_mask = AttachMask(dtype=self.dtype_policy)
         self.built = True
 
-    def call(self, y, x, y_mask=None, x_mask=None):
+    def call(self, x, y, x_mask=None):
         return y if x_mask is None else self._attach_mask((y, x_mask))
 
-    def compute_mask(self, inputs, previous_mask=None):
-        return symbolic_mask(inputs)
-
-    def compute_output_spec(self, y, x, y_mask=None, x_mask=None):
+    def compute_output_spec(self, x, y, x_mask=None):
         return keras.KerasTensor(y.shape, dtype=y.dtype)

@@ -33,7 +33,7 @@ def keep_masks(inputs, outputs):
         if not is_event_by_event(operation):
             return y
         source = _masked_source(y, [args, kwargs])
-        return y if source is None else KeepMask()(y, source)
+        return y if source is None else KeepMask()(source, y)
 
     mended = keras.models.clone_model(
         plain,

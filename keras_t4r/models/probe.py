@@ -100,7 +100,7 @@ def _try(encoder, head, schema, events, causal):
         raise ValueError(
             f"A layer before {head.name!r} sees padding: padding a session changed its "
             f"outputs by {moved:.2g}. The mask was lost on the way: put "
-            "keras_t4r.KeepMask()(y, x) behind the layer that drops it, or hand it on "
+            "keras_t4r.KeepMask()(x, y) behind the layer that drops it, or hand it on "
             "with supports_masking. compile(probe=False) leaves the test out."
         )
 

@@ -28,9 +28,28 @@ def run(layer, ids=IDS, training=True):
 def test_clm_targets_are_the_items_that_come_next():
     x, out, targets, mask = run(t4r.CausalLanguageModeling())
     np.testing.assert_array_equal(out, x)
-    np.testing.assert_array_equal(mask, IDS != 0)
+    # The last event has no later one.
+    np.testing.assert_array_equal(mask, targets > 0)
     np.testing.assert_array_equal(targets[0], [6, 7, 8, 0, 0, 0])
     assert not targets[1:].any()
+
+
+@pytest.mark.parametrize(
+    "scheme",
+    [
+        t4r.CausalLanguageModeling(),
+        t4r.CausalLanguageModeling(last_only=True),
+        t4r.MaskedLanguageModeling(0.5, seed=1),
+        t4r.PermutationLanguageModeling(0.5, seed=1),
+    ],
+    ids=["clm", "clm-last", "mlm", "plm"],
+)
+@pytest.mark.parametrize("training", [True, False])
+def test_other_columns_get_targets_at_the_same_positions(scheme, training):
+    x, categories = events(IDS), np.where(IDS > 0, IDS * 10, 0)
+    _, targets, *_ = scheme(x, [IDS, categories], training=training)
+    items, others = map(ops.convert_to_numpy, targets)
+    np.testing.assert_array_equal(others, np.where(items > 0, items * 10, items))
 
 
 def test_clm_can_train_on_the_last_item_only():
@@ -45,7 +64,8 @@ def test_clm_leaves_inference_alone():
     x, out, targets, mask = run(t4r.CausalLanguageModeling(), training=False)
     np.testing.assert_array_equal(out, x)
     np.testing.assert_array_equal(mask, IDS != 0)
-    assert not targets.any()
+    asked = [[0, 0, 0, -1, 0, 0], [-1, 0, 0, 0, 0, 0], [0] * 6]
+    np.testing.assert_array_equal(targets, asked)
 
 
 # Masked
@@ -112,7 +132,8 @@ def test_mlm_appends_its_vector_in_inference():
     layer = t4r.MaskedLanguageModeling(rate=0.3)
     x, out, targets, mask = run(layer, training=False)
     vector = ops.convert_to_numpy(layer.mask_embedding)
-    assert out.shape == (3, 7, 4) and not targets.any()
+    assert out.shape == (3, 7, 4)
+    np.testing.assert_array_equal(targets, -np.eye(7)[[4, 1, 0]])
     for row, length in enumerate([4, 1, 0]):
         np.testing.assert_array_equal(out[row, :length], x[row, :length])
         np.testing.assert_allclose(out[row, length], vector)
@@ -209,7 +230,8 @@ def test_plm_appends_a_position_that_sees_all_and_is_seen_by_none():
     out, targets, visible, mask = permute(
         t4r.PermutationLanguageModeling(), IDS, training=False
     )
-    assert out.shape == (3, 7, 4) and not targets.any()
+    assert out.shape == (3, 7, 4)
+    np.testing.assert_array_equal(targets, -np.eye(7)[[4, 1, 0]])
     for row, length in enumerate([4, 1, 0]):
         assert mask[row].tolist() == [i <= length for i in range(7)]
         assert (visible[row] == (np.arange(7) < length)).all()

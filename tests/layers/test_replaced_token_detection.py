@@ -12,10 +12,11 @@ IDS = np.array([[5, 6, 7, 8, 0], [9, 3, 0, 0, 0], [0, 0, 0, 0, 0]], "int32")
 HIDDEN = np.array([[0, 1, 0, 1, 0], [1, 0, 0, 0, 0], [0, 0, 0, 0, 0]], bool)
 
 
+TABLE = np.random.default_rng(9).normal(size=(ITEMS, WIDTH)).astype("float32")
+
+
 def head(**options):
-    return t4r.NextItemHead(
-        cardinality=ITEMS, first_id=2, dim=WIDTH, tied=False, **options
-    )
+    return t4r.GeneratorHead(**options)
 
 
 def events(seed=0):
@@ -27,15 +28,15 @@ def draw(layer, training=True):
     scores, items = layer(
         events(),
         np.where(HIDDEN, IDS, 0),
-        item_ids=IDS,
-        x_mask=ops.convert_to_tensor(IDS != 0),
+        TABLE,
+        IDS,
         training=training,
     )
     return ops.convert_to_numpy(scores), ops.convert_to_numpy(items)
 
 
 def test_items_are_replaced_where_they_were_hidden_and_nowhere_else():
-    layer = head(sample_replacements=True, seed=1)
+    layer = head(seed=1)
     drawn = np.stack([draw(layer)[1] for _ in range(60)])
     assert (drawn[:, ~HIDDEN] == IDS[~HIDDEN]).all()
     assert drawn[:, HIDDEN].min() >= 2 and drawn[:, HIDDEN].max() < ITEMS
@@ -43,10 +44,7 @@ def test_items_are_replaced_where_they_were_hidden_and_nowhere_else():
 
 
 def test_replacements_follow_the_scores_of_the_position():
-    layer = head(sample_replacements=True, seed=2, bias=False)
-    draw(layer)
-    table = np.random.default_rng(3).normal(size=(ITEMS, WIDTH)).astype("float32")
-    layer.own_table.assign(table)
+    layer, table = head(seed=2, bias=False), TABLE
     drawn = np.stack([draw(layer)[1] for _ in range(1500)])
     z = events()[0, 1] @ table[2:].T
     expected = np.exp(z) / np.exp(z).sum()
@@ -55,20 +53,16 @@ def test_replacements_follow_the_scores_of_the_position():
 
 
 def test_inference_replaces_nothing():
-    scores, items = draw(head(sample_replacements=True), training=False)
+    scores, items = draw(head(), training=False)
     np.testing.assert_array_equal(items, IDS)
     assert scores.shape == (3, ITEMS)
 
 
 def test_the_loss_of_the_head_is_that_without_replacements():
-    keras.utils.set_random_seed(1)
-    plain, sampling = head(), head(sample_replacements=True)
-    arguments = (events(), np.where(HIDDEN, IDS, 0))
+    plain, sampling = t4r.NextItemHead(), head()
+    arguments = (events(), np.where(HIDDEN, IDS, 0), TABLE)
     plain(*arguments, training=True)
-    sampling(*arguments, item_ids=IDS, training=True)
-    sampling.own_table.assign(plain.own_table)
-    plain(*arguments, training=True)
-    sampling(*arguments, item_ids=IDS, training=True)
+    sampling(*arguments, IDS, training=True)
     one, other = (ops.convert_to_numpy(x.losses[-1]) for x in (plain, sampling))
     assert other == pytest.approx(one)
 
@@ -104,8 +98,6 @@ def test_inference_adds_no_loss_and_hands_the_scores_on():
 def test_what_makes_no_sense_is_refused():
     with pytest.raises(ValueError, match="weight must be positive"):
         t4r.ReplacedTokenDetection(weight=0)
-    with pytest.raises(ValueError, match="sample_replacements needs the session's"):
-        head(sample_replacements=True)(events(), IDS)
 
 
 def test_it_serializes():

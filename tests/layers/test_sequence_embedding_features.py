@@ -37,7 +37,7 @@ def batch(rows=3, time=5, seed=0):
 
 
 def call(layer, x):
-    return ops.convert_to_numpy(layer(x))
+    return ops.convert_to_numpy(layer(x)[0])
 
 
 def test_concat_is_the_columns_in_order_of_their_names():
@@ -108,7 +108,7 @@ def test_layer_norm_does_not_make_a_lone_number_constant():
 def test_padding_is_zero_and_masked():
     x = batch()
     layer = t4r.SequenceEmbeddingFeatures(SCHEMA, embedding_dim=4, d_output=8)
-    out = layer(x)
+    out, _ = layer(x)
     np.testing.assert_array_equal(
         ops.convert_to_numpy(out._keras_mask), x["item_id"] != 0
     )
@@ -159,6 +159,63 @@ def test_mixed_precision_computes_low_and_keeps_high(policy):
     layer = t4r.SequenceEmbeddingFeatures(
         SCHEMA, embedding_dim=4, d_output=8, dtype=policy
     )
-    out = layer(batch())
+    out, table = layer(batch())
     assert keras.backend.standardize_dtype(out.dtype) == policy[6:]
+    assert keras.backend.standardize_dtype(table.dtype) == "float32"
     assert {w.dtype for w in layer.weights} == {"float32"}
+
+
+def test_the_table_is_an_output_like_any_other():
+    layer = t4r.SequenceEmbeddingFeatures(SCHEMA, embedding_dim=4)
+    x, table = layer(SCHEMA.inputs())
+    assert x.shape == (None, None, 14) and table.shape == (21, 4)
+    _, table = layer(batch())
+    np.testing.assert_array_equal(
+        ops.convert_to_numpy(table), ops.convert_to_numpy(layer.tables["item"])
+    )
+
+
+def test_a_layer_that_asks_for_a_mask_finds_one_while_the_graph_is_made():
+    seen = []
+
+    class Asks(keras.layers.Layer):
+        supports_masking = True
+
+        def call(self, x, mask=None):
+            return x
+
+        def compute_output_spec(self, x, mask=None):
+            seen.append(mask)
+            return x
+
+    inputs = SCHEMA.inputs()
+    x, _ = t4r.SequenceEmbeddingFeatures(SCHEMA, embedding_dim=4)(inputs)
+    Asks()(x)
+    Asks()(t4r.MaskedLanguageModeling()(x, inputs["item_id"])[0])
+    assert [mask.shape for mask in seen] == [(None, None)] * 2
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="only TensorFlow has such gradients"
+)
+def test_a_step_costs_what_its_batch_touches():
+    import tensorflow as tf
+
+    features = t4r.SequenceEmbeddingFeatures(SCHEMA, embedding_dim=4)
+    head = t4r.NextItemHead(
+        loss=t4r.losses.SampledSoftmax(5), first_id=SCHEMA["item_id"].first_id
+    )
+    scheme, data = t4r.CausalLanguageModeling(), batch()
+
+    @tf.function
+    def gradient():
+        with tf.GradientTape() as tape:
+            x, table = features(data)
+            x, targets = scheme(x, data["item_id"], training=True)
+            head(x, targets, table, training=True)
+            loss = sum(head.losses)
+        found = tape.gradient(loss, features.tables["item"].value)
+        assert isinstance(found, tf.IndexedSlices)
+        return tf.convert_to_tensor(found)
+
+    assert ops.convert_to_numpy(gradient()).any()

@@ -85,9 +85,6 @@ def make_block(kind, causal):
 def make_model(
     scheme="mlm", body="xlnet", tied=True, memory=None, schema=SCHEMA, **head
 ):
-    if memory:
-        sessions = t4r.KerasSequenceLoader(random_sessions(64, seed=9), schema, 16)
-        head["memory"] = t4r.TransitionMemory(schema).update(sessions)
     features = t4r.SequenceEmbeddingFeatures(
         schema,
         d_output=WIDTH,
@@ -96,7 +93,7 @@ def make_model(
         embeddings_initializer=keras.initializers.RandomNormal(stddev=1.0),
     )
     inputs = schema.inputs()
-    x = features(inputs)
+    x, table = features(inputs)
     more = {}
     if scheme.startswith("clm"):
         layer = t4r.CausalLanguageModeling(last_only=scheme == "clm-last")
@@ -108,18 +105,21 @@ def make_model(
         x, targets, more["visible"] = layer(x, inputs[schema.item_id])
     block = make_block(body, causal=scheme.startswith("clm"))
     items = inputs[schema.item_id]
-    head = t4r.NextItemHead(
-        features.item_embedding,
-        tied=bool(tied),
-        sample_replacements=scheme == "rtd",
-        **head,
-    )
-    outputs = head(block(x, **more), targets, item_ids=items)
+    if not tied:
+        table, head["cardinality"] = None, schema[schema.item_id].cardinality
     if scheme == "rtd":
-        scores, replaced = outputs
-        read = block(features({**inputs, schema.item_id: replaced}))
-        outputs = t4r.ReplacedTokenDetection()(scores, read, replaced, items)
-    model = t4r.SessionModel(inputs, outputs)
+        scores, replaced = t4r.GeneratorHead(**head)(
+            block(x, **more), targets, table, items
+        )
+        read, _ = features({**inputs, schema.item_id: replaced})
+        scores = t4r.ReplacedTokenDetection()(scores, block(read), replaced, items)
+    else:
+        scores = t4r.NextItemHead(**head)(block(x, **more), targets, table)
+    if memory:
+        layer = t4r.TransitionMemory(schema)
+        sessions = t4r.KerasSequenceLoader(random_sessions(64, seed=9), schema, 16)
+        scores = layer.update_state(sessions)(scores, items)
+    model = t4r.SessionModel(inputs, scores)
     model.compile(
         keras.optimizers.Adam(1e-2),
         metrics=[t4r.metrics.NDCG(4), t4r.metrics.Recall(4), t4r.metrics.MRR(ITEMS)],
@@ -173,7 +173,7 @@ def train(kind):
     sessions = random_sessions(512, seed=5)
     loader = t4r.KerasSequenceLoader(sessions, SCHEMA, 64, seed=4, bucket=False)
     if model.memory:
-        model.memory.update(loader)
+        model.memory.update_state(loader)
     return model, model.fit(loader, epochs=8, verbose=0).history["loss"]
 
 

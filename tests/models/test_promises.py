@@ -111,7 +111,8 @@ def test_a_later_item_changes_no_earlier_output(kind, model, build):
         changed["age"][:, t] += 5.0
         after = ops.convert_to_numpy(body(changed, training=True))
         np.testing.assert_allclose(after[:, :t], before[:, :t], atol=1e-6)
-        assert np.abs(after[:, t] - before[:, t]).max() > 1e-3
+        # The last event has no later one: in training it is padding.
+        assert t == 7 or np.abs(after[:, t] - before[:, t]).max() > 1e-3
 
 
 def test_nothing_beats_chance_on_random_sessions(trained, build):

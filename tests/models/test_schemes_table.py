@@ -43,7 +43,7 @@ def build(body, scheme, causal):
     )
     features = t4r.SequenceEmbeddingFeatures(schema, embedding_dim=16)
     inputs = schema.inputs()
-    items, x, more = inputs["item_id"], features(inputs), {}
+    items, (x, table), more = inputs["item_id"], features(inputs), {}
     if scheme == "CLM":
         x, targets = t4r.CausalLanguageModeling()(x, items)
     elif scheme == "PLM":
@@ -53,15 +53,13 @@ def build(body, scheme, causal):
     # So short that Reformer's hashed chunk holds all of it.
     config = t4r.session_config(body, 16, n_head=2, n_layer=1, max_length=6)
     block = t4r.TransformerBlock(config, causal=causal)
-    head = t4r.NextItemHead(
-        features.item_embedding, sample_replacements=scheme == "RTD"
-    )
-    outputs = head(block(x, **more), targets, item_ids=items)
-    if scheme == "RTD":
-        scores, replaced = outputs
-        read = block(features({"item_id": replaced}))
-        outputs = t4r.ReplacedTokenDetection()(scores, read, replaced, items)
-    return t4r.SessionModel(inputs, outputs)
+    if scheme != "RTD":
+        scores = t4r.NextItemHead()(block(x, **more), targets, table)
+        return t4r.SessionModel(inputs, scores)
+    scores, replaced = t4r.GeneratorHead()(block(x), targets, table, items)
+    read, _ = features({"item_id": replaced})
+    scores = t4r.ReplacedTokenDetection()(scores, block(read), replaced, items)
+    return t4r.SessionModel(inputs, scores)
 
 
 def test_every_body_stands_in_the_table_once():

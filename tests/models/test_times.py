@@ -46,12 +46,11 @@ def model(log):
     schema = t4r.Schema.load(folder / "schema.pbtxt")
     features = t4r.SequenceEmbeddingFeatures(schema, embedding_dim=16)
     inputs = schema.inputs()
-    x, targets = t4r.CausalLanguageModeling()(features(inputs), inputs["item_id"])
+    x, table = features(inputs)
+    x, targets = t4r.CausalLanguageModeling()(x, inputs["item_id"])
     config = t4r.session_config("hstu", 16, n_head=2, n_layer=2, max_length=20)
     x = t4r.TransformerBlock(config)(x, times=inputs["seconds"])
-    model = t4r.SessionModel(
-        inputs, t4r.NextItemHead(features.item_embedding)(x, targets)
-    )
+    model = t4r.SessionModel(inputs, t4r.NextItemHead()(x, targets, table))
     model.compile("adam", metrics=[t4r.metrics.NDCG(3)])
     model.fit(t4r.KerasSequenceLoader(folder, schema, 32), epochs=1, verbose=0)
     return model
@@ -60,7 +59,7 @@ def model(log):
 def test_times_are_inputs_and_no_features(model):
     assert set(model.input) == {"item_id", "seconds"}
     assert model.schema["seconds"].is_timestamp
-    assert model.features.compute_output_spec(model.input).shape[-1] == 16
+    assert model.features.compute_output_spec(model.input)[0].shape[-1] == 16
 
 
 def test_when_an_event_happened_changes_the_answer(log, model):
@@ -102,14 +101,14 @@ def test_half_precision_takes_whole_seconds(log):
     keras.config.set_dtype_policy("mixed_bfloat16")
     features = t4r.SequenceEmbeddingFeatures(schema, embedding_dim=16)
     inputs = schema.inputs()
-    x, targets = t4r.CausalLanguageModeling()(features(inputs), inputs["item_id"])
+    x, table = features(inputs)
+    x, targets = t4r.CausalLanguageModeling()(x, inputs["item_id"])
     config = t4r.session_config("hstu", 16, n_head=2)
     times = inputs["seconds"]
 
     def answer(times):
         y = t4r.TransformerBlock(config)(x, times=times)
-        head = t4r.NextItemHead(features.item_embedding)
-        model = t4r.SessionModel(inputs, head(y, targets))
+        model = t4r.SessionModel(inputs, t4r.NextItemHead()(y, targets, table))
         ids = np.array([[2, 3, 4], [5, 6, 0]], "int32")
         return model({"item_id": ids, "seconds": np.float32([[1, 2, 9], [5, 6, 0]])})
 

@@ -64,14 +64,15 @@ def build(schema, seed=1, memory=None):
     keras.utils.set_random_seed(seed)
     features = t4r.SequenceEmbeddingFeatures(schema, d_output=16, embedding_dim=16)
     inputs = schema.inputs()
-    x = features(inputs)
+    x, table = features(inputs)
     items = inputs[schema.item_id]
     x, targets = t4r.MaskedLanguageModeling()(x, items)
     config = {"model_type": "xlnet", "d_model": 16, "n_head": 2, "n_layer": 1}
     x = t4r.TransformerBlock(config)(x)
-    head = t4r.NextItemHead(features.item_embedding, memory=memory)
-    outputs = head(x, targets, item_ids=items)
-    return t4r.SessionModel(inputs, outputs)
+    scores = t4r.NextItemHead()(x, targets, table)
+    if memory is not None:
+        scores = memory(scores, items)
+    return t4r.SessionModel(inputs, scores)
 
 
 @pytest.fixture(scope="session")
@@ -83,5 +84,5 @@ def build_model():
 def model(schema, sessions):
     memory = t4r.TransitionMemory(schema)
     model = build(schema, memory=memory)
-    memory.update(t4r.KerasSequenceLoader(sessions, schema, 128))
+    memory.update_state(t4r.KerasSequenceLoader(sessions, schema, 128))
     return model

@@ -238,10 +238,11 @@ def test_a_body_that_reads_times_is_served_with_them(
     keras.utils.set_random_seed(3)
     features = t4r.SequenceEmbeddingFeatures(schema, embedding_dim=16)
     inputs = schema.inputs()
-    x, targets = t4r.CausalLanguageModeling()(features(inputs), inputs["item_id"])
+    x, table = features(inputs)
+    x, targets = t4r.CausalLanguageModeling()(x, inputs["item_id"])
     config = t4r.session_config("hstu", 16, n_head=2, n_layer=2)
     x = t4r.TransformerBlock(config)(x, times=inputs["seconds"])
-    outputs = t4r.NextItemHead(features.item_embedding)(x, targets)
+    outputs = t4r.NextItemHead()(x, targets, table)
     model = t4r.SessionModel(inputs, outputs)
     # Untrained, the bias of all pauses is about nought.
     for variable in model.trainable_variables:

@@ -3,7 +3,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from keras import ops
 
-from keras_t4r.layers.attach_mask import AttachMask, symbolic_mask
+from keras_t4r.layers.attach_mask import AttachMask
 from keras_t4r.schema import Schema
 
 AGGREGATIONS = ("concat", "element-wise-sum", "element-wise-sum-item-multi")
@@ -272,8 +272,10 @@ class SequenceEmbeddingFeatures(keras.layers.Layer):
         return item * sum(others[1:], others[0]) if others else item
 
     def compute_mask(self, inputs, previous_mask=None):
-        # Of the events only; where it is known it was attached in `call`.
-        return [symbolic_mask(inputs[self._item.name])]
+        # Of the events only. Beside values it was attached in `call`; while a graph is
+        # made it has to be a tensor of that graph.
+        ids = inputs[self._item.name]
+        return [ops.not_equal(ids, 0)] if keras.utils.is_keras_tensor(ids) else None
 
     def compute_output_spec(self, inputs, training=None):
         self._check(inputs)

@@ -1,8 +1,7 @@
 import keras
-from keras import ops
 
-from keras_t4r.layers.schemes.hidden_events import is_last
 from keras_t4r.layers.schemes.masking_scheme import MaskingScheme
+from keras_t4r.layers.schemes.scheme_mask import is_last
 
 
 @keras.saving.register_keras_serializable(package="keras_t4r")
@@ -45,18 +44,11 @@ class CausalLanguageModeling(MaskingScheme):
         self.last_only = last_only
         self.built = True
 
-    def train(self, x, item_ids):
-        real = ops.not_equal(item_ids, 0)
-        nothing = ops.zeros_like(real[:, :1])
-        has_next = ops.logical_and(
-            real, ops.concatenate([real[:, 1:], nothing], axis=1)
-        )
-        wanted = is_last(has_next) if self.last_only else has_next
-        return x, has_next, wanted, 1
+    def train(self, x, real, mask):
+        return x, is_last(mask) if self.last_only else mask
 
-    def serve(self, x, item_ids):
-        real = ops.not_equal(item_ids, 0)
-        return x, real, is_last(real)
+    def serve(self, x, real, mask):
+        return x, is_last(real)
 
     def get_config(self):
         return {**super().get_config(), "last_only": self.last_only}

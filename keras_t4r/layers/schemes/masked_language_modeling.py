@@ -1,12 +1,9 @@
 import keras
 from keras import ops
 
-from keras_t4r.layers.schemes.hidden_events import (
-    append_slot,
-    hide_some_but_not_all,
-    is_last,
-)
+from keras_t4r.layers.schemes.hidden_events import hide_some_but_not_all
 from keras_t4r.layers.schemes.masking_scheme import MaskingScheme
+from keras_t4r.layers.schemes.scheme_mask import is_last, is_next
 
 
 @keras.saving.register_keras_serializable(package="keras_t4r")
@@ -49,7 +46,7 @@ class MaskedLanguageModeling(MaskingScheme):
     - Sun et al., BERT4Rec, CIKM 2019.
     """
 
-    grows = True
+    appends = True
 
     def __init__(self, rate=0.15, last_rate=0.0, seed=None, **kwargs):
         super().__init__(**kwargs)
@@ -72,14 +69,13 @@ class MaskedLanguageModeling(MaskingScheme):
             initializer=keras.initializers.RandomNormal(stddev=0.05),
         )
 
-    def train(self, x, item_ids):
-        real = ops.not_equal(item_ids, 0)
+    def train(self, x, real, mask):
         hidden = self._choose(real)
-        return self._replace(x, hidden), real, hidden, 0
+        return self._replace(x, hidden), hidden
 
-    def serve(self, x, item_ids):
-        x, real, slot = append_slot(x, item_ids)
-        return self._replace(x, slot), ops.logical_or(real, slot), slot
+    def serve(self, x, real, mask):
+        slot = is_next(real)
+        return self._replace(x, slot), slot
 
     def _replace(self, x, hidden):
         vector = ops.cast(self.mask_embedding, x.dtype)

@@ -3,7 +3,8 @@
 import keras
 from keras import ops
 
-from keras_t4r.layers.attach_mask import AttachMask, symbolic_mask
+from keras_t4r.layers.attach_mask import AttachMask
+from keras_t4r.layers.schemes.scheme_mask import SchemeMask
 
 # Among the targets: the position that is asked which item comes next.
 ASKED = -1
@@ -27,49 +28,73 @@ class MaskingScheme(keras.layers.Layer):
         The events to encode, with a mask, and the targets; of some schemes more.
     """
 
-    # Whether a body must see only earlier events.
+    # Whether a body must see only earlier events: targets are the next event's.
     causal = False
+    # Whether a position for the next event is appended in inference.
+    appends = False
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
         self.supports_masking = True
+        self._mask = SchemeMask(self.causal, self.appends)
         self._attach_mask = AttachMask(dtype=self.dtype_policy)
 
-    def train(self, x, item_ids):
-        """`(x, mask, wanted, move, *more)` for training.
+    def train(self, x, real, mask):
+        """`(x, wanted, *more)` for training.
 
-        `wanted`, bool `(batch, time)`, says which positions have a target; `move`, how
-        many events later the target stands.
+        Args:
+            x: tensor `(batch, time, width)`.
+            real: bool tensor `(batch, time)`. Which positions hold an event.
+            mask: bool tensor `(batch, time)`. Those of them that bodies may see.
+
+        Returns:
+            The events to encode; bool `(batch, time)`, which positions have a target;
+            and what the scheme returns more.
         """
         raise NotImplementedError
 
-    def serve(self, x, item_ids):
-        """`(x, mask, asked, *more)`; `asked`, bool, as wide as the new `x`."""
+    def serve(self, x, real, mask):
+        """`(x, asked, *more)` for inference.
+
+        `x` has grown by a position of zeros, where the scheme appends one; `real` and
+        `mask`, with it, are as wide. `asked`, bool, is the position to answer from.
+        """
         raise NotImplementedError
 
     def call(self, x, item_ids, training=None):
         columns = item_ids if isinstance(item_ids, (list, tuple)) else [item_ids]
+        real = ops.not_equal(columns[0], 0)
+        mask = self._mask(real, training=training)
         if training:
-            x, mask, wanted, move, *more = self.train(x, columns[0])
-            targets = [_targets(wanted, ids, move) for ids in columns]
+            x, wanted, *more = self.train(x, real, mask)
+            targets = [self._targets(wanted, ids) for ids in columns]
         else:
-            x, mask, asked, *more = self.serve(x, columns[0])
+            if self.appends:
+                x = ops.concatenate([x, ops.zeros_like(x[:, :1])], axis=1)
+                nothing = ops.zeros_like(real[:, :1])
+                real = ops.concatenate([real, nothing], axis=1)
+            x, asked, *more = self.serve(x, real, mask)
             marks = ops.where(asked, ASKED, 0)
             targets = [ops.cast(marks, ids.dtype) for ids in columns]
         targets = targets if isinstance(item_ids, (list, tuple)) else targets[0]
         return (self._attach_mask((x, mask)), targets, *more)
 
-    def compute_mask(self, inputs, previous_mask=None):
-        # Of the events only; where it is known it was attached in `call`.
-        return [symbolic_mask(inputs)]
+    def _targets(self, wanted, ids):
+        if self.causal:
+            ids = ops.concatenate([ids[:, 1:], ops.zeros_like(ids[:, :1])], axis=1)
+        return ops.where(wanted, ids, ops.zeros_like(ids))
 
-    # While serving there may be a position more.
-    grows = False
+    def compute_mask(self, inputs, previous_mask=None):
+        # Of the events only. Beside values it was attached in `call`; while a graph is
+        # made it has to be a tensor of that graph.
+        if previous_mask is None or not keras.utils.is_keras_tensor(inputs):
+            return None
+        return [self._mask(previous_mask)]
 
     def compute_output_spec(self, x, item_ids, training=None):
         first = item_ids[0] if isinstance(item_ids, (list, tuple)) else item_ids
         batch, time = first.shape
-        if self.grows and not training and time is not None:
+        if self.appends and not training and time is not None:
             time += 1
         x = keras.KerasTensor((batch, time, x.shape[-1]), dtype=self.compute_dtype)
         targets = keras.tree.map_structure(
@@ -80,10 +105,3 @@ class MaskingScheme(keras.layers.Layer):
     def more_specs(self, batch, time):
         """Of what a scheme returns beside events and targets."""
         return ()
-
-
-def _targets(wanted, ids, move):
-    if move:
-        later = ops.zeros_like(ids[:, :move])
-        ids = ops.concatenate([ids[:, move:], later], axis=1)
-    return ops.where(wanted, ids, ops.zeros_like(ids))

@@ -1,12 +1,9 @@
 import keras
 from keras import ops
 
-from keras_t4r.layers.schemes.hidden_events import (
-    append_slot,
-    hide_some_but_not_all,
-    is_last,
-)
+from keras_t4r.layers.schemes.hidden_events import hide_some_but_not_all
 from keras_t4r.layers.schemes.masking_scheme import MaskingScheme
+from keras_t4r.layers.schemes.scheme_mask import is_last, is_next
 
 
 @keras.saving.register_keras_serializable(package="keras_t4r")
@@ -59,7 +56,7 @@ class PermutationLanguageModeling(MaskingScheme):
     - Yang et al., XLNet, NeurIPS 2019.
     """
 
-    grows = True
+    appends = True
 
     def __init__(
         self,
@@ -90,8 +87,7 @@ class PermutationLanguageModeling(MaskingScheme):
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.built = True
 
-    def train(self, x, item_ids):
-        real = ops.not_equal(item_ids, 0)
+    def train(self, x, real, mask):
         target = real if self.permute_all else self._choose(real)
         draw = self._uniform(ops.shape(real))
         if self.last_rate:
@@ -102,11 +98,10 @@ class PermutationLanguageModeling(MaskingScheme):
         before = ops.expand_dims(order, 1) < ops.expand_dims(order, 2)
         visible = ops.logical_or(ops.expand_dims(ops.logical_not(target), 1), before)
         visible = ops.logical_and(visible, ops.expand_dims(real, 1))
-        return x, real, target, 0, visible
+        return x, target, visible
 
-    def serve(self, x, item_ids):
-        x, real, slot = append_slot(x, item_ids)
-        return x, ops.logical_or(real, slot), slot, _from_everywhere(real)
+    def serve(self, x, real, mask):
+        return x, is_next(real), _from_everywhere(real)
 
     def _choose(self, real):
         """Which events are targets; `real` and the result are `(batch, time)`."""

@@ -3,14 +3,13 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_t4r.losses import softmax_cross_entropy as module_or_function
-from keras_t4r.losses.softmax_cross_entropy import softmax_cross_entropy
+from keras_t4r.losses import blocks, softmax_cross_entropy
 
 pytestmark = pytest.mark.backends
 
 
-def plain(hidden, table, bias, targets, weights, temperature, smoothing):
-    z = (hidden.astype("float64") @ table.T + bias) / temperature
+def plain(hidden, table, bias, targets, weights, smoothing):
+    z = hidden.astype("float64") @ table.T + bias
     log_p = z - np.log(np.exp(z).sum(1, keepdims=True))
     wanted = np.full_like(z, smoothing / z.shape[1])
     wanted[np.arange(len(z)), targets] += 1 - smoothing
@@ -35,11 +34,10 @@ def test_equals_its_equation(blockwise, smoothing, monkeypatch):
     arrays = example()
     loss = softmax_cross_entropy(
         *map(ops.convert_to_tensor, arrays),
-        temperature=0.5,
         label_smoothing=smoothing,
         blockwise=blockwise,
     )
-    assert float(loss) == pytest.approx(plain(*arrays, 0.5, smoothing), rel=1e-5)
+    assert float(loss) == pytest.approx(plain(*arrays, smoothing), rel=1e-5)
 
 
 @pytest.mark.parametrize("rows", [0, 1, 16, 37])
@@ -57,12 +55,7 @@ def test_blocks_change_neither_loss_nor_gradients(rows, monkeypatch):
 
 def small_blocks(monkeypatch):
     # 50 items: blocks of at most 16 rows, so 37 rows make three.
-    import sys
-
-    monkeypatch.setattr(
-        sys.modules["keras_t4r.losses.softmax_cross_entropy"], "BLOCK_LOGITS", 800
-    )
-    assert module_or_function is softmax_cross_entropy
+    monkeypatch.setattr(blocks, "BLOCK_LOGITS", 800)
 
 
 def gradients(arrays, blockwise):

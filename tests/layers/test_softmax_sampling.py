@@ -1,10 +1,9 @@
-import sys
-
 import numpy as np
 import pytest
 from keras import ops
 
-from keras_t4r.losses import sample_softmax
+from keras_t4r.layers.heads.softmax_sampling import sample_softmax
+from keras_t4r.losses import blocks
 
 pytestmark = pytest.mark.backends
 
@@ -16,8 +15,8 @@ def case(rows, items=7, dim=3, seed=0):
     return rng.normal(size=(rows, dim)).astype("float32"), table, bias
 
 
-def probabilities(hidden, table, bias, temperature):
-    z = (hidden @ table.T + bias) / temperature
+def probabilities(hidden, table, bias):
+    z = hidden @ table.T + bias
     e = np.exp(z - z.max(axis=1, keepdims=True))
     return e / e.sum(axis=1, keepdims=True)
 
@@ -30,28 +29,25 @@ def test_items_come_as_often_as_their_probability():
     hidden, table, bias = case(1)
     many = np.repeat(hidden, 40_000, axis=0)
     draw = np.random.default_rng(1).random(40_000).astype("float32")
-    items = sample(many, table, bias, draw, 0.7)
+    items = sample(many, table, bias, draw)
     shares = np.bincount(items, minlength=7) / 40_000
-    np.testing.assert_allclose(
-        shares, probabilities(hidden, table, bias, 0.7)[0], atol=0.01
-    )
+    np.testing.assert_allclose(shares, probabilities(hidden, table, bias)[0], atol=0.01)
 
 
 def test_each_row_gets_the_item_where_the_mass_passes_its_draw():
     hidden, table, bias = case(200)
     draw = np.random.default_rng(2).random(200).astype("float32")
-    mass = probabilities(hidden, table, bias, 1.0).cumsum(axis=1)
+    mass = probabilities(hidden, table, bias).cumsum(axis=1)
     expected = (mass <= draw[:, None]).sum(axis=1)
     np.testing.assert_array_equal(sample(hidden, table, bias, draw), expected)
 
 
 def test_blocks_of_rows_give_the_same(monkeypatch):
-    hidden, table, _ = case(53)
+    hidden, table, bias = case(53)
     draw = np.random.default_rng(3).random(53).astype("float32")
-    whole = sample(hidden, table, None, draw)
-    module = sys.modules[sample_softmax.__module__]
-    monkeypatch.setattr(module, "BLOCK_LOGITS", 7 * 16)
-    np.testing.assert_array_equal(sample(hidden, table, None, draw), whole)
+    whole = sample(hidden, table, bias, draw)
+    monkeypatch.setattr(blocks, "BLOCK_LOGITS", 7 * 16)
+    np.testing.assert_array_equal(sample(hidden, table, bias, draw), whole)
     assert len(set(whole.tolist())) > 3
 
 
