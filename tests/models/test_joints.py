@@ -209,7 +209,7 @@ def test_tasks_of_all_kinds_over_experts(experts, tmp_path):
     names = ["bought", "spent", "liked"]
     model.compile(
         "adam",
-        loss=dict(zip(names, ["binary_crossentropy", "mse", "binary_crossentropy"])),
+        loss={"bought": "binary_crossentropy", "spent": "mse", "liked": "bce"},
         loss_weights={"next_item": 1.0, "bought": 0.3, "spent": 2.0, "liked": 0.1},
         metrics={"next_item": ndcg(), "bought": ["auc"], "spent": ["mae"]},
         weighted_metrics={"liked": ["binary_accuracy"]},
