@@ -17,6 +17,7 @@ from keras_t4r.layers.features.stochastic_swap_noise import StochasticSwapNoise
 from keras_t4r.layers.heads.next_item_head import NextItemHead
 from keras_t4r.layers.heads.replaced_token_detection import ReplacedTokenDetection
 from keras_t4r.layers.heads.session_summary import SessionSummary
+from keras_t4r.layers.heads.task_tower import TaskTower
 from keras_t4r.layers.memory.transition_memory import TransitionMemory
 from keras_t4r.layers.schemes.causal_language_modeling import CausalLanguageModeling
 from keras_t4r.layers.schemes.masked_language_modeling import MaskedLanguageModeling
