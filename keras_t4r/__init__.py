@@ -14,9 +14,14 @@ from keras_t4r.layers.features.sequence_embedding_features import (
     SequenceEmbeddingFeatures,
 )
 from keras_t4r.layers.features.stochastic_swap_noise import StochasticSwapNoise
+from keras_t4r.layers.heads.experts.cgc import CGC
+from keras_t4r.layers.heads.experts.mmoe import MMoE
+from keras_t4r.layers.heads.experts.ple import PLE
 from keras_t4r.layers.heads.generator_head import GeneratorHead
 from keras_t4r.layers.heads.next_item_head import NextItemHead
 from keras_t4r.layers.heads.replaced_token_detection import ReplacedTokenDetection
+from keras_t4r.layers.heads.session_summary import SessionSummary
+from keras_t4r.layers.heads.task_tower import TaskTower
 from keras_t4r.layers.keep_mask import KeepMask
 from keras_t4r.layers.memory.transition_memory import TransitionMemory
 from keras_t4r.layers.schemes.causal_language_modeling import CausalLanguageModeling

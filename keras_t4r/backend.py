@@ -78,3 +78,14 @@ def scale_for_replicas(loss):
     if tf.distribute.has_strategy():
         return loss / tf.distribute.get_strategy().num_replicas_in_sync
     return loss
+
+
+def only_shapes_are_asked():
+    """Whether Keras runs a layer to learn its output's shape, and not to compute.
+
+    What a tensor carries beside its shape and dtype, a mask above all, is then not
+    there.
+    """
+    from keras.src.backend import in_symbolic_scope
+
+    return in_symbolic_scope()
