@@ -163,14 +163,30 @@ def test_the_target_is_the_last_item_and_not_among_the_inputs(tmp_path):
     assert loader.left_out == 60 - len(expected) > 0
 
 
-def test_an_unknown_item_is_an_input_but_never_a_target():
-    table = pa.table({"item_id": [[1, 5], [5, 1], [1, 1], [6, 1, 7]]})
+def test_an_unknown_target_stays_unless_it_is_to_be_dropped():
+    table = pa.table({"item_id": [[1, 5], [5, 1], [1, 1], [6, 1, 7], [8]]})
     schema = SCHEMA.select(["item_id"])
-    loader = KerasSequenceLoader(table, schema, 4, target="last")
+    loader = KerasSequenceLoader(table, schema, 5, target="last")
     x, y = loader[0]
+    assert x["item_id"][:, :2].tolist() == [[1, 0], [5, 0], [1, 0], [6, 1]]
+    assert y.tolist() == [5, 1, 1, 7]
+    assert loader.left_out == 1
+    dropping = KerasSequenceLoader(
+        table, schema, 5, target="last", unknown_targets="drop"
+    )
+    x, y = dropping[0]
     assert x["item_id"].tolist() == [[1, 0, 0, 0], [6, 1, 0, 0]]
     assert y.tolist() == [5, 7]
-    assert loader.left_out == 2
+    assert dropping.left_out == 3
+
+
+@pytest.mark.parametrize("target, longest", [(None, 12), ("last", 11)])
+def test_the_last_place_of_the_longest_session_belongs_to_the_target(target, longest):
+    loader = KerasSequenceLoader(
+        make_sessions(50, low=12), SCHEMA, 8, target=target, bucket=False
+    )
+    assert loader.max_length == longest
+    assert loader[0][0]["item_id"].shape == (8, longest)
 
 
 def test_batches_are_as_wide_as_their_longest_session_rounded_up_to_four(tmp_path):
