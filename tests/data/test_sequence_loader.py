@@ -1,5 +1,7 @@
 """KerasSequenceLoader gives back the sessions on disk, and nothing else."""
 
+import pickle
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -315,6 +317,32 @@ def test_sliced_large_and_fixed_size_lists_read_alike():
         other = table.set_column(1, "item_id", pa.array(items.to_pylist(), kind))
         x = KerasSequenceLoader(other, SCHEMA, 5, shuffle=False)[0][0]
         np.testing.assert_array_equal(x["item_id"], expected["item_id"])
+
+
+@pytest.mark.parametrize("kind", ["dict", "polars", "pandas"])
+def test_tables_of_other_makers_load_as_arrows(kind):
+    table = make_sessions(30)
+    columns = table.to_pydict()
+    if kind == "dict":
+        sessions = columns
+    else:
+        module = pytest.importorskip(kind)
+        sessions = module.DataFrame(columns)
+    loader = KerasSequenceLoader(sessions, SCHEMA, 8)
+    assert sessions_of(loader) == on_disk(table)
+
+
+def test_a_pickled_loader_gives_the_same_batches(tmp_path):
+    path = write(make_sessions(90), tmp_path / "a.parquet")
+    for source in (path, pq.read_table(path)):
+        for buffer_rows in (None, 24):
+            loader = KerasSequenceLoader(source, SCHEMA, 8, buffer_rows=buffer_rows)
+            loader.set_epoch(2)
+            loader[0]
+            copy = pickle.loads(pickle.dumps(loader))
+            assert copy.epoch == 2
+            assert sessions_of(copy) == sessions_of(loader)
+            assert ids(copy) == ids(loader)
 
 
 def test_a_buffer_holds_a_part_of_the_data(tmp_path):

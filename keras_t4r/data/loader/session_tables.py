@@ -34,7 +34,7 @@ def as_table(sessions):
     if isinstance(paths, (list, tuple)) and all(map(_is_path, paths)):
         return None
     raise TypeError(
-        f"The sessions are given as {_kind(sessions)}; give parquet files by path, a "
+        f"The sessions are {_kind(sessions)}; give parquet files by path, a "
         "list of paths, a pyarrow.Table, a polars or pandas frame, or a dict of lists."
     )
 
@@ -51,5 +51,5 @@ def _is_path(path):
 def _kind(sessions):
     if isinstance(sessions, (list, tuple)):
         other = next(s for s in sessions if not _is_path(s))
-        return f"a list with a {type(other).__name__} in it"
-    return f"a {type(sessions).__name__}"
+        return f"a list with an entry of type {type(other).__name__}"
+    return f"of type {type(sessions).__name__}"
