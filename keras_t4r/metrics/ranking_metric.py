@@ -9,12 +9,15 @@ class RankingMetric(keras.metrics.Metric):
 
     The rank is counted over the whole catalogue (see `target_ranks`), and the
     mean is taken over all sessions of all batches. Sessions whose target is
-    padding (id 0) do not count.
+    padding (id 0) do not count; those whose target is unknown are misses.
 
     Args:
         k: int. Only the first `k` places count.
         name: string. Defaults to the metric's name and `k`, as in `ndcg_20`.
     """
+
+    # Callbacks in mode="auto" ask a metric whether more is better.
+    _direction = "up"
 
     def __init__(self, k=10, name=None, dtype=None):
         super().__init__(name=name or f"{self.short_name}_{k}", dtype=dtype)
@@ -34,7 +37,7 @@ class RankingMetric(keras.metrics.Metric):
 
     def update_ranks(self, ranks, y_true, sample_weight=None):
         """Updates from ranks, which several metrics can share."""
-        weight = ops.cast(ops.not_equal(y_true, 0), "float32")
+        weight = ops.cast(ops.greater(y_true, 0), "float32")
         if sample_weight is not None:
             weight = weight * ops.cast(sample_weight, "float32")
         gain = ops.where(ranks <= self.k, self.gain(ranks), 0.0)

@@ -6,7 +6,9 @@ def target_ranks(targets, scores):
 
     `rank = |{i : not score[i] < score[target]}|`: a count, not a sort. Ties
     count against the model, so that a constant scorer ranks last; NaN counts
-    as a score above.
+    as a score above. A target that no list can hold, for its score is `-inf` (an
+    unknown item, or one that was left out) or NaN, has rank infinity: a miss at
+    every `k`.
 
     Args:
         targets: int tensor `(batch,)`, columns of `scores`.
@@ -23,4 +25,6 @@ def target_ranks(targets, scores):
     targets = ops.cast(targets, "int32")
     of_target = ops.take_along_axis(scores, targets[:, None], axis=1)
     ahead = ops.logical_not(ops.less(scores, of_target))
-    return ops.cast(ops.sum(ops.cast(ahead, "int32"), axis=1), "float32")
+    rank = ops.cast(ops.sum(ops.cast(ahead, "int32"), axis=1), "float32")
+    listed = ops.greater(of_target[:, 0], -float("inf"))
+    return ops.where(listed, rank, float("inf"))

@@ -1,5 +1,7 @@
 """KerasSequenceLoader gives back the sessions on disk, and nothing else."""
 
+import pickle
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -163,14 +165,30 @@ def test_the_target_is_the_last_item_and_not_among_the_inputs(tmp_path):
     assert loader.left_out == 60 - len(expected) > 0
 
 
-def test_an_unknown_item_is_an_input_but_never_a_target():
-    table = pa.table({"item_id": [[1, 5], [5, 1], [1, 1], [6, 1, 7]]})
+def test_an_unknown_target_stays_unless_it_is_to_be_dropped():
+    table = pa.table({"item_id": [[1, 5], [5, 1], [1, 1], [6, 1, 7], [8]]})
     schema = SCHEMA.select(["item_id"])
-    loader = KerasSequenceLoader(table, schema, 4, target="last")
+    loader = KerasSequenceLoader(table, schema, 5, target="last")
     x, y = loader[0]
+    assert x["item_id"][:, :2].tolist() == [[1, 0], [5, 0], [1, 0], [6, 1]]
+    assert y.tolist() == [5, 1, 1, 7]
+    assert loader.left_out == 1
+    dropping = KerasSequenceLoader(
+        table, schema, 5, target="last", unknown_targets="drop"
+    )
+    x, y = dropping[0]
     assert x["item_id"].tolist() == [[1, 0, 0, 0], [6, 1, 0, 0]]
     assert y.tolist() == [5, 7]
-    assert loader.left_out == 2
+    assert dropping.left_out == 3
+
+
+@pytest.mark.parametrize("target, longest", [(None, 12), ("last", 11)])
+def test_the_last_place_of_the_longest_session_belongs_to_the_target(target, longest):
+    loader = KerasSequenceLoader(
+        make_sessions(50, low=12), SCHEMA, 8, target=target, bucket=False
+    )
+    assert loader.max_length == longest
+    assert loader[0][0]["item_id"].shape == (8, longest)
 
 
 def test_batches_are_as_wide_as_their_longest_session_rounded_up_to_four(tmp_path):
@@ -299,6 +317,32 @@ def test_sliced_large_and_fixed_size_lists_read_alike():
         other = table.set_column(1, "item_id", pa.array(items.to_pylist(), kind))
         x = KerasSequenceLoader(other, SCHEMA, 5, shuffle=False)[0][0]
         np.testing.assert_array_equal(x["item_id"], expected["item_id"])
+
+
+@pytest.mark.parametrize("kind", ["dict", "polars", "pandas"])
+def test_tables_of_other_makers_load_as_arrows(kind):
+    table = make_sessions(30)
+    columns = table.to_pydict()
+    if kind == "dict":
+        sessions = columns
+    else:
+        module = pytest.importorskip(kind)
+        sessions = module.DataFrame(columns)
+    loader = KerasSequenceLoader(sessions, SCHEMA, 8)
+    assert sessions_of(loader) == on_disk(table)
+
+
+def test_a_pickled_loader_gives_the_same_batches(tmp_path):
+    path = write(make_sessions(90), tmp_path / "a.parquet")
+    for source in (path, pq.read_table(path)):
+        for buffer_rows in (None, 24):
+            loader = KerasSequenceLoader(source, SCHEMA, 8, buffer_rows=buffer_rows)
+            loader.set_epoch(2)
+            loader[0]
+            copy = pickle.loads(pickle.dumps(loader))
+            assert copy.epoch == 2
+            assert sessions_of(copy) == sessions_of(loader)
+            assert ids(copy) == ids(loader)
 
 
 def test_a_buffer_holds_a_part_of_the_data(tmp_path):

@@ -71,6 +71,12 @@ DATA_FAULTS = {
         "column 'item_id' holds single values of type int64, but the schema asks "
         "for a list a row",
     ),
+    "lists of lists": (
+        {"price": [[[0.1] * 4] * 2, [[0.2] * 4] * 3, [[0.3] * 4]]},
+        TypeError,
+        "column 'price' holds lists of lists of type list<element: double>, but the "
+        "schema asks for one number an event",
+    ),
     "lists for scalars": (
         {"country": [[1], [2], [3]]},
         TypeError,
@@ -219,6 +225,62 @@ def test_sessions_without_rows(tmp_path):
         KerasSequenceLoader(path, SCHEMA, 2)
     with pytest.raises(ValueError, match="The table has no rows"):
         KerasSequenceLoader(table().slice(0, 0), SCHEMA, 2)
+
+
+def test_files_with_and_without_session_ids_are_not_mixed(tmp_path):
+    paths = [tmp_path / f"{name}.parquet" for name in ("with", "without", "more")]
+    for path, changed in zip(paths, ({}, {"session_id": None}, {}), strict=True):
+        pq.write_table(table(**changed), path)
+    for order in (paths, paths[::-1], paths[1:]):
+        with pytest.raises(ValueError) as error:
+            KerasSequenceLoader(order, SCHEMA, 2)
+        assert re.fullmatch(
+            r".*(with|more)\.parquet has session ids in column 'session_id', but "
+            r".*without\.parquet has no such column: write it into all files or .*",
+            str(error.value),
+        )
+    assert KerasSequenceLoader(paths[1], SCHEMA, 2).num_sessions == 3
+
+
+def test_session_ids_of_two_types_are_joined_or_refused(tmp_path):
+    kinds = {"int": pa.int64(), "short": pa.int32(), "text": pa.string()}
+    paths = {name: tmp_path / f"{name}.parquet" for name in kinds}
+    for name, kind in kinds.items():
+        pq.write_table(table(session_id=pa.array([7, 8, 9]).cast(kind)), paths[name])
+    both = [paths["short"], paths["int"]]
+    loader = KerasSequenceLoader(both, SCHEMA, 6, shuffle=False)
+    assert loader.session_ids(0).tolist() == [7, 8, 9] * 2
+    with pytest.raises(
+        ValueError, match=r"type int64 in .*int\.parquet, but of type string in .*text"
+    ):
+        KerasSequenceLoader([paths["int"], paths["text"]], SCHEMA, 2)
+
+
+def test_what_is_neither_paths_nor_a_table_is_refused():
+    for sessions, sentence in {
+        7: "The sessions are of type int;",
+        None: "The sessions are of type NoneType;",
+        ("a.parquet", 3): "The sessions are a list with an entry of type int;",
+    }.items():
+        with pytest.raises(TypeError, match=sentence):
+            KerasSequenceLoader(sessions, SCHEMA, 2)
+    with pytest.raises(ValueError, match="The dict makes no table of sessions"):
+        KerasSequenceLoader({"item_id": [[2, 3]], "country": [1, 2]}, SCHEMA, 2)
+    with pytest.raises(ValueError, match="The table has no column 'price'"):
+        KerasSequenceLoader({"item_id": [[2, 3]]}, SCHEMA, 2)
+
+
+def test_a_schema_that_does_not_know_the_longest_session_asks_for_it():
+    items = ColumnSchema(
+        "item_id", "int64", ("item_id", "categorical"), Domain(2, 9), (0, 0)
+    )
+    for target in (None, "last"):
+        with pytest.raises(ValueError, match="how long a session may be"):
+            KerasSequenceLoader(table(), Schema((items,)), 2, target=target)
+        loader = KerasSequenceLoader(
+            table(), Schema((items,)), 2, target=target, max_length=4
+        )
+        assert loader.max_length == 4
 
 
 def test_sessions_of_one_leave_nothing_to_evaluate():

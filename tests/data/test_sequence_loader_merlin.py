@@ -98,6 +98,22 @@ def test_faults_are_named_as_with_arrow(folder):
         KerasSequenceLoader(path, SCHEMA, 8, engine="merlin")
 
 
+def test_lists_of_lists_are_refused_as_with_arrow(folder):
+    path = folder / "nested.parquet"
+    table = pq.read_table(folder / "1.parquet")
+    prices = [[[0.5] * 4] * len(s) for s in table["item_id"].to_pylist()]
+    pq.write_table(table.set_column(2, "price", pa.array(prices)), path)
+    with pytest.raises(TypeError, match="column 'price' holds lists of lists"):
+        KerasSequenceLoader(path, SCHEMA, 8, engine="merlin")
+
+
+def test_files_with_and_without_session_ids_are_not_mixed(folder):
+    table = pq.read_table(folder / "1.parquet").drop(["session_id"])
+    pq.write_table(table, folder / "3.parquet")
+    with pytest.raises(ValueError, match=r"3\.parquet has no such column"):
+        KerasSequenceLoader(folder, SCHEMA, 8, engine="merlin")
+
+
 def test_a_table_is_not_a_file_that_merlin_reads(folder):
     table = pq.read_table(folder / "1.parquet")
     with pytest.raises(TypeError, match="reads parquet files, not a table"):

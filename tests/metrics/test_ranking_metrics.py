@@ -71,3 +71,34 @@ def test_serialization_round_trip(kind):
 def test_k_starts_at_one():
     with pytest.raises(ValueError, match="k must be 1 or more"):
         metrics.NDCG(0)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.short_name)
+def test_a_target_at_minus_infinity_is_a_miss_at_every_k(kind):
+    # Ids 0 and 1 are padding and unknown; item 4 was left out of the answers.
+    scores = np.array([[-np.inf, -np.inf, 0.3, 0.2, -np.inf]] * 4, "float32")
+    metric = kind(100)
+    metric.update_state([1, 4], scores[:2])
+    assert float(metric.result()) == 0.0
+    assert float(metric.count) == 2
+    metric.update_state([0, 2], scores[2:])
+    alone = kind(100)
+    alone.update_state([2], scores[:1])
+    assert float(metric.count) == 3
+    assert float(metric.result()) == pytest.approx(float(alone.result()) / 3)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.short_name)
+def test_callbacks_in_auto_mode_know_that_more_is_better(kind, tmp_path):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(5)])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("sgd", loss=loss, metrics=[kind(2)])
+    name = f"val_{kind(2).name}"
+    stopping = keras.callbacks.EarlyStopping(name)
+    saving = keras.callbacks.ModelCheckpoint(
+        tmp_path / "m.weights.h5", name, save_weights_only=True, save_best_only=True
+    )
+    x, y = np.ones((4, 3), "float32"), np.array([1, 2, 3, 4])
+    model.fit(x, y, validation_data=(x, y), callbacks=[stopping, saving], verbose=0)
+    for callback in (stopping, saving):
+        assert callback.monitor_op(2.0, 1.0) and not callback.monitor_op(1.0, 2.0)

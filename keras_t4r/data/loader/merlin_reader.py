@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 
 from keras_t4r.data.loader.session_arrays import SessionPiece
 from keras_t4r.data.loader.session_files import Part, SessionFiles
+from keras_t4r.data.loader.session_tables import as_table
 
 _BATCH_ROWS = 65_536
 
@@ -21,14 +22,14 @@ class MerlinFiles(SessionFiles):
     ids, which may be text and are no tensors, are read with Arrow.
     """
 
-    def __init__(self, paths, schema, names, needs_key=False):
-        if isinstance(paths, pa.Table):
+    def __init__(self, paths, schema, names, needs_key=False, weight=None):
+        if as_table(paths) is not None:
             raise TypeError(
                 'engine="merlin" reads parquet files, not a table; write the table '
                 'to a file, or use engine="arrow".'
             )
         _merlin()
-        super().__init__(paths, schema, names, needs_key)
+        super().__init__(paths, schema, names, needs_key, weight)
         rows = {}
         for part in self.parts:
             rows[part.source] = rows.get(part.source, 0) + part.rows
@@ -43,7 +44,9 @@ class MerlinFiles(SessionFiles):
             if key in pq.read_schema(part.source).names:
                 keys = pq.read_table(part.source, columns=[key], partitioning=None)
                 table = table.append_column(key, keys[key])
-            return SessionPiece.from_arrow(table, self.schema, names, part.source)
+            return SessionPiece.from_arrow(
+                table, self.schema, names, part.source, weight=self.weight
+            )
         except Exception:
             # Nulls and wrong types end somewhere inside merlin, or come out as
             # other types; Arrow's reader knows what they are and says where.

@@ -7,7 +7,8 @@ import keras
 import numpy as np
 
 from keras_t4r.data.loader.batch_plan import make_plan
-from keras_t4r.data.loader.padding import event_cells, pad
+from keras_t4r.data.loader.column_roles import ColumnRoles
+from keras_t4r.data.loader.session_batch import SessionBatch
 from keras_t4r.data.loader.session_stream import SessionStream
 
 
@@ -23,14 +24,22 @@ class KerasSequenceLoader(keras.utils.PyDataset):
     int32 for ids and float32 for numbers. With `target="last"` it is `(x, y)`:
     `y`, an int32 `(batch,)`, holds the last item of each session, and `x` ends
     before it in every list column, so that no target is among the inputs.
-    Sessions that then have no input (a single event), or whose last item is no
-    real one (its id is below the schema's first), are left out and counted in
-    `loader.left_out`.
+    Sessions that then have no input (a single event) are left out and counted in
+    `loader.left_out`. A last item that the vocabulary does not hold (its id is
+    below the schema's first) is a miss for every metric, as published protocols
+    count it.
+
+    Targets of other tasks are columns, too. With `targets`, `y` is a dict:
+    `y[column]` has the shapes and the padding that the column would have in `x`,
+    from which it is taken out, and ends where `x` ends. With `target="last"`
+    beside it, the item that came next stands in `y[item column]`.
 
     Sessions longer than `max_length` keep their newest events.
 
     The order is a function of `seed` and the epoch only. `fit` goes to the next
-    epoch by itself; `set_epoch` goes to any, as when a run is resumed. Pass
+    epoch by itself; `set_epoch` goes to any. `SessionModel.fit` keeps the loader at
+    Keras's own epoch, so that a run resumes with the order it was in; in `fit` of
+    another model `LoaderEpoch(loader)` among the callbacks does so. Pass
     `shuffle=False` to `fit` for runs that repeat exactly: its own shuffle
     permutes the batches once more, out of Python's global random state.
 
@@ -39,14 +48,25 @@ class KerasSequenceLoader(keras.utils.PyDataset):
 
     Args:
         paths: a parquet file, a folder (searched through, files sorted by name),
-            a glob pattern, a list of them, or a `pyarrow.Table`.
+            a glob pattern, or a list of them. Or the sessions themselves: a
+            `pyarrow.Table`, a polars or pandas frame, or a dict of lists.
         schema: `keras_t4r.Schema`. What the columns are.
         batch_size: int. Sessions a batch.
         target: `None` or `"last"`.
+        targets: list of strings. Columns of other tasks' targets, with one value a
+            session or an event; any numbers, booleans or ids that the schema has.
+            Whole numbers and booleans come as int32, others as float32.
+        next_columns: list of strings. With `target="last"`, further columns whose
+            value at the last event stands in `y`, as the category that came next.
+        sample_weight: string. Column with one weight a session; batches are then
+            `(x, y, sample_weight)`, where `y` is `{}` if there is no target.
+        unknown_targets: `"miss"`, or `"drop"` to leave out the sessions whose last
+            item the vocabulary does not hold. Asked where `target="last"`.
         shuffle: bool. Whether to draw a new order each epoch. Defaults to `True`
             without a target, and to `False`, the order of the files, with one.
         seed: int. Seed of the order.
-        max_length: int. Events kept of a session. Defaults to the schema's.
+        max_length: int. Input events kept of a session. Defaults to the schema's
+            longest session, less the last event where that is the target.
         bucket: bool. Whether to trim batches to their longest session and, when
             shuffling, to put sessions of like length together. Without it, every
             batch is `max_length` wide.
@@ -57,6 +77,10 @@ class KerasSequenceLoader(keras.utils.PyDataset):
         drop_last: bool. Whether to leave out a last batch that is not full.
         engine: `"arrow"`, or `"merlin"` to read the files with merlin-dataloader
             (extra `nvtabular`). The batches are the same.
+        batch_multiple: int. Empty sessions (all 0, their targets and weights too)
+            fill a batch up to a multiple of it; where `y` is a dict, the batch then
+            has weights, 1 and 0. Defaults to the devices among which Keras splits
+            a batch (`keras.distribution`), else 1.
         buffer_rows: int. For data larger than memory: how many sessions to hold
             at a time. Row groups are then visited in a random order, and sessions
             shuffled within the buffer. Defaults to `None`, which holds all.
@@ -88,6 +112,10 @@ class KerasSequenceLoader(keras.utils.PyDataset):
         batch_size,
         *,
         target=None,
+        targets=None,
+        next_columns=None,
+        sample_weight=None,
+        unknown_targets="miss",
         shuffle=None,
         seed=0,
         max_length=None,
@@ -97,22 +125,31 @@ class KerasSequenceLoader(keras.utils.PyDataset):
         world_size=1,
         drop_last=False,
         engine="arrow",
+        batch_multiple=None,
         buffer_rows=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
         if target not in (None, "last"):
             raise ValueError(f"target is {target!r}; it should be None or 'last'.")
+        if unknown_targets not in ("miss", "drop"):
+            raise ValueError(
+                f"unknown_targets is {unknown_targets!r}; it should be 'miss' or "
+                "'drop'."
+            )
         self.schema = schema
         self.batch_size = _count("batch_size", batch_size)
         self.target = target
         self.shuffle = target is None if shuffle is None else bool(shuffle)
         self.seed = _count("seed", seed, least=0)
-        self.max_length = _count(
-            "max_length", schema.max_length if max_length is None else max_length
-        )
+        if max_length is None:
+            max_length = _longest_input(schema, target)
+        self.max_length = _count("max_length", max_length)
         self.bucket = bool(bucket)
-        self.columns = list(schema.features.names if columns is None else columns)
+        self._roles = ColumnRoles.of(
+            schema, columns, target, targets, next_columns, sample_weight
+        )
+        self.columns = list(self._roles.inputs)
         self.world_size = _count("world_size", world_size)
         self.rank = _count("rank", rank, least=0)
         if self.rank >= self.world_size:
@@ -120,6 +157,9 @@ class KerasSequenceLoader(keras.utils.PyDataset):
                 f"rank is {self.rank}, but world_size is {self.world_size}; ranks "
                 f"go from 0 to {self.world_size - 1}."
             )
+        if batch_multiple is not None:
+            batch_multiple = _count("batch_multiple", batch_multiple)
+        self._batch_multiple = batch_multiple
         if buffer_rows is not None:
             buffer_rows = _count("buffer_rows", buffer_rows)
         self.drop_last = bool(drop_last)
@@ -127,9 +167,10 @@ class KerasSequenceLoader(keras.utils.PyDataset):
         self._stream = SessionStream(
             paths,
             schema,
-            self.columns,
+            self._roles,
             engine=engine,
             target=target,
+            drop_unknown=unknown_targets == "drop",
             max_length=self.max_length,
             step=self._step,
             buffer_rows=buffer_rows,
@@ -159,17 +200,38 @@ class KerasSequenceLoader(keras.utils.PyDataset):
 
     @property
     def left_out(self):
-        """Sessions without a target or without an input, which are not given."""
+        """Sessions that are not given: with `target="last"`, those of one event, and
+        those with an unknown target where these are to be dropped."""
         return self._stream.left_out
+
+    @property
+    def batch_multiple(self):
+        """What the number of sessions in a batch is a multiple of."""
+        return self._batch_multiple or _devices_of_a_batch()
 
     def __len__(self):
         full, rest = divmod(self.num_sessions, self._step)
         return full + bool(rest and not self.drop_last)
 
+    # Copies in other processes
+
+    def __getstate__(self):
+        # Other processes know neither this one's lock nor its distribution, and
+        # make the plans that they need.
+        state = {**self.__dict__, "_plans": {}, "_opening": (None, 0)}
+        state["_batch_multiple"] = self.batch_multiple
+        del state["_lock"]
+        return state
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+        self._lock = threading.Lock()
+
     # Epochs
 
     @property
     def epoch(self):
+        """The epoch whose order the batches have, counted from 0."""
         return self._epoch
 
     def set_epoch(self, epoch):
@@ -192,22 +254,23 @@ class KerasSequenceLoader(keras.utils.PyDataset):
     # Batches
 
     def __getitem__(self, index):
-        sessions, rows, time = self._locate(index)
+        batch = self._batch(index, self.batch_multiple)
         if index == len(self) - 1:
             self._saw_last_batch = True
-        begin, length = sessions.begin[rows], sessions.length[rows]
-        source, cells = event_cells(begin, length, time)
-        table, x = sessions.table, {}
-        for name in self.columns:
-            if name in table.lists:
-                x[name] = pad(table.lists[name], source, cells, (len(rows), time))
-            elif name == self.schema.session_id:
-                x[name] = self._keys(sessions, rows)
-            else:
-                x[name] = table.scalars[name][sessions.rows[rows]]
-        if self.target is None:
-            return (x,)
-        return x, table.lists[self.schema.item_id][begin + length]
+        roles, x = self._roles, {}
+        for name in roles.inputs:
+            own_ids = name == roles.session
+            x[name] = batch.session_ids() if own_ids else batch.column(name)
+        y = {name: batch.next(name) for name in roles.next_columns}
+        y.update((name, batch.column(name)) for name in roles.targets)
+        if roles.sample_weight is not None:
+            weights = batch.weights(roles.sample_weight)
+            return x, y[roles.item] if roles.one_target else y, weights
+        if roles.one_target:
+            return x, y[roles.item]
+        if y and self.batch_multiple > 1:
+            return x, y, batch.weights()
+        return (x, y) if y else (x,)
 
     def session_ids(self, index):
         """Session ids of a batch, as they stand in the file, in batch order.
@@ -221,16 +284,11 @@ class KerasSequenceLoader(keras.utils.PyDataset):
         Raises:
             ValueError: neither schema nor file has a session id.
         """
-        sessions, rows, _ = self._locate(index)
-        return self._keys(sessions, rows)
+        return self._batch(index).session_ids()
 
-    def _keys(self, sessions, rows):
-        if sessions.table.keys is None:
-            raise ValueError(
-                "These sessions carry no session id: the schema tags no column "
-                "as session_id, or the files lack it."
-            )
-        return sessions.table.keys.take(sessions.rows[rows]).to_numpy()
+    def _batch(self, index, multiple=1):
+        sessions, rows, time = self._locate(index)
+        return SessionBatch(sessions, rows, time, multiple)
 
     def _locate(self, index):
         """The buffer that holds batch `index`, its rows there, and its time."""
@@ -280,6 +338,25 @@ class KerasSequenceLoader(keras.utils.PyDataset):
             world_size=self.world_size,
         )
         return sessions, plan
+
+
+def _longest_input(schema, target):
+    longest = schema.max_length
+    if not longest or longest < 1:
+        raise ValueError(
+            "The schema does not say how long a session may be (the value_count of its "
+            "list columns has no max): pass max_length."
+        )
+    # One place belongs to the event that comes next.
+    return max(1, longest - 1) if target == "last" else longest
+
+
+def _devices_of_a_batch():
+    distribution = keras.distribution.distribution()
+    if distribution is None:
+        return 1
+    mesh = distribution.device_mesh
+    return int(mesh.shape[mesh.axis_names.index(distribution.batch_dim_name)])
 
 
 def _count(name, value, least=1):

@@ -42,7 +42,9 @@ class SessionTable:
         np.cumsum(lengths, out=offsets[1:])
         keys = None
         if pieces[0].keys is not None:
-            keys = pa.chunked_array([piece.keys for piece in pieces])
+            # Files may hold them as int32 and int64: Arrow finds what holds both.
+            parts = [pa.table({"keys": piece.keys}) for piece in pieces]
+            keys = pa.concat_tables(parts, promote_options="permissive")["keys"]
         return cls(
             offsets,
             {name: _join(pieces, "lists", name) for name in list(pieces[0].lists)},
@@ -61,7 +63,7 @@ class SessionPiece:
     keys: pa.Array | None
 
     @classmethod
-    def from_arrow(cls, table, schema, names, where, first_row=0):
+    def from_arrow(cls, table, schema, names, where, first_row=0, weight=None):
         """Checks an Arrow table and takes it apart.
 
         Args:
@@ -71,6 +73,7 @@ class SessionPiece:
             names: list of strings. The feature columns to keep.
             where: string. What to call the table in errors.
             first_row: int. Rows of the file before the table.
+            weight: string or `None`. Which column holds weights.
 
         Raises:
             TypeError: a column has a type that the schema does not allow.
@@ -83,7 +86,7 @@ class SessionPiece:
         for name in sorted(names, key=lambda name: name != item):
             column, array = schema[name], _one_array(table[name])
             if not column.is_list:
-                scalars[name] = reader.scalar_column(array, column)
+                scalars[name] = reader.scalar_column(array, column, name == weight)
                 continue
             own, lists[name] = reader.list_column(array, column, name == item)
             if lengths is None:

@@ -40,11 +40,14 @@ class ColumnReader:
         values = self._values(array.flatten(), column, is_item, offsets)
         return lengths, values
 
-    def scalar_column(self, array, column):
+    def scalar_column(self, array, column, is_weight=False):
         """Values of a column with one value a session."""
         if _is_list(array.type):
             self._fail_type(array.type, column, "lists", "one value a row")
-        return self._values(array, column, False, np.arange(len(array) + 1))
+        values = self._values(array, column, False, np.arange(len(array) + 1))
+        if is_weight:
+            self._refuse_rows(values < 0, column, "a weight is below 0")
+        return values
 
     def same_lengths(self, lengths, expected, column, other):
         """Columns that change by the event have one value an event, all of them."""
@@ -60,14 +63,15 @@ class ColumnReader:
     def _values(self, values, column, is_item, offsets):
         kind = values.type
         floating = column.is_continuous
+        wanted = "integer ids" if column.is_categorical else "whole numbers"
+        if _is_list(kind):
+            self._fail_type(kind, column, "lists of lists", "one number an event")
         if not (
             pa.types.is_integer(kind)
             or pa.types.is_boolean(kind)
             or (floating and pa.types.is_floating(kind))
         ):
-            self._fail_type(
-                kind, column, "values", "numbers" if floating else "integer ids"
-            )
+            self._fail_type(kind, column, "values", "numbers" if floating else wanted)
         self._refuse(
             values.is_null(),
             offsets,
@@ -75,6 +79,8 @@ class ColumnReader:
             "a value is null; fill it in, or encode it as the unknown id",
             any_fault=values.null_count > 0,
         )
+        if not floating and not column.is_categorical:
+            return self._whole_numbers(values, column, offsets)
         if floating:
             numbers = values.cast(pa.float32(), safe=False).to_numpy()
             # A sum is finite where every term is (barring overflow, which the
@@ -90,6 +96,21 @@ class ColumnReader:
                 )
             return numbers
         return self._ids(values, column, is_item, offsets)
+
+    def _whole_numbers(self, values, column, offsets):
+        """Labels and counts, which are no ids."""
+        if pa.types.is_boolean(values.type):
+            values = values.cast(pa.int8())
+        numbers = values.to_numpy()
+        limits = np.iinfo(np.int32)
+        beyond = (numbers < limits.min) | (numbers > limits.max)
+        self._refuse(
+            beyond,
+            offsets,
+            column,
+            "a value does not fit into int32; write numbers this large as float32",
+        )
+        return numbers.astype(np.int32)
 
     def _ids(self, values, column, is_item, offsets):
         if pa.types.is_boolean(values.type):
@@ -136,7 +157,9 @@ class ColumnReader:
             raise ValueError(f"{place}: {message}.")
 
     def _fail_type(self, kind, column, held, wanted):
-        value_type = kind.value_type if _is_list(kind) else kind
+        value_type = kind
+        while _is_list(value_type):
+            value_type = value_type.value_type
         text = pa.types.is_string(value_type) or pa.types.is_large_string(value_type)
         remedy = (
             "encode raw values with SessionETL first"

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from keras_t4r.data.etl.state import WORKFLOW_FOLDER
 from keras_t4r.data.loader.session_arrays import SessionPiece
+from keras_t4r.data.loader.session_tables import as_table
 from keras_t4r.schema import VOCABULARY_FOLDER
 
 BESIDE_SESSIONS = (VOCABULARY_FOLDER, WORKFLOW_FOLDER)
@@ -30,26 +31,32 @@ class SessionFiles:
     """The row groups of all files of a loader, in order.
 
     Args:
-        paths: path, folder, glob pattern, a list of them, or a `pyarrow.Table`.
+        paths: path, folder, glob pattern, a list of them, or a table: see
+            `as_table`.
         schema: `Schema`. What the columns are meant to be.
         names: list of strings. The feature columns to read.
         needs_key: bool. Whether files have to have the session id, too. Where
             it is there, it is read in any case.
+        weight: string or `None`. Which of the columns holds weights.
 
     Raises:
         FileNotFoundError: a path or a pattern leads to no file.
-        ValueError: a file is no parquet file, or lacks a column; no file has rows.
+        ValueError: a file is no parquet file, or lacks a column; no file has rows;
+            some files have session ids and others not.
     """
 
-    def __init__(self, paths, schema, names, needs_key=False):
+    def __init__(self, paths, schema, names, needs_key=False, weight=None):
         self.schema = schema
+        self.weight = weight
         self.names = list(names)
         self._needed = [*names, schema.session_id] if needs_key else self.names
         self.parts = []
-        if isinstance(paths, pa.Table):
-            self._check_columns(paths.column_names, "The table")
-            if paths.num_rows:
-                self.parts.append(Part(paths, 0, paths.num_rows, 0))
+        self._first_key = None
+        table = as_table(paths)
+        if table is not None:
+            self._check_columns(table.column_names, "The table")
+            if table.num_rows:
+                self.parts.append(Part(table, 0, table.num_rows, 0))
             where = "The table"
         else:
             files = find_parquet(paths)
@@ -85,16 +92,18 @@ class SessionFiles:
             except (pa.ArrowException, OSError) as error:
                 raise ValueError(_unreadable(part.source, error)) from error
         return SessionPiece.from_arrow(
-            table, self.schema, wanted, where, part.first_row
+            table, self.schema, wanted, where, part.first_row, self.weight
         )
 
     def _add_file(self, path):
         try:
             with pq.ParquetFile(path) as file:
-                names, metadata = file.schema_arrow.names, file.metadata
+                held, metadata = file.schema_arrow, file.metadata
         except (pa.ArrowException, OSError) as error:
             raise ValueError(_unreadable(path, error)) from error
-        self._check_columns(names, path)
+        self._check_columns(held.names, path)
+        if metadata.num_rows:
+            self._check_key(held, path)
         first_row = 0
         for group in range(metadata.num_row_groups):
             rows = metadata.row_group(group).num_rows
@@ -109,6 +118,35 @@ class SessionFiles:
                     f"{where} has no column {name!r}, which the schema names; its "
                     f"columns are {list(present)}."
                 )
+
+    def _check_key(self, held, path):
+        """Session ids stand in all files or in none, and are of one kind."""
+        key = self.schema.session_id
+        kind = held.field(key).type if key in held.names else None
+        if self._first_key is None:
+            self._first_key = path, kind
+            return
+        first, expected = self._first_key
+        if (kind is None) != (expected is None):
+            with_key, without = (path, first) if expected is None else (first, path)
+            raise ValueError(
+                f"{with_key} has session ids in column {key!r}, but {without} has no "
+                "such column: write it into all files or into none."
+            )
+        if kind is not None and not _joinable(kind, expected):
+            raise ValueError(
+                f"Column {key!r} holds session ids of type {expected} in {first}, but "
+                f"of type {kind} in {path}: write one type into all files."
+            )
+
+
+def _joinable(kind, other):
+    one, two = (pa.schema([pa.field("key", k)]) for k in (kind, other))
+    try:
+        pa.unify_schemas([one, two], promote_options="permissive")
+    except pa.ArrowException:
+        return False
+    return True
 
 
 def find_parquet(paths):

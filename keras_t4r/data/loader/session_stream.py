@@ -26,13 +26,16 @@ class Sessions:
     length: np.ndarray
 
     @classmethod
-    def of(cls, table, schema, target, max_length):
+    def of(cls, table, schema, target, max_length, drop_unknown=False):
         """Drops the target from the inputs and keeps the newest of the rest."""
         end = table.offsets[1:]
         if target == "last":
             end = end - 1
-            real = table.lists[schema.item_id][end] >= schema[schema.item_id].first_id
-            rows = np.flatnonzero(real & (end > table.offsets[:-1]))
+            given = end > table.offsets[:-1]
+            if drop_unknown:
+                item = schema[schema.item_id]
+                given &= table.lists[item.name][end] >= item.first_id
+            rows = np.flatnonzero(given)
         else:
             rows = np.arange(len(table))
         end, length = end[rows], end[rows] - table.offsets[rows]
@@ -54,7 +57,8 @@ class SessionStream:
     Args:
         paths, schema, engine, target, max_length, shuffle, seed, drop_last: see
             `KerasSequenceLoader`.
-        columns: list of strings. The columns to give.
+        roles: `ColumnRoles`. The columns to read.
+        drop_unknown: bool. Whether to leave out sessions whose target is no item.
         step: int. Sessions of a full batch, over all ranks.
         buffer_rows: int or `None`. Sessions to hold; rounded to whole batches,
             two at least.
@@ -64,10 +68,11 @@ class SessionStream:
         self,
         paths,
         schema,
-        columns,
+        roles,
         *,
         engine,
         target,
+        drop_unknown,
         max_length,
         step,
         buffer_rows,
@@ -77,30 +82,16 @@ class SessionStream:
     ):
         self.schema, self.target, self.max_length = schema, target, max_length
         self.shuffle, self.seed = shuffle, seed
-        item = schema.item_id
-        names = [n for n in columns if n != schema.session_id]
-        names = names if item in names else [item, *names]
-        for name in names:
-            column = schema[name]
-            if not (column.is_categorical or column.is_continuous):
-                raise ValueError(
-                    f"Column {name!r} is no feature: the schema has it neither as "
-                    "float32 nor as categorical ids with a domain."
-                )
-        if not (schema[item].is_list and schema[item].is_categorical):
-            raise ValueError(
-                f"The item column {item!r} has to be a list of categorical ids; "
-                "give it a value_count in the schema."
-            )
-        with_key = schema.session_id in columns
+        self._drop_unknown = drop_unknown
         if engine == "arrow":
-            self.files = SessionFiles(paths, schema, names, with_key)
+            read = SessionFiles
         elif engine == "merlin":
-            from keras_t4r.data.loader.merlin_reader import MerlinFiles
-
-            self.files = MerlinFiles(paths, schema, names, with_key)
+            from keras_t4r.data.loader.merlin_reader import MerlinFiles as read
         else:
             raise ValueError(f"engine is {engine!r}; it should be 'arrow' or 'merlin'.")
+        self.files = read(
+            paths, schema, roles.read, roles.reads_session_ids, roles.sample_weight
+        )
         if buffer_rows is None:
             self._sessions = self._read(self.files.parts)
             sizes = [len(self._sessions)]
@@ -160,7 +151,9 @@ class SessionStream:
 
     def _read(self, parts, names=None):
         table = SessionTable.from_pieces([self.files.read(p, names) for p in parts])
-        return Sessions.of(table, self.schema, self.target, self.max_length)
+        return Sessions.of(
+            table, self.schema, self.target, self.max_length, self._drop_unknown
+        )
 
     def _scan(self):
         """Reads the item column once, to know how many sessions there are."""

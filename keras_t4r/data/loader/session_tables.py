@@ -1,0 +1,55 @@
+"""Sessions that are in memory already: tables of any maker, as Arrow's."""
+
+import os
+
+import pyarrow as pa
+
+
+def as_table(sessions):
+    """Sessions given as a table, or `None` where they are named by path.
+
+    Args:
+        sessions: `pyarrow.Table`, polars or pandas frame, or dict of lists. Or what
+            leads to files: a string, a path or a list of them.
+
+    Returns:
+        A `pyarrow.Table`, or `None`.
+
+    Raises:
+        TypeError: `sessions` is none of these.
+        ValueError: the columns make no table.
+    """
+    if isinstance(sessions, pa.Table):
+        return sessions
+    if isinstance(sessions, dict) or _is_frame(sessions):
+        try:
+            return pa.table(sessions)
+        except (pa.ArrowException, TypeError, ValueError) as error:
+            reason = str(error).splitlines()[0].rstrip(".")
+            raise ValueError(
+                f"The {type(sessions).__name__} makes no table of sessions ({reason}); "
+                "give each column one value or one list a session."
+            ) from error
+    paths = [sessions] if isinstance(sessions, (str, os.PathLike)) else sessions
+    if isinstance(paths, (list, tuple)) and all(map(_is_path, paths)):
+        return None
+    raise TypeError(
+        f"The sessions are {_kind(sessions)}; give parquet files by path, a "
+        "list of paths, a pyarrow.Table, a polars or pandas frame, or a dict of lists."
+    )
+
+
+def _is_frame(sessions):
+    # Arrow's own protocol, and the older one of data frames (pandas 1).
+    return hasattr(sessions, "__arrow_c_stream__") or hasattr(sessions, "__dataframe__")
+
+
+def _is_path(path):
+    return isinstance(path, (str, os.PathLike))
+
+
+def _kind(sessions):
+    if isinstance(sessions, (list, tuple)):
+        other = next(s for s in sessions if not _is_path(s))
+        return f"a list with an entry of type {type(other).__name__}"
+    return f"of type {type(sessions).__name__}"
