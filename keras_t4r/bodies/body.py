@@ -12,9 +12,10 @@ from keras_t4r.bodies.huggingface.config_data import (
     refuse_options,
 )
 from keras_t4r.bodies.parts.attention.visibility import what_is_visible
+from keras_t4r.quantization import KeepsQuantization
 
 
-class Body(keras.layers.Layer):
+class Body(KeepsQuantization, keras.layers.Layer):
     """Base of the architectures: event vectors in, contextual vectors out.
 
     A subclass makes its sublayers in `__init__`, builds them in `build_parts`,
