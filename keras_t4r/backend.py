@@ -89,3 +89,49 @@ def only_shapes_are_asked():
     from keras.src.backend import in_symbolic_scope
 
     return in_symbolic_scope()
+
+
+def after_check_at_most(x, number, limit, message):
+    """`x`, once `number`, a scalar tensor, was seen to be no more than `limit`.
+
+    Only TensorFlow has such numbers: its graphs run at lengths that they were not
+    traced for. Elsewhere they are Python's own when the graph is made.
+
+    Raises:
+        tf.errors.InvalidArgumentError: with the `message`, when the graph runs.
+    """
+    import tensorflow as tf
+
+    check = tf.debugging.assert_less_equal(number, limit, message=message)
+    # All that follows waits for the check, or it might fail before it with a message
+    # of its own.
+    with tf.control_dependencies([check]):
+        return tf.identity(x)
+
+
+def gains_by_written_gradients():
+    """Whether gradients of elementwise steps are faster written out by hand.
+
+    TensorFlow runs each elementwise operation as a pass over memory of its own, and
+    automatic differentiation makes many of them. JAX fuses them; PyTorch has kernels
+    for the usual ones.
+    """
+    return name() == "tensorflow"
+
+
+def gains_by_flat_products():
+    """Whether a matrix product is faster with its leading axes made one.
+
+    XLA's gradient of the kernel sums over all leading axes, and on CPU takes twice as
+    long for two of them as for one.
+    """
+    return name() == "jax"
+
+
+def fuses_attention(dtype):
+    """Whether `ops.dot_product_attention` is faster than attention written out.
+
+    On TensorFlow it is the same operations. On JAX it asks for a product that,
+    compiled, only GPUs have in float16.
+    """
+    return name() == "torch" or (name() == "jax" and dtype != "float16")

@@ -5,15 +5,17 @@ import copy
 import keras
 from keras import ops
 
+from keras_t4r import backend
 from keras_t4r.bodies.huggingface.config_data import (
     config_from_dict,
     config_to_dict,
     refuse_options,
 )
-from keras_t4r.bodies.parts.attention.attention_bias import attention_bias
+from keras_t4r.bodies.parts.attention.visibility import what_is_visible
+from keras_t4r.quantization import KeepsQuantization
 
 
-class Body(keras.layers.Layer):
+class Body(KeepsQuantization, keras.layers.Layer):
     """Base of the architectures: event vectors in, contextual vectors out.
 
     A subclass makes its sublayers in `__init__`, builds them in `build_parts`,
@@ -90,8 +92,8 @@ class Body(keras.layers.Layer):
         """Builds the sublayers for inputs of `shape`."""
         raise NotImplementedError
 
-    def encode(self, x, bias, training):
-        """Computes the outputs; `bias` is `attention_bias`'s answer."""
+    def encode(self, x, visible, training):
+        """Computes the outputs; `visible` is what `make_visible` returned."""
         raise NotImplementedError
 
     @classmethod
@@ -121,17 +123,21 @@ class Body(keras.layers.Layer):
         length = ops.shape(x)[1]
         if mask is not None:
             mask = ops.cast(mask, "bool")
-        bias = self.make_bias(length, mask)
+        visible = self.make_visible(length, mask)
         if mask is None:
-            return self.encode(x, bias, training, **given)
+            return self.encode(x, visible, training, **given)
         real = ops.expand_dims(mask, -1)
         x = ops.where(real, x, ops.zeros_like(x))
-        y = self.encode(x, bias, training, **given)
+        y = self.encode(x, visible, training, **given)
         return ops.where(real, y, ops.zeros_like(y))
 
-    def make_bias(self, length, mask):
-        """`attention_bias`, for the attention of the body's blocks."""
-        return attention_bias(length, mask, self.causal, self.compute_dtype)
+    def make_visible(self, length, mask):
+        """Which key each query of the body's attention sees.
+
+        Bool, broadcasts to `(batch, time, time)`; `None`: each sees all. A body whose
+        parts know by themselves what is past asks `what_is_visible` for the mask alone.
+        """
+        return what_is_visible(length, mask, self.causal)
 
     def _check_length(self, x):
         """`x`, refused where it has more events than the body has positions."""
@@ -146,18 +152,10 @@ class Body(keras.layers.Layer):
         if isinstance(length, int):
             if length > self.max_length:
                 raise ValueError(limit.format(length))
-        elif keras.backend.backend() == "tensorflow":
-            # The only backend whose graphs run at lengths they were not traced for.
-            import tensorflow as tf
-
-            check = tf.debugging.assert_less_equal(
-                length, self.max_length, message=limit.format("more")
-            )
-            # All that follows waits for the check, or it might fail before it with
-            # a message of its own.
-            with tf.control_dependencies([check]):
-                x = tf.identity(x)
-        return x
+            return x
+        return backend.after_check_at_most(
+            x, length, self.max_length, limit.format("more")
+        )
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], self.d_model)

@@ -115,10 +115,10 @@ class GPT2(Body):
             block.build(shape)
         self.norm.build(shape)
 
-    def encode(self, x, bias, training):
+    def encode(self, x, visible, training):
         x = self.dropout(self.positions(x), training=training)
         for block in self.blocks:
-            x = block(x, bias=bias, training=training)
+            x = block(x, visible=visible, training=training)
         return self.norm(x)
 
     def hf_layout(self):

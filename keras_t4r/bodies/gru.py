@@ -10,6 +10,7 @@ from keras import ops
 from keras_t4r.bodies.body import Body
 from keras_t4r.bodies.body_config import BodyConfig
 from keras_t4r.bodies.huggingface.config_checks import check_fields
+from keras_t4r.bodies.parts.attention.visibility import what_is_visible
 
 
 @dataclasses.dataclass
@@ -120,12 +121,12 @@ class GRU(Body):
         for layer in self.layers:
             layer.build(shape)
 
-    def call(self, x, mask=None, training=None):
-        # The recurrence needs the mask itself: what attention sees is no help.
-        real = None if mask is None else ops.cast(mask, "bool")
-        return self.run(x, mask, training, real=real)
+    def make_visible(self, length, mask):
+        # What is past, the recurrence itself knows.
+        return what_is_visible(length, mask)
 
-    def encode(self, x, bias, training, real=None):
+    def encode(self, x, visible, training):
+        real = None if visible is None else ops.squeeze(visible, 1)
         for layer in self.layers:
             x = layer(x, mask=real, training=training)
             x = self.dropout(x, training=training)

@@ -188,13 +188,11 @@ class HSTU(Body):
             return times
         return ops.where(ops.cast(mask, "bool"), times, ops.zeros_like(times))
 
-    def encode(self, x, bias, training, times=None):
+    def encode(self, x, visible, training, times=None):
         length = ops.shape(x)[1]
         index = ops.arange(length, dtype="int32")
         apart = ops.expand_dims(index, 1) - ops.expand_dims(index, 0)
-        given = {"distances": apart + (self.max_length - 1)}
-        if bias is not None:
-            given["seen"] = ops.equal(bias, 0)
+        given = {"distances": apart + (self.max_length - 1), "visible": visible}
         if times is not None:
             given["buckets"] = time_buckets(times, self.config.num_buckets)
         x = self.dropout(x, training=training)

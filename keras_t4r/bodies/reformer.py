@@ -9,6 +9,7 @@ from keras_t4r.bodies.body import Body
 from keras_t4r.bodies.huggingface import layout as hf_layout
 from keras_t4r.bodies.parts.attention.chunked_attention import LocalChunkAttention
 from keras_t4r.bodies.parts.attention.lsh_attention import LSHAttention
+from keras_t4r.bodies.parts.attention.visibility import what_is_visible
 from keras_t4r.bodies.parts.axial_positions import AxialPositionEmbedding
 from keras_t4r.bodies.parts.feed_forward import FeedForward
 from keras_t4r.bodies.parts.layer_norm import LayerNorm
@@ -172,19 +173,20 @@ class Reformer(Body):
             block.build(shape)
         self.norm.build((*shape[:-1], self.d_model))
 
-    def call(self, x, mask=None, training=None):
-        # Chunks need the mask itself, not the bias that is made of it.
-        return self.run(x, mask, training, real=mask)
+    def make_visible(self, length, mask):
+        # Who is in a chunk and what is past, the attentions themselves know.
+        return what_is_visible(length, mask)
 
-    def encode(self, x, bias, training, real=None):
+    def encode(self, x, visible, training):
         batch, time = ops.shape(x)[:2]
-        if real is None:
-            real = ops.ones((batch, time), "bool")
-        real = ops.cast(real, "bool")
-        x, real, span = self._whole_chunks(self._place(x, training), real)
+        if visible is None:
+            visible = ops.ones((batch, 1, time), "bool")
+        x, visible, span = self._whole_chunks(self._place(x, training), visible)
         attended = x
         for block in self.blocks:
-            attended, x = block(attended, x, real=real, span=span, training=training)
+            attended, x = block(
+                attended, x, visible=visible, span=span, training=training
+            )
         x = ops.concatenate([attended, x], axis=-1)[:, :time]
         return self.dropout(self.norm(x), training=training)
 
@@ -196,8 +198,8 @@ class Reformer(Body):
         positions = self.positions(ops.zeros_like(x))
         return dropped + self.dropout(positions, training=training)
 
-    def _whole_chunks(self, x, real):
-        """`x` and `real`, filled up with padding, and how much of it rows need.
+    def _whole_chunks(self, x, visible):
+        """`x` and `visible`, filled up with padding, and how much of it rows need.
 
         A row's need depends on its last real event only, so that the length of the
         batch changes nothing.
@@ -205,7 +207,7 @@ class Reformer(Body):
         batch, time = ops.shape(x)[:2]
         whole = math.lcm(*self.chunk_lengths)
         places = ops.arange(1, time + 1, dtype="int32")
-        length = ops.max(ops.where(real, places, 1), axis=1)
+        length = ops.max(ops.where(visible, places, 1), axis=(1, 2))
         span = ops.floor_divide(length + whole - 1, whole) * whole
         known = time if isinstance(time, int) else self.max_length
         if known > min(self.chunk_lengths):
@@ -213,8 +215,9 @@ class Reformer(Body):
             x = ops.concatenate(
                 [x, ops.zeros((batch, more, self.d_input), x.dtype)], axis=1
             )
-            real = ops.concatenate([real, ops.zeros((batch, more), "bool")], axis=1)
-        return x, real, span
+            padding = ops.zeros((batch, 1, more), "bool")
+            visible = ops.concatenate([visible, padding], axis=2)
+        return x, visible, span
 
     def hf_layout(self):
         name = "embeddings.position_embeddings"

@@ -140,12 +140,12 @@ class SASRec(Body):
             block.build(shape)
         self.norm.build(shape)
 
-    def encode(self, x, bias, training):
+    def encode(self, x, visible, training):
         if self.config.scale:
             x = x * self.d_model**0.5
         x = self.dropout(self.positions(x), training=training)
         for block in self.blocks:
-            x = block(x, bias=bias, training=training)
+            x = block(x, visible=visible, training=training)
         return self.norm(x)
 
 
@@ -158,6 +158,12 @@ class SASRecBlock(keras.layers.Layer):
         dropout: float. Rate on the attention weights and in the feed-forward part.
         epsilon: float. Of both layer normalisations.
         stddev: float. Standard deviation of the initial kernels.
+
+    Call arguments:
+        x: `(batch, time, d_model)`.
+        visible: bool, broadcasts to `(batch, time, time)`: which key each query sees.
+            `None`: every one.
+        training: bool. Whether dropout is active.
     """
 
     def __init__(self, d_model, n_head, dropout, epsilon, stddev, **kwargs):
@@ -205,16 +211,16 @@ class SASRecBlock(keras.layers.Layer):
         self.feed_forward_norm.build(input_shape)
         self.feed_forward.build(input_shape)
 
-    def call(self, x, bias=None, training=None):
+    def call(self, x, visible=None, training=None):
         q = self.query_norm(x)
-        x = self.feed_forward_norm(q + self.attend(q, x, bias, training))
+        x = self.feed_forward_norm(q + self.attend(q, x, visible, training))
         branch = self.feed_forward(x, training=training)
         return x + self.dropout(branch, training=training)
 
-    def attend(self, q, x, bias, training):
+    def attend(self, q, x, visible, training):
         q = self.heads(self.query(q), 1)
         k, v = ops.split(self.heads(self.key_value(x), 2), 2)
-        return self.attention.mix(q, k, v, bias, training)
+        return self.attention.mix(q, k, v, visible, training)
 
     def heads(self, x, parts):
         """`(batch, time, parts · d_model)` as `(parts · heads, batch, time, d_head)`"""

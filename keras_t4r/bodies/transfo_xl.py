@@ -193,8 +193,8 @@ class TransfoXL(Body):
         for block in self.blocks:
             block.build(shape)
 
-    def encode(self, x, bias, training):
-        given = {"bias": bias}
+    def encode(self, x, visible, training):
+        given = {"visible": visible}
         if not self.config.untie_r:
             given["biases"] = ops.convert_to_tensor(self.shared_biases)
         length = ops.shape(x)[1]

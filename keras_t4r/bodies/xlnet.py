@@ -6,7 +6,6 @@ from keras import ops
 
 from keras_t4r.bodies.body import Body
 from keras_t4r.bodies.huggingface import layout as hf_layout
-from keras_t4r.bodies.parts.attention.attention_bias import hide
 from keras_t4r.bodies.parts.attention.relative_attention import (
     RelativeAttention,
     relative_encoding,
@@ -161,14 +160,14 @@ class XLNet(Body):
             )
         if visible is None:
             return self.run(x, mask, training)
-        return self.run(x, mask, training, visible=ops.cast(visible, "bool"))
+        return self.run(x, mask, training, order=ops.cast(visible, "bool"))
 
-    def encode(self, x, bias, training, visible=None):
+    def encode(self, x, visible, training, order=None):
         batch, length = ops.shape(x)[:2]
-        seen = {"bias": bias}
-        if visible is not None:
+        seen = {"visible": visible}
+        if order is not None:
             x = ops.concatenate([x, self._queries(batch, length, x.dtype)])
-            seen = self._seen(bias, visible, length)
+            seen = self._visible_in_order(visible, order, length)
         encoding = relative_encoding(length, self.d_model, self.config.clamp_len)
         encoding = self.dropout(
             ops.cast(encoding, self.compute_dtype), training=training
@@ -176,7 +175,7 @@ class XLNet(Body):
         x = self.dropout(x, training=training)
         for block in self.blocks:
             x = block(x, encoding=encoding, training=training, **seen)
-        if visible is not None:
+        if order is not None:
             _, x = ops.split(x, 2)
         return self.dropout(x, training=training)
 
@@ -184,14 +183,13 @@ class XLNet(Body):
         vector = ops.cast(self.query_embedding, dtype)
         return ops.broadcast_to(vector, (batch, length, self.d_model))
 
-    def _seen(self, bias, visible, length):
-        """What content and queries see, one above the other."""
+    def _visible_in_order(self, visible, order, length):
+        """What events see, which know themselves, and what queries see."""
         own = ops.expand_dims(ops.eye(length, dtype="bool"), 0)
-        both = ops.concatenate([ops.logical_or(visible, own), visible])
-        if bias is not None:
-            real = ops.broadcast_to(ops.equal(bias, 0), ops.shape(visible))
-            both = ops.logical_and(both, ops.concatenate([real, real]))
-        return {"bias": hide(None, both, self.compute_dtype), "seen": both}
+        seen = {"visible": ops.logical_or(order, own), "query_visible": order}
+        if visible is None:
+            return seen
+        return {name: ops.logical_and(visible, x) for name, x in seen.items()}
 
     def hf_layout(self):
         if self.two_streams:

@@ -7,9 +7,12 @@ from body_kinds import lengths_to_run
 from keras import ops
 
 from keras_t4r.bodies import Roberta, make_body
-from keras_t4r.bodies.parts.attention.attention_bias import attention_bias, window_bias
 from keras_t4r.bodies.parts.attention.local_attention import LocalAttention
 from keras_t4r.bodies.parts.attention.self_attention import SelfAttention
+from keras_t4r.bodies.parts.attention.visibility import (
+    what_is_visible,
+    within_window,
+)
 
 CAUSAL = pytest.mark.parametrize("causal", [False, True])
 ON_TENSORFLOW = pytest.mark.skipif(
@@ -29,11 +32,12 @@ def the_two(reach, causal):
     plain.set_weights(local.get_weights())
 
     def run_local(x, mask):
-        return local(x, bias=attention_bias(ops.shape(x)[1], mask))
+        return local(x, visible=what_is_visible(ops.shape(x)[1], mask))
 
     def run_plain(x, mask):
-        bias = attention_bias(ops.shape(x)[1], mask, causal)
-        return plain(x, bias=window_bias(bias, ops.shape(x)[1], reach + 1))
+        length = ops.shape(x)[1]
+        visible = what_is_visible(length, mask, causal)
+        return plain(x, visible=within_window(visible, length, reach + 1))
 
     if keras.backend.backend() == "jax":
         import jax
@@ -81,9 +85,9 @@ def test_one_graph_runs_at_every_length(causal, events):
 class Windowed(Roberta):
     """What Longformer is, over the square of all positions."""
 
-    def make_bias(self, length, mask):
-        bias = super().make_bias(length, mask)
-        return window_bias(bias, length, 3)
+    def make_visible(self, length, mask):
+        visible = super().make_visible(length, mask)
+        return within_window(visible, length, 3)
 
 
 @pytest.fixture

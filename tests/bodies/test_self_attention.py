@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_t4r.bodies.parts.attention.attention_bias import attention_bias
 from keras_t4r.bodies.parts.attention.self_attention import SelfAttention
+from keras_t4r.bodies.parts.attention.visibility import what_is_visible
 
 pytestmark = pytest.mark.backends
 
@@ -29,8 +29,8 @@ def test_fused_and_written_out_are_the_same(attention, causal, options):
     x = random.normal(size=(3, 7, 16)).astype("float32")
     mask = random.random((3, 7)) > 0.3
     mask[2] = False
-    bias = attention_bias(7, ops.convert_to_tensor(mask), causal)
-    for given in (bias, attention_bias(7, None, causal)):
+    visible = what_is_visible(7, ops.convert_to_tensor(mask), causal)
+    for given in (visible, what_is_visible(7, None, causal)):
         q, k, v = layer.project(ops.convert_to_tensor(x))
         fused = layer.fused(q, k, v, given)
         plain = layer.attend(layer.scores(q, k), v, given, False)

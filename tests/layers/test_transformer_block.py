@@ -64,6 +64,17 @@ def test_the_mask_of_the_input_is_used_and_carried_on(block):
         )
 
 
+def test_the_mask_is_there_when_the_graph_is_made(block):
+    ids = keras.Input((None,), dtype="int32")
+    x = keras.layers.Embedding(10, 16, mask_zero=True)(ids)
+    bare = keras.Input((None, 16))
+    mask = keras.Input((None,), dtype="bool")
+    for layer in (block, block.body):
+        assert layer(x)._keras_mask is x._keras_mask
+        assert layer(bare, mask=mask)._keras_mask is mask
+        assert getattr(layer(bare), "_keras_mask", None) is None
+
+
 def test_its_config_is_plain_data_and_keeps_the_direction(block):
     import json
 
@@ -108,10 +119,11 @@ def test_the_mask_reaches_a_layer_of_the_users():
     gru = keras.layers.GRU(12, return_sequences=True)
     x = np.random.default_rng(0).normal(size=(4, 5, 16)).astype("float32")
     mask = ops.convert_to_tensor(IDS != 0)
-    y = TransformerBlock(gru)(x, mask=mask)
-    np.testing.assert_array_equal(
-        ops.convert_to_numpy(y), ops.convert_to_numpy(gru(x, mask=mask))
-    )
+    y = ops.convert_to_numpy(TransformerBlock(gru)(x, mask=mask))
+    expected = ops.convert_to_numpy(gru(x, mask=mask))
+    np.testing.assert_array_equal(y[IDS != 0], expected[IDS != 0])
+    # As of every body, what stands at padding is nothing.
+    assert not y[IDS == 0].any()
     # A layer that knows no mask gets none.
     dense = keras.layers.Dense(3)
     assert TransformerBlock(dense)(x, mask=mask).shape == (4, 5, 3)

@@ -72,6 +72,9 @@ def test_the_mask_of_the_input_is_used_with_times_too():
             ops.convert_to_numpy(y), ops.convert_to_numpy(explicit)
         )
         np.testing.assert_array_equal(ops.convert_to_numpy(y._keras_mask), IDS != 0)
+        symbolic = embedding(keras.Input((None,), dtype="int32"))
+        y = layer(symbolic, times=keras.Input((None,), dtype="int32"))
+        assert y._keras_mask is symbolic._keras_mask
 
 
 def test_integers_reach_the_body_as_they_are_in_half_precision():

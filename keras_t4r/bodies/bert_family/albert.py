@@ -10,8 +10,8 @@ from keras_t4r.bodies.parts.blocks import PostNormBlock
 class AlbertBlock(PostNormBlock):
     """`PostNormBlock` without dropout at the end of the feed-forward branch."""
 
-    def call(self, x, training=None, **seen):
-        branch = self.attention(x, training=training, **seen)
+    def call(self, x, visible=None, training=None, **more):
+        branch = self.attention(x, visible=visible, training=training, **more)
         x = self.attention_norm(x + self.dropout(branch, training=training))
         return self.feed_forward_norm(x + self.feed_forward(x, training=training))
 

@@ -162,13 +162,13 @@ class Bert(Body):
         for block in self.blocks:
             block.build(shape)
 
-    def encode(self, x, bias, training):
+    def encode(self, x, visible, training):
         x = self.positions(x) + ops.convert_to_tensor(self.token_type)
         x = self.dropout(self.norm(x), training=training)
         if self.projection is not None:
             x = self.projection(x)
         for block in self.path():
-            x = block(x, bias=bias, training=training)
+            x = block(x, visible=visible, training=training)
         return x
 
     def hf_layout(self):

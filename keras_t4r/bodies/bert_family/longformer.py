@@ -6,8 +6,8 @@ import keras
 
 from keras_t4r.bodies.bert_family.bert import TOKENS
 from keras_t4r.bodies.bert_family.roberta import Roberta
-from keras_t4r.bodies.parts.attention.attention_bias import attention_bias
 from keras_t4r.bodies.parts.attention.local_attention import LocalAttention
+from keras_t4r.bodies.parts.attention.visibility import what_is_visible
 
 
 @keras.saving.register_keras_serializable(package="keras_t4r")
@@ -83,6 +83,6 @@ class Longformer(Roberta):
             **parts,
         )
 
-    def make_bias(self, length, mask):
+    def make_visible(self, length, mask):
         # What is near and what is past, the attention itself knows.
-        return attention_bias(length, mask, dtype=self.compute_dtype)
+        return what_is_visible(length, mask)

@@ -7,7 +7,10 @@ from keras import ops
 
 from keras_t4r.bodies.body import Body
 from keras_t4r.bodies.huggingface import layout as hf_layout
-from keras_t4r.bodies.parts.attention.layer_windows import layer_windows, window_biases
+from keras_t4r.bodies.parts.attention.layer_windows import (
+    layer_windows,
+    visible_by_window,
+)
 from keras_t4r.bodies.parts.attention.rope import (
     RotaryAttention,
     rope_frequencies,
@@ -142,9 +145,9 @@ class ModernBert(Body):
             block.build(shape)
         self.final_norm.build(shape)
 
-    def encode(self, x, bias, training):
+    def encode(self, x, visible, training):
         length = ops.shape(x)[1]
-        biases = window_biases(bias, length, self.windows, self.compute_dtype)
+        visible = visible_by_window(visible, length, self.windows)
         tables = {
             name: rotary_table(length, frequencies)
             for name, frequencies in self.frequencies.items()
@@ -154,7 +157,7 @@ class ModernBert(Body):
             self.blocks, self.types, self.windows, strict=True
         ):
             cos, sin = tables[name]
-            x = block(x, bias=biases[window], cos=cos, sin=sin, training=training)
+            x = block(x, visible=visible[window], cos=cos, sin=sin, training=training)
         return self.final_norm(x)
 
     def hf_layout(self):
@@ -179,6 +182,6 @@ class _Attention(RotaryAttention):
         super().__init__(*args, dropout=dropout, **kwargs)
         self.outcome_dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
 
-    def attend(self, scores, v, bias, training, seen=None):
-        outcome = super().attend(scores, v, bias, training, seen)
+    def attend(self, scores, v, visible, training):
+        outcome = super().attend(scores, v, visible, training)
         return self.outcome_dropout(outcome, training=training)

@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_t4r.bodies.body import Body
 from keras_t4r.bodies.huggingface import layout as hf_layout
-from keras_t4r.bodies.parts.attention.layer_windows import window_biases
+from keras_t4r.bodies.parts.attention.layer_windows import visible_by_window
 from keras_t4r.bodies.parts.attention.rope import (
     RotaryAttention,
     rope_frequencies,
@@ -112,11 +112,11 @@ class Llama(Body):
         }
 
     def windows(self):
-        """How far each block sees: what `window_bias` takes; `None`: everything."""
+        """How far each block sees: what `within_window` takes; `None`: everything."""
         return [None] * self.n_layer
 
     def sliding_window(self):
-        """The config's `sliding_window`, as `window_bias` counts."""
+        """The config's `sliding_window`, as `within_window` counts."""
         window = self.config.sliding_window
         # Hugging Face counts the query itself among those it sees, but not so where
         # a window reaches to both sides.
@@ -144,13 +144,13 @@ class Llama(Body):
             block.build(shape)
         self.norm.build(shape)
 
-    def encode(self, x, bias, training):
+    def encode(self, x, visible, training):
         length = ops.shape(x)[1]
         cos, sin = rotary_table(length, self.frequencies)
         windows = self.windows()
-        biases = window_biases(bias, length, windows, self.compute_dtype)
+        visible = visible_by_window(visible, length, windows)
         for block, window in zip(self.blocks, windows, strict=True):
-            x = block(x, bias=biases[window], cos=cos, sin=sin, training=training)
+            x = block(x, visible=visible[window], cos=cos, sin=sin, training=training)
         return self.norm(x)
 
     def hf_layout(self):

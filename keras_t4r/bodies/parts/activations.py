@@ -2,26 +2,26 @@
 
 import math
 
-import keras
 from keras import ops
+
+from keras_t4r import backend
 
 
 def _gelu_erf(x):
     """`x · Φ(x)`, with `Φ` the standard normal distribution function."""
-    if keras.backend.backend() != "tensorflow":
+    if not backend.gains_by_written_gradients():
         return ops.gelu(x, approximate=False)
     return _gelu_erf_few_passes(x)
 
 
 def _gelu_tanh(x):
     """`x · Φ(x)` with `Φ(x) ≈ (1 + tanh(√(2/π) (x + 0.044715 x³))) / 2`."""
-    if keras.backend.backend() != "tensorflow":
+    if not backend.gains_by_written_gradients():
         return ops.gelu(x, approximate=True)
     return _gelu_tanh_few_passes(x)
 
 
-# TensorFlow runs each elementwise operation as a pass over memory of its own, and
-# the activation is the widest tensor of a block. Written out, forward and backward
+# The activation is the widest tensor of a block. Written out, forward and backward
 # take a third less time than what automatic differentiation makes of ops.gelu.
 
 

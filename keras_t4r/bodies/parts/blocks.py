@@ -15,6 +15,13 @@ class _Block(keras.layers.Layer):
         epsilon: float. Of both normalisations.
         norm: class, or function, that makes a normalisation of an `epsilon`, a `dtype`
             and a `name`: "attention_norm" or "feed_forward_norm".
+
+    Call arguments:
+        x: `(batch, time, d_model)`.
+        visible: bool, broadcasts to `(batch, time, time)`: which key each query sees.
+            `None`: every one.
+        training: bool. Whether dropout is active.
+        **more: handed on to the attention.
     """
 
     def __init__(
@@ -44,8 +51,8 @@ class _Block(keras.layers.Layer):
 class PostNormBlock(_Block):
     """`y = norm(x + attention(x))`, then `norm(y + feed_forward(y))`."""
 
-    def call(self, x, training=None, **seen):
-        branch = self.attention(x, training=training, **seen)
+    def call(self, x, visible=None, training=None, **more):
+        branch = self.attention(x, visible=visible, training=training, **more)
         x = self.attention_norm(x + self.dropout(branch, training=training))
         branch = self.feed_forward(x, training=training)
         return self.feed_forward_norm(x + self.dropout(branch, training=training))
@@ -54,8 +61,10 @@ class PostNormBlock(_Block):
 class PreNormBlock(_Block):
     """`y = x + attention(norm(x))`, then `y + feed_forward(norm(y))`."""
 
-    def call(self, x, training=None, **seen):
-        branch = self.attention(self.attention_norm(x), training=training, **seen)
+    def call(self, x, visible=None, training=None, **more):
+        branch = self.attention(
+            self.attention_norm(x), visible=visible, training=training, **more
+        )
         x = x + self.dropout(branch, training=training)
         branch = self.feed_forward(self.feed_forward_norm(x), training=training)
         return x + self.dropout(branch, training=training)

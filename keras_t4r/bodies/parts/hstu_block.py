@@ -46,7 +46,7 @@ class HSTUBlock(keras.layers.Layer):
         x: `(batch, time, d_model)`.
         distances: int `(time, time)`, `i - j + max_length - 1`.
         buckets: `time_buckets` of the events, if the block was built for them.
-        seen: bool, broadcasts to `(batch, time, time)`: which key each query sees.
+        visible: bool, broadcasts to `(batch, time, time)`: which key each query sees.
             `None`: every one.
     """
 
@@ -117,7 +117,7 @@ class HSTUBlock(keras.layers.Layer):
         if buckets_shape is not None:
             self.time_bias = table(self.num_buckets + 1, "time_bias")
 
-    def call(self, x, distances, buckets=None, seen=None, training=None):
+    def call(self, x, distances, buckets=None, visible=None, training=None):
         width = self.n_head * self.linear_dim
         uvqk = ops.silu(self.uvqk(self.input_norm(x)))
         u, v, q, k = ops.split(
@@ -129,8 +129,8 @@ class HSTUBlock(keras.layers.Layer):
         scores = ops.matmul(q, ops.transpose(k, (0, 1, 3, 2)))
         scores = ops.cast(scores, self.score_dtype) + self.bias(distances, buckets)
         weights = ops.silu(scores) * (1 / self.max_length)
-        if seen is not None:
-            weights = weights * ops.cast(seen, weights.dtype)
+        if visible is not None:
+            weights = weights * ops.cast(visible, weights.dtype)
         mixed = ops.matmul(ops.cast(weights, self.compute_dtype), v)
         mixed = ops.reshape(ops.transpose(mixed, (1, 2, 0, 3)), ops.shape(u))
         gated = self.dropout(u * self.attention_norm(mixed), training=training)

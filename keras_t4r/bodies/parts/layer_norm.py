@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_t4r import backend
+
 
 class LayerNorm(keras.layers.LayerNormalization):
     """`gamma · (x - mean) / sqrt(variance + epsilon) + beta` over the last axis.
@@ -12,7 +14,7 @@ class LayerNorm(keras.layers.LayerNormalization):
     """
 
     def call(self, inputs):
-        if keras.backend.backend() != "tensorflow":
+        if not backend.gains_by_written_gradients():
             return super().call(inputs)
         dtype = keras.backend.result_type(self.compute_dtype, "float32")
         x = ops.cast(inputs, dtype)

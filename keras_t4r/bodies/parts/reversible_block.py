@@ -11,15 +11,18 @@ class ReversibleBlock(PreNormBlock):
 
     Call arguments:
         attended, x: `(batch, time, d_model)`, `x₁` and `x₂`.
+        visible: bool `(batch, 1, time)`, which events are real.
         training: bool. Whether dropout is active.
-        **seen: handed on to the attention.
+        **more: handed on to the attention.
 
     References:
         [RevNet](https://arxiv.org/abs/1707.04585)
     """
 
-    def call(self, attended, x, training=None, **seen):
-        branch = self.attention(self.attention_norm(x), training=training, **seen)
+    def call(self, attended, x, visible=None, training=None, **more):
+        branch = self.attention(
+            self.attention_norm(x), visible=visible, training=training, **more
+        )
         attended = attended + self.dropout(branch, training=training)
         branch = self.feed_forward(self.feed_forward_norm(attended), training=training)
         return attended, x + self.dropout(branch, training=training)

@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_t4r import backend
+
 
 class RMSNorm(keras.layers.Layer):
     """`gamma · x / sqrt(mean(x²) + epsilon)` over the last axis.
@@ -30,7 +32,7 @@ class RMSNorm(keras.layers.Layer):
     def call(self, x):
         dtype = keras.backend.result_type(self.compute_dtype, "float32")
         x = ops.cast(x, dtype)
-        if keras.backend.backend() == "tensorflow":
+        if backend.gains_by_written_gradients():
             y = _normalise_few_passes(x, self.epsilon)
         else:
             y = x * _scale(x, self.epsilon)

@@ -36,7 +36,8 @@ class ChunkedAttention(keras.layers.Layer):
 
     Call arguments:
         x: `(batch, time, d_model)`; if it may be more than one chunk, of whole ones.
-        real: bool `(batch, time)`.
+        visible: bool `(batch, 1, time)`, which events are real. What is in a chunk and
+            what is past, the layer knows.
         span: int `(batch,)`. Length of each row without the padding at its end, in
             whole chunks.
         training: bool. Whether dropout is active.
@@ -122,14 +123,14 @@ class ChunkedAttention(keras.layers.Layer):
         mixed = ops.matmul(self.dropout(weights, training=training), v)
         return mixed, top + ops.log(size)
 
-    def attend_in_one_chunk(self, q, k, v, real, own, training):
+    def attend_in_one_chunk(self, q, k, v, visible, own, training):
         """Mixed values `(heads, batch, time, d_head)` of plain attention.
 
         `own` is a bool: whether a key of the query's own is seen for want only.
         """
         index = ops.arange(ops.shape(q)[2], dtype="int32")
         query, key = ops.expand_dims(index, 1), ops.expand_dims(index, 0)
-        visible = ops.expand_dims(real, (0, 2, 3))
+        visible = ops.expand_dims(visible, (0, 2))
         if self.causal:
             visible = ops.logical_and(visible, query >= key)
         q, k, v = (ops.expand_dims(x, 2) for x in (q, k, v))
@@ -159,12 +160,12 @@ class LocalChunkAttention(ChunkedAttention):
 
     parts = 3
 
-    def call(self, x, real, span, training=None):
+    def call(self, x, visible, span, training=None):
         q, k, v = self.project(x)
         q = q * self.d_head**-0.5
         batch, time = ops.shape(x)[:2]
         if self.is_one_chunk(time):
-            mixed = self.attend_in_one_chunk(q, k, v, real, False, training)
+            mixed = self.attend_in_one_chunk(q, k, v, visible, False, training)
             return self.join(mixed)
         length = self.chunk_length
         chunks = time // length
@@ -181,7 +182,7 @@ class LocalChunkAttention(ChunkedAttention):
             x = take_rows(x, fetched)
             return ops.reshape(x, (groups, batch, chunks, keys, width))
 
-        visible = ops.transpose(of_chunks(real, 1, 1), (0, 1, 2, 4, 3))
+        visible = ops.transpose(of_chunks(visible, 1, 1), (0, 1, 2, 4, 3))
         if self.causal:
             index = ops.arange(length, dtype="int32")
             key = ops.expand_dims(seen, -1) * length + index

@@ -3,12 +3,21 @@
 import keras
 from keras import ops
 
+from keras_t4r import backend
+
+# What is added to the score of a key that is not seen. It is finite, so that a query
+# which sees nothing (in a row of padding only) weighs all keys alike.
+_HIDDEN = -1e30
+
 
 class DotProductAttention(keras.layers.Layer):
     """Scaled dot-product attention of given queries, keys and values.
 
-    `softmax(s · q kᵀ + bias) v` for each head, the heads joined. The softmax is
-    computed in float32 or wider whatever the dtype policy.
+    `softmax(s · q kᵀ) v` for each head over the keys that a query sees, the heads
+    joined. The softmax is computed in float32 or wider whatever the dtype policy.
+
+    What is visible is a bool tensor that broadcasts to `(batch, time, time)`: whether
+    query `i` sees key `j`. `None`: every query sees every key. See `what_is_visible`.
 
     Args:
         n_head: int. Number of heads.
@@ -47,32 +56,26 @@ class DotProductAttention(keras.layers.Layer):
         """The joined heads `(batch, time, n_head · d_head)`, as they leave."""
         return joined
 
-    def mix(self, q, k, v, bias, training):
+    def mix(self, q, k, v, visible, training):
         """What the queries find, of `q`, `k` and `v` `(heads, batch, time, d_head)`."""
         if self.can_fuse(training):
-            return self.fused(q, k, v, bias)
-        return self.attend(self.scores(q, k), v, bias, training)
+            return self.fused(q, k, v, visible)
+        return self.attend(self.scores(q, k), v, visible, training)
 
     def can_fuse(self, training):
-        """Whether Keras's fused attention does the same: it has no dropout.
-
-        TensorFlow has none, and there what is written out below is as fast.
-        """
+        """Whether Keras's fused attention does the same: it has no dropout."""
         dropout = bool(training) and self.dropout.rate > 0
-        # JAX's asks for a product that, compiled, only GPUs have in float16.
-        fuses = keras.backend.backend() == "torch" or (
-            keras.backend.backend() == "jax" and self.compute_dtype != "float16"
-        )
+        fuses = backend.fuses_attention(self.compute_dtype)
         return fuses and not (dropout or self.upcast)
 
-    def fused(self, q, k, v, bias):
+    def fused(self, q, k, v, visible):
         """`mix` in one operation, whose scores need not be held in memory."""
         q, k, v = (
             ops.transpose(x, (1, 2, 0, 3)) for x in (q, self.share(k), self.share(v))
         )
-        if bias is not None:
-            bias = ops.expand_dims(bias, 1)
-        mixed = ops.dot_product_attention(q, k, v, bias=bias, scale=self.scale)
+        if visible is not None:
+            visible = ops.expand_dims(visible, 1)
+        mixed = ops.dot_product_attention(q, k, v, mask=visible, scale=self.scale)
         batch, time = ops.shape(mixed)[:2]
         joined = ops.reshape(mixed, (batch, time, self.n_head * self.d_head))
         return self.project_back(joined)
@@ -89,18 +92,25 @@ class DotProductAttention(keras.layers.Layer):
         k = ops.transpose(self.share(k), (0, 1, 3, 2))
         return ops.matmul(q * self.scale, k)
 
-    def attend(self, scores, v, bias, training, seen=None):
+    def attend(self, scores, v, visible, training, blind_to_zero=False):
+        """`scores` `(heads, batch, time, time)` to outputs.
+
+        `blind_to_zero`: bool. Whether a query that sees nothing gets zeros.
+        """
         scores = ops.cast(scores, self.softmax_dtype)
-        if bias is not None:
-            scores = scores + ops.cast(bias, self.softmax_dtype)
+        if visible is not None:
+            # Added, for TensorFlow's gradient of a sum costs nothing; and made of the
+            # small tensor of pairs, before it meets the heads.
+            hidden = ops.cast(ops.logical_not(visible), self.softmax_dtype)
+            scores = scores + hidden * _HIDDEN
         # Of one key the weight is 1; ops.softmax would warn that it is.
         weights = (
             ops.ones_like(scores) if scores.shape[-1] == 1 else ops.softmax(scores)
         )
         weights = ops.cast(weights, self.compute_dtype)
-        if seen is not None:
+        if blind_to_zero:
             # Of a query that sees nothing the weights would be alike, not nothing.
-            weights = weights * ops.cast(seen, weights.dtype)
+            weights = weights * ops.cast(visible, weights.dtype)
         weights = self.dropout(weights, training=training)
         mixed = ops.matmul(weights, self.share(v))
         mixed = ops.transpose(mixed, (1, 2, 0, 3))

@@ -1,6 +1,6 @@
 """Blocks of which some see through a window and others everything."""
 
-from keras_t4r.bodies.parts.attention.attention_bias import window_bias
+from keras_t4r.bodies.parts.attention.visibility import within_window
 
 _TYPES = ("full_attention", "sliding_attention")
 
@@ -10,7 +10,7 @@ def layer_windows(config, window):
 
     Args:
         config: a Hugging Face config with `layer_types`.
-        window: int. What `window_bias` takes for a "sliding_attention" block; `None`
+        window: int. What `within_window` takes for a "sliding_attention" block; `None`
             where the config has none.
 
     Returns:
@@ -33,15 +33,11 @@ def layer_windows(config, window):
     return [None if name == "full_attention" else window for name in types]
 
 
-def window_biases(bias, length, windows, dtype):
-    """The bias of each window among `windows`, as a dict.
+def visible_by_window(visible, length, windows):
+    """What is visible through each window among `windows`, as a dict.
 
     Args:
-        bias: what `attention_bias` returned.
-        length, dtype: as of `window_bias`.
-        windows: a list as `layer_windows` makes it.
+        visible, length: as of `within_window`.
+        windows: a list as the function `layer_windows` makes it.
     """
-    return {
-        window: bias if window is None else window_bias(bias, length, window, dtype)
-        for window in set(windows)
-    }
+    return {window: within_window(visible, length, window) for window in set(windows)}

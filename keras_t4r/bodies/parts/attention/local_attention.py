@@ -4,7 +4,6 @@ import collections
 
 from keras import ops
 
-from keras_t4r.bodies.parts.attention.attention_bias import hide
 from keras_t4r.bodies.parts.attention.self_attention import SelfAttention
 
 # `count` blocks of `block` positions, each shown with `before` and `after` more.
@@ -26,8 +25,8 @@ class LocalAttention(SelfAttention):
 
     Call arguments:
         x: `(batch, time, d_model)`.
-        bias: `(batch, 1, time)`, `attention_bias` of the mask alone: what is near
-            and what is past the layer knows. `None`: all events are real.
+        visible: bool `(batch, 1, time)`, which events are real. What is near and what
+            is past, the layer knows. `None`: all are real.
 
     References:
         [Longformer](https://arxiv.org/abs/2004.05150)
@@ -38,7 +37,7 @@ class LocalAttention(SelfAttention):
         self.reach = reach
         self.causal = causal
 
-    def call(self, x, bias=None, training=None):
+    def call(self, x, visible=None, training=None):
         batch, time = ops.shape(x)[:2]
         cut = self.cut(time)
         full = cut.count * cut.block
@@ -46,8 +45,8 @@ class LocalAttention(SelfAttention):
         # Blocks are rows of a larger batch, and from here on attention is plain.
         q = ops.reshape(q, (self.n_head, batch * cut.count, cut.block, self.d_head))
         k, v = around(k, cut), around(v, cut)
-        bias = self.block_bias(bias, batch, time, cut)
-        y = self.mix(q, k, v, bias, training)
+        visible = self.visible_in_blocks(visible, batch, time, cut)
+        y = self.mix(q, k, v, visible, training)
         y = ops.reshape(y, (batch, full, self.d_model))
         return ops.slice(y, (0, 0, 0), (batch, time, self.d_model))
 
@@ -62,14 +61,11 @@ class LocalAttention(SelfAttention):
         before = _choose(gains, block, 0)
         return Cut(count, block, before, 0 if self.causal else before)
 
-    def block_bias(self, bias, batch, time, cut):
-        """What is added to the scores, `(batch · count, block, keys)`."""
-        dtype = self.compute_dtype
-        if bias is None:
-            real = ops.ones((1, batch, time, 1), dtype)
-        else:
-            real = ops.cast(ops.equal(bias, 0), dtype)
-            real = ops.reshape(real, (1, batch, time, 1))
+    def visible_in_blocks(self, real, batch, time, cut):
+        """Which key each query of a block sees, `(batch · count, block, keys)`."""
+        if real is None:
+            real = ops.ones((batch, 1, time), "bool")
+        real = ops.reshape(real, (1, batch, time, 1))
         # The zeros that fill up the last block, or stand before the first one and
         # after the last, are not real.
         rest = cut.count * cut.block - time
@@ -83,7 +79,7 @@ class LocalAttention(SelfAttention):
         near = ops.logical_and(
             later >= -self.reach, later <= (0 if self.causal else self.reach)
         )
-        return hide(None, ops.logical_and(real > 0, near), dtype)
+        return ops.logical_and(real, near)
 
 
 def around(x, cut):

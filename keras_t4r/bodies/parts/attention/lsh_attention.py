@@ -60,15 +60,16 @@ class LSHAttention(ChunkedAttention):
             name="rotations",
         )
 
-    def call(self, x, real, span, training=None):
+    def call(self, x, visible, span, training=None):
         qk, v = self.project(x)
         k = self._keys(qk)
         batch, time = ops.shape(x)[:2]
         if self.is_one_chunk(time):
-            return self.join(self.attend_in_one_chunk(qk, k, v, real, True, training))
+            mixed = self.attend_in_one_chunk(qk, k, v, visible, True, training)
+            return self.join(mixed)
         heads, rounds, length = self.n_head, self.rounds, self.chunk_length
         chunks = time // length
-        order = self._sort(self._buckets(qk), real)
+        order = self._sort(self._buckets(qk), visible)
         slots = ops.reshape(order, (heads, batch, rounds * chunks, length))
         own_chunks = ops.floor_divide(span, length)
         seen = chunks_around(own_chunks, chunks, self.before, self.after, rounds)
@@ -76,7 +77,8 @@ class LSHAttention(ChunkedAttention):
             take_rows(slots, ops.expand_dims(seen, 0)),
             (heads, batch, rounds * chunks, length * seen.shape[-1]),
         )
-        visible = take_rows(ops.expand_dims(real, (0, 3)), keys)
+        real = ops.transpose(visible, (0, 2, 1))
+        visible = take_rows(ops.expand_dims(real, 0), keys)
         own = ops.equal(ops.expand_dims(slots, 4), ops.expand_dims(keys, 3))
         k, v = ops.split(take_rows(ops.concatenate([k, v], axis=-1), keys), 2, axis=-1)
         mixed, total = self.attend(
@@ -118,11 +120,11 @@ class LSHAttention(ChunkedAttention):
             unit *= base
         return ops.transpose(bucket, (0, 1, 3, 2))
 
-    def _sort(self, bucket, real):
+    def _sort(self, bucket, visible):
         """Positions by bucket and then by time, real ones first."""
         time = ops.shape(bucket)[-1]
         behind = math.prod(self.num_buckets)
-        bucket = ops.where(ops.expand_dims(real, (0, 2)), bucket, behind)
+        bucket = ops.where(ops.expand_dims(visible, 0), bucket, behind)
         # No two alike, so that any way of sorting gives the same order.
         key = bucket * time + ops.arange(time, dtype="int32")
         return ops.cast(ops.argsort(key, axis=-1), "int32")

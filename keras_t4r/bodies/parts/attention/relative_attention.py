@@ -65,9 +65,9 @@ class RelativeAttention(SelfAttention):
         x: `(batch, time, d_model)`. In two streams, twice the batch: what the events
             are, then what is asked about them. Both attend to the first alone.
         encoding: `relative_encoding` of the length.
-        bias: as of `attention_bias`.
-        seen: bool `(batch, time, time)`, for two streams: which key each query sees.
-            A query that sees none gets zeros.
+        visible: bool, broadcasts to `(batch, time, time)`; see `SelfAttention`.
+        query_visible: the same for the second of two streams, `visible` being for the
+            first; both `(batch, time, time)`. A query that sees nothing gets zeros.
         biases: `(2, heads, d_head)`, `u` and `w`, for a layer that has none itself.
 
     References:
@@ -96,9 +96,19 @@ class RelativeAttention(SelfAttention):
             self.content_bias = weight((self.n_head, self.d_head), "content_bias")
             self.position_bias = weight((self.n_head, self.d_head), "position_bias")
 
-    def call(self, x, encoding, bias=None, seen=None, biases=None, training=None):
+    def call(
+        self,
+        x,
+        encoding,
+        visible=None,
+        query_visible=None,
+        biases=None,
+        training=None,
+    ):
         q, k, v = self.project(x)
-        if seen is not None:
+        two_streams = query_visible is not None
+        if two_streams:
+            visible = ops.concatenate([visible, query_visible])
             k, v = _first_stream_twice(k), _first_stream_twice(v)
         if self.own_biases:
             content, position = self.content_bias, self.position_bias
@@ -106,7 +116,7 @@ class RelativeAttention(SelfAttention):
             content, position = biases[0], biases[1]
         scores = self.scores(q + content[:, None, None], k)
         scores = scores + self.position_scores(q + position[:, None, None], encoding)
-        return self.attend(scores, v, bias, training, seen)
+        return self.attend(scores, v, visible, training, blind_to_zero=two_streams)
 
     def position_scores(self, q, encoding):
         heads, batch, length = ops.shape(q)[:3]

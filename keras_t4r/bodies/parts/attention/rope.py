@@ -104,13 +104,13 @@ class RotaryAttention(SelfAttention):
     Call arguments:
         x: `(batch, time, d_model)`.
         cos, sin: `rotary_table` of the length.
-        bias: as of `attention_bias`.
+        visible: bool, broadcasts to `(batch, time, time)`; see `SelfAttention`.
 
     References:
         [RoFormer](https://arxiv.org/abs/2104.09864)
     """
 
-    def call(self, x, cos, sin, bias=None, training=None):
+    def call(self, x, cos, sin, visible=None, training=None):
         q, k, v = self.project(x)
         q, k = rotate(q, cos, sin), rotate(k, cos, sin)
-        return self.mix(q, k, v, bias, training)
+        return self.mix(q, k, v, visible, training)

@@ -26,6 +26,12 @@ class SelfAttention(DotProductAttention):
         upcast: bool. Whether the scores are computed in float32 as well.
         stddev: float. Standard deviation of the initial projections.
         output_stddev: float. The same for the output projection; `None`: `stddev`.
+
+    Call arguments:
+        x: `(batch, time, d_model)`.
+        visible: bool, broadcasts to `(batch, time, time)`: which key each query sees.
+            `None`: every one.
+        training: bool. Whether dropout is active.
     """
 
     def __init__(
@@ -77,9 +83,9 @@ class SelfAttention(DotProductAttention):
         self.qkv.build(input_shape)
         self.output_projection.build((*input_shape[:-1], self.n_head * self.d_head))
 
-    def call(self, x, bias=None, training=None):
+    def call(self, x, visible=None, training=None):
         q, k, v = self.project(x)
-        return self.mix(q, k, v, bias, training)
+        return self.mix(q, k, v, visible, training)
 
     def project(self, x):
         """Queries, keys and values, each `(heads, batch, time, d_head)`."""
