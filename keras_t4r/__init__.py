@@ -15,6 +15,7 @@ from keras_t4r.layers.features.sequence_embedding_features import (
 )
 from keras_t4r.layers.features.stochastic_swap_noise import StochasticSwapNoise
 from keras_t4r.layers.heads.next_item_head import NextItemHead
+from keras_t4r.layers.heads.no_repeat import NoRepeat
 from keras_t4r.layers.heads.replaced_token_detection import ReplacedTokenDetection
 from keras_t4r.layers.memory.transition_memory import TransitionMemory
 from keras_t4r.layers.schemes.causal_language_modeling import CausalLanguageModeling

@@ -3,10 +3,13 @@ from keras_t4r.layers.features.sequence_embedding_features import (
 )
 from keras_t4r.layers.features.stochastic_swap_noise import StochasticSwapNoise
 from keras_t4r.layers.heads.next_item_head import NextItemHead
+from keras_t4r.layers.heads.no_repeat import NoRepeat
 from keras_t4r.layers.heads.replaced_token_detection import ReplacedTokenDetection
+from keras_t4r.layers.memory.transition_memory import TransitionMemory
 from keras_t4r.layers.schemes.causal_language_modeling import CausalLanguageModeling
 from keras_t4r.layers.schemes.masked_language_modeling import MaskedLanguageModeling
 from keras_t4r.layers.schemes.permutation_language_modeling import (
     PermutationLanguageModeling,
 )
+from keras_t4r.layers.score_step import ScoreStep
 from keras_t4r.layers.transformer_block import TransformerBlock
