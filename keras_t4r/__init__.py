@@ -37,6 +37,7 @@ from keras_t4r.serving.triton_server import TritonServer
 
 # Training by window of time
 from keras_t4r.training import baselines
-from keras_t4r.training.fit_windows import fit_windows
+from keras_t4r.training.memory_strength import tune_memory
 from keras_t4r.training.window_report import WindowReport
+from keras_t4r.training.windows import fit_windows
 from keras_t4r.version import __version__
