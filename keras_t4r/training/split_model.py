@@ -30,9 +30,10 @@ def split_at(model, layer):
         )
     if used:
         given = used[0].input_tensors[0]
-        output = _only_output(model, layer, used[0])
-        before = keras.Model(model.inputs, given)
-        return before, keras.Model([given, *model.inputs], output)
+        middle, inputs = keras.Input(**_spec(given)), _fresh_inputs(model)
+        known = {id(given): middle, **_by_id(model.inputs, inputs)}
+        output = _called_anew(_only_output(model, layer, used[0]), known)
+        return _models(model, given, middle, inputs, output)
     for node in nodes:
         if isinstance(node.operation, keras.Model) and _holds(node.operation, layer):
             return _split_within(model, node, layer)
@@ -46,16 +47,64 @@ def _split_within(model, node, layer):
     """Splits a model at a layer of the model that it calls at `node`."""
     inner = node.operation
     first, second = split_at(inner, layer)
-    inputs = keras.tree.flatten(node.arguments.args[0])
-    given = first(inputs)
-    middle = keras.Input(batch_shape=given.shape, dtype=given.dtype)
+    of_inner = keras.tree.flatten(node.arguments.args[0])
+    given = first(of_inner)
+    middle, inputs = keras.Input(**_spec(given)), _fresh_inputs(model)
+    known = _by_id(model.inputs, inputs)
+    found = second([middle, *(_called_anew(t, known) for t in of_inner)])
     place = [t is _only_output(inner, layer) for t in inner.outputs].index(True)
-    reached, output = node.output_tensors[place], _only_output(model, layer, node)
-    found = second([middle, *inputs])
-    if output is not reached:
-        rest = keras.Model([reached, *model.inputs], output)
-        found = rest([found, *model.inputs])
-    return keras.Model(model.inputs, given), keras.Model([middle, *model.inputs], found)
+    known[id(node.output_tensors[place])] = found
+    output = _called_anew(_only_output(model, layer, node), known)
+    return _models(model, given, middle, inputs, output)
+
+
+def _models(model, given, middle, inputs, output):
+    before = keras.Model(model.inputs, given)
+    return before, keras.Model([middle, *inputs], output)
+
+
+def _spec(tensor):
+    return {"batch_shape": tensor.shape, "dtype": tensor.dtype}
+
+
+def _fresh_inputs(model):
+    return [keras.Input(**_spec(tensor)) for tensor in model.inputs]
+
+
+def _by_id(tensors, values):
+    return {id(t): value for t, value in zip(tensors, values, strict=True)}
+
+
+def _called_anew(tensor, known):
+    """A symbolic tensor as its calls give it on other tensors.
+
+    Keras would do so for a model between tensors in the midst of a graph, but then it
+    spoils the history of `keras.Input`s among them: such a model cannot be saved.
+
+    Args:
+        tensor: `KerasTensor`.
+        known: dict of the id of a tensor to the one to take in its place. Those that
+            are made are added.
+    """
+    if id(tensor) not in known:
+        node = _node(tensor)
+        args, kwargs = keras.tree.map_structure(
+            lambda x: _called_anew(x, known) if _is_symbolic(x) else x,
+            (node.arguments.args, node.arguments.kwargs),
+        )
+        made = keras.tree.flatten(node.operation(*args, **kwargs))
+        known.update(_by_id(node.output_tensors, made))
+    return known[id(tensor)]
+
+
+def _is_symbolic(x):
+    return isinstance(x, keras.KerasTensor)
+
+
+def _node(tensor):
+    """The call that a symbolic tensor is an output of."""
+    operation, index, _ = tensor._keras_history
+    return operation._inbound_nodes[index]
 
 
 def _only_output(model, layer, node=None):
@@ -105,8 +154,7 @@ def _nodes_of(tensor):
     """The calls that a symbolic tensor comes from."""
     seen, open_tensors = {}, [tensor]
     while open_tensors:
-        operation, index, _ = open_tensors.pop()._keras_history
-        node = operation._inbound_nodes[index]
+        node = _node(open_tensors.pop())
         if id(node) not in seen:
             seen[id(node)] = node
             open_tensors.extend(node.input_tensors)
