@@ -19,6 +19,7 @@ from keras_t4r.layers.heads.experts.mmoe import MMoE
 from keras_t4r.layers.heads.experts.ple import PLE
 from keras_t4r.layers.heads.generator_head import GeneratorHead
 from keras_t4r.layers.heads.next_item_head import NextItemHead
+from keras_t4r.layers.heads.no_repeat import NoRepeat
 from keras_t4r.layers.heads.replaced_token_detection import ReplacedTokenDetection
 from keras_t4r.layers.heads.session_summary import SessionSummary
 from keras_t4r.layers.heads.task_tower import TaskTower
@@ -44,6 +45,7 @@ from keras_t4r.serving.triton_server import TritonServer
 
 # Training by window of time
 from keras_t4r.training import baselines
-from keras_t4r.training.fit_windows import fit_windows
+from keras_t4r.training.memory_strength import tune_memory
 from keras_t4r.training.window_report import WindowReport
+from keras_t4r.training.windows import fit_windows
 from keras_t4r.version import __version__

@@ -7,6 +7,7 @@ from keras_t4r.layers.heads.experts.mmoe import MMoE
 from keras_t4r.layers.heads.experts.ple import PLE
 from keras_t4r.layers.heads.generator_head import GeneratorHead
 from keras_t4r.layers.heads.next_item_head import NextItemHead
+from keras_t4r.layers.heads.no_repeat import NoRepeat
 from keras_t4r.layers.heads.replaced_token_detection import ReplacedTokenDetection
 from keras_t4r.layers.heads.session_summary import SessionSummary
 from keras_t4r.layers.heads.task_tower import TaskTower
@@ -18,4 +19,5 @@ from keras_t4r.layers.schemes.masking_scheme import MaskingScheme
 from keras_t4r.layers.schemes.permutation_language_modeling import (
     PermutationLanguageModeling,
 )
+from keras_t4r.layers.score_step import ScoreStep
 from keras_t4r.layers.transformer_block import TransformerBlock

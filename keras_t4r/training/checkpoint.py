@@ -5,14 +5,17 @@ from pathlib import Path
 
 import numpy as np
 
+# The key that stands for an array in the JSON of a state.
+_HELD = "held array"
+
 
 class Checkpoint:
     """Everything a run needs to go on as if it had never stopped.
 
     That is each variable of the model (weights, and the states of its random
-    generators), of the optimizer and of nothing else, as arrays, and a JSON
-    state. A checkpoint is one folder that appears whole or not at all; the
-    one before is removed after.
+    generators) and of the optimizer, and a state: what JSON holds, and NumPy
+    arrays within it. A checkpoint is one folder that appears whole or not at all;
+    the one before is removed after.
 
     Args:
         folder: path. Where the checkpoints go.
@@ -22,7 +25,12 @@ class Checkpoint:
         self.folder = Path(folder)
 
     def save(self, model, state):
-        """Writes a checkpoint; `state` is anything that JSON holds."""
+        """Writes a checkpoint.
+
+        Args:
+            model: compiled `keras.Model`.
+            state: dicts with strings as keys, lists, and what JSON holds; and arrays.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         before = self._existing()
         number = self._number(before[-1]) + 1 if before else 0
@@ -31,7 +39,9 @@ class Checkpoint:
         temporary.mkdir()
         arrays = {f"{i:05d}": keras_array(v) for i, v in enumerate(_variables(model))}
         np.savez(temporary / "variables.npz", **arrays)
-        (temporary / "state.json").write_text(json.dumps(state))
+        held = []
+        (temporary / "state.json").write_text(json.dumps(_without_arrays(state, held)))
+        np.savez(temporary / "state.npz", **{f"{i:05d}": a for i, a in enumerate(held)})
         os.replace(temporary, self.folder / f"checkpoint-{number:06d}")
         for path in before:
             shutil.rmtree(path)
@@ -49,8 +59,7 @@ class Checkpoint:
         if not existing:
             return None
         path = existing[-1]
-        with np.load(path / "variables.npz", allow_pickle=False) as arrays:
-            values = [arrays[name] for name in sorted(arrays.files)]
+        values = _arrays(path / "variables.npz")
         variables = _variables(model)
         shapes = [tuple(v.shape) for v in variables]
         if shapes != [v.shape for v in values]:
@@ -61,7 +70,8 @@ class Checkpoint:
             )
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
-        return json.loads((path / "state.json").read_text())
+        state = json.loads((path / "state.json").read_text())
+        return _with_arrays(state, _arrays(path / "state.npz"))
 
     def _existing(self):
         return sorted(self.folder.glob("checkpoint-*"), key=self._number)
@@ -75,6 +85,33 @@ def keras_array(variable):
     """A variable's value; bfloat16, which NumPy's format lacks, as float32."""
     value = np.asarray(variable)
     return value.astype("float32") if value.dtype.name == "bfloat16" else value
+
+
+def _arrays(path):
+    with np.load(path, allow_pickle=False) as arrays:
+        return [arrays[name] for name in sorted(arrays.files)]
+
+
+def _without_arrays(state, held):
+    """The state with the place in `held` in place of each array, which goes there."""
+    if isinstance(state, np.ndarray):
+        held.append(state)
+        return {_HELD: len(held) - 1}
+    if isinstance(state, dict):
+        return {key: _without_arrays(value, held) for key, value in state.items()}
+    if isinstance(state, list):
+        return [_without_arrays(value, held) for value in state]
+    return state
+
+
+def _with_arrays(state, held):
+    if isinstance(state, dict):
+        if _HELD in state:
+            return held[state[_HELD]]
+        return {key: _with_arrays(value, held) for key, value in state.items()}
+    if isinstance(state, list):
+        return [_with_arrays(value, held) for value in state]
+    return state
 
 
 def _variables(model):

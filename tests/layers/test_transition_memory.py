@@ -1,4 +1,4 @@
-from types import SimpleNamespace
+import inspect
 
 import numpy as np
 import pyarrow as pa
@@ -6,10 +6,12 @@ import pytest
 from keras import ops
 
 import keras_t4r as t4r
+from keras_t4r.layers.memory import session_ids, transition_memory
+from keras_t4r.layers.memory.transition_counts import count_transitions
 from keras_t4r.training.baselines import Markov
 
 pytestmark = pytest.mark.backends
-ITEMS, WIDTH = 30, 6
+ITEMS = 30
 SCHEMA = t4r.Schema(
     (
         t4r.ColumnSchema(
@@ -31,16 +33,16 @@ def sessions(count=80, seed=0):
 
 def evidence(memory, ids):
     """What the memory says, added up by item: `(batch, cardinality)`."""
-    columns, values = (ops.convert_to_numpy(v) for v in memory(ids))
+    columns, values = (ops.convert_to_numpy(v) for v in memory.evidence(ids))
     m = np.zeros((len(ids), memory.cardinality))
     np.add.at(m, (np.arange(len(ids))[:, None], columns), values)
     return m
 
 
-def loader(ids):
+def loader(ids, batch_size=16):
     rows = [row[row > 0].tolist() for row in ids]
     table = pa.table({"item_id": pa.array(rows, pa.list_(pa.int32()))})
-    return t4r.KerasSequenceLoader(table, SCHEMA, 16)
+    return t4r.KerasSequenceLoader(table, SCHEMA, batch_size)
 
 
 def test_the_evidence_is_that_of_the_equation():
@@ -48,7 +50,7 @@ def test_the_evidence_is_that_of_the_equation():
         SCHEMA, span=2, bidirectional=False, normalize=1.0, history=2, own_items=3.0
     )
     # 2→3 twice, 3→4 twice, 2→4 two steps apart, 3→5 likewise.
-    memory.update(np.array([[2, 3, 4, 0], [2, 3, 0, 0], [3, 4, 5, 0]], "int32"))
+    memory.adapt(np.array([[2, 3, 4, 0], [2, 3, 0, 0], [3, 4, 5, 0]], "int32"))
     m = evidence(memory, np.array([[2, 3, 0, 0]], "int32"))[0]
     fade = 2**-1.5
     wanted = np.zeros(ITEMS + 2)
@@ -68,7 +70,7 @@ def test_it_counts_as_the_baseline_does(bidirectional, half_life):
     markov = Markov(SCHEMA, repeat_last=False, **shared)
     for seed in range(3):
         ids = sessions(seed=seed)
-        memory.update(loader(ids))
+        memory.update_state(loader(ids))
         rows = [row[row > 0].tolist() for row in ids]
         markov.update(pa.table({"item_id": pa.array(rows, pa.list_(pa.int32()))}))
     test = sessions(seed=9)
@@ -85,14 +87,14 @@ def test_neighbors_keeps_the_most_frequent_followers():
     kept = []
     for neighbors in (2, 30):
         memory = t4r.TransitionMemory(SCHEMA, neighbors=neighbors, own_items=0)
-        kept.append(evidence(memory.update(ids), np.array([[2]], "int32"))[0])
+        kept.append(evidence(memory.adapt(ids), np.array([[2]], "int32"))[0])
     few, everything = kept
     np.testing.assert_array_equal(few[3:5], everything[3:5])
     assert everything[5] > 0 == few[5]
 
 
 def test_padding_is_nothing_and_unknown_items_say_nothing():
-    memory = t4r.TransitionMemory(SCHEMA).update(sessions())
+    memory = t4r.TransitionMemory(SCHEMA).adapt(sessions())
     ids = sessions(seed=1)
     wide = np.pad(ids, ((0, 2), (0, 3)))
     m = evidence(memory, ids)
@@ -105,28 +107,28 @@ def test_padding_is_nothing_and_unknown_items_say_nothing():
     )
 
 
-def make_head(**arguments):
-    table = SimpleNamespace(cardinality=ITEMS + 2, first_id=2, dim=WIDTH)
-    return t4r.NextItemHead(table, tied=False, **arguments)
-
-
 def example(count=5):
+    """Scores of a network, and the items of its sessions."""
     rng = np.random.default_rng(3)
-    ids = sessions(count, seed=4)
-    x = rng.normal(size=(*ids.shape, WIDTH)).astype("float32")
-    targets = np.where(ids > 1, ids, 0)
-    return {"x": x, "targets": targets, "item_ids": ids, "x_mask": ids > 0}
+    scores = rng.normal(size=(count, ITEMS + 2)).astype("float32")
+    scores[:, :2] = -np.inf
+    return scores, sessions(count, seed=4)
 
 
-def test_the_head_answers_with_a_mixture_that_sums_to_one():
-    memory = t4r.TransitionMemory(SCHEMA, strength=0.7).update(sessions())
-    head, call = make_head(memory=memory), example()
-    with memory.set_aside():
-        alone = ops.convert_to_numpy(head(**call))
-    together = ops.convert_to_numpy(head(**call))
-    m = evidence(memory, call["item_ids"])
-    q = np.exp(alone)
-    np.testing.assert_allclose(q.sum(axis=1), 1, rtol=1e-5)
+def answer(step, *call, **arguments):
+    return ops.convert_to_numpy(step(*call, **arguments))
+
+
+def softmax(scores):
+    p = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return p / p.sum(axis=1, keepdims=True)
+
+
+def test_it_answers_with_a_mixture_that_sums_to_one():
+    memory = t4r.TransitionMemory(SCHEMA, strength=0.7).adapt(sessions())
+    scores, items = example()
+    together = answer(memory, scores, items)
+    m, q = evidence(memory, items), softmax(scores)
     mixed = (m + 0.7 * q) / (m.sum(axis=1, keepdims=True) + 0.7)
     np.testing.assert_allclose(np.exp(together), mixed, rtol=1e-4, atol=1e-8)
     np.testing.assert_allclose(np.exp(together).sum(axis=1), 1, rtol=1e-5)
@@ -134,65 +136,126 @@ def test_the_head_answers_with_a_mixture_that_sums_to_one():
     assert np.isfinite(together[:, 2:]).all()
 
 
-def test_an_empty_memory_leaves_the_order_to_the_network():
-    head, call = make_head(memory=t4r.TransitionMemory(SCHEMA)), example()
-    scores = ops.convert_to_numpy(head(**call))[:, 2:]
-    table = ops.convert_to_numpy(head.own_table)[2:]
-    last = (call["item_ids"] > 0).sum(axis=1) - 1
-    alone = call["x"][np.arange(5), last] @ table.T
+def test_an_id_that_cannot_come_stays_out_whatever_was_counted():
+    memory = t4r.TransitionMemory(SCHEMA).adapt(sessions())
+    scores, items = example()
+    scores[:, 7] = -np.inf
+    assert np.isneginf(answer(memory, scores, items)[:, 7]).all()
+
+
+def test_an_empty_memory_changes_nothing():
+    memory, (scores, items) = t4r.TransitionMemory(SCHEMA), example()
+    np.testing.assert_array_equal(answer(memory, scores, items), scores)
+    memory.adapt(sessions())
+    assert (answer(memory, scores, items) != scores)[:, 2:].all()
+    with memory.set_aside():
+        np.testing.assert_array_equal(answer(memory, scores, items), scores)
+    memory.reset_state()
+    np.testing.assert_array_equal(answer(memory, scores, items), scores)
+
+
+def test_at_an_infinite_strength_the_network_decides():
+    scores, items = example()
+    memory = t4r.TransitionMemory(SCHEMA, strength=float("inf")).adapt(sessions())
+    together = answer(memory, scores, items)
+    np.testing.assert_allclose(np.exp(together), softmax(scores), rtol=1e-5)
+
+
+@pytest.mark.parametrize("width", [0, ITEMS + 2])
+def test_in_training_scores_are_handed_on(width):
+    memory, (scores, items) = t4r.TransitionMemory(SCHEMA).adapt(sessions()), example()
+    scores = scores[:, :width]
+    np.testing.assert_array_equal(answer(memory, scores, items, training=True), scores)
+    assert not memory.trainable_weights and not memory.losses
+
+
+def test_adapt_forgets_and_update_state_does_not():
+    first, second = sessions(seed=0), sessions(seed=1)
+    memory = t4r.TransitionMemory(SCHEMA).adapt(first).adapt(second)
+    again = t4r.TransitionMemory(SCHEMA).adapt(second)
+    both = t4r.TransitionMemory(SCHEMA).adapt(first).update_state(second)
+    at_once = t4r.TransitionMemory(SCHEMA).adapt(np.concatenate([first, second]))
+    for a, b in ((memory, again), (both, at_once)):
+        np.testing.assert_allclose(
+            evidence(a, sessions(seed=9)), evidence(b, sessions(seed=9)), rtol=1e-5
+        )
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 200])
+def test_counts_do_not_hang_on_how_sessions_come(monkeypatch, batch_size):
+    ids = sessions()
+    whole = t4r.TransitionMemory(SCHEMA).adapt(ids)
+    monkeypatch.setattr(session_ids, "EVENTS_AT_ONCE", 50)
+    parts = t4r.TransitionMemory(SCHEMA).adapt(loader(ids, batch_size))
     np.testing.assert_allclose(
-        scores - scores[:, :1], alone - alone[:, :1], rtol=1e-4, atol=1e-4
+        evidence(whole, sessions(seed=9)), evidence(parts, sessions(seed=9)), rtol=1e-5
     )
 
 
-def test_nothing_of_the_memory_reaches_the_loss():
+def test_batches_are_counted_at_once(monkeypatch):
+    """Adding up a matrix a batch cost more than counting."""
+    calls = []
+
+    def count(*arguments):
+        calls.append(arguments)
+        return count_transitions(*arguments)
+
+    monkeypatch.setattr(transition_memory, "count_transitions", count)
+    t4r.TransitionMemory(SCHEMA).adapt(loader(sessions(), 4))
+    assert len(calls) == 1
+
+
+def test_the_share_of_one_rank_is_refused():
+    rows = [row[row > 0].tolist() for row in sessions()]
+    table = pa.table({"item_id": pa.array(rows, pa.list_(pa.int32()))})
+    share = t4r.KerasSequenceLoader(table, SCHEMA, 16, rank=1, world_size=2)
     memory = t4r.TransitionMemory(SCHEMA)
-    head, call = make_head(memory=memory), example()
-
-    def loss():
-        head(**call, training=True)
-        return float(ops.convert_to_numpy(head.losses[0]))
-
-    before = loss()
-    memory.update(sessions())
-    assert loss() == before
-    assert not memory.trainable_weights
-
-
-def test_a_repeat_is_left_out_where_it_cannot_come():
-    memory = t4r.TransitionMemory(SCHEMA).update(sessions())
-    call = example()
-    scores = make_head(memory=memory, repeat_last=False)(**call)
-    scores = ops.convert_to_numpy(scores)
-    ids = call["item_ids"]
-    last = ids[np.arange(5), (ids > 0).sum(axis=1) - 1]
-    assert np.isneginf(scores[np.arange(5), last]).all()
+    with pytest.raises(ValueError, match="rank 1 of 2 only"):
+        memory.adapt(share)
+    assert not ops.convert_to_numpy(memory.total).any()
 
 
 def test_what_cannot_be_learned_is_refused():
-    memory = t4r.TransitionMemory(SCHEMA)
+    memory = t4r.TransitionMemory(SCHEMA).adapt(sessions())
+    before = memory.get_weights()
     table = pa.table({"item_id": pa.array([[2, 3, 4]], pa.list_(pa.int32()))})
     held_back = t4r.KerasSequenceLoader(table, SCHEMA, 1, target="last")
     with pytest.raises(ValueError, match="make it without target='last'"):
-        memory.update(held_back)
+        memory.adapt(held_back)
     with pytest.raises(ValueError, match="ids from 2 to 99, but those of the memory"):
-        memory.update(np.array([[2, 99]]))
+        memory.adapt(np.array([[2, 99]]))
     with pytest.raises(ValueError, match="from integer ids"):
-        memory.update(np.array([[2.0, 3.0]]))
-    assert not ops.convert_to_numpy(memory.count).any()
-    assert not ops.convert_to_numpy(memory.total).any()
+        memory.update_state(np.array([[2.0, 3.0]]))
+    for a, b in zip(before, memory.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_bad_arguments_and_missing_items_are_refused():
     with pytest.raises(ValueError, match="needs the schema"):
         t4r.TransitionMemory()
+    with pytest.raises(ValueError, match="needs the schema"):
+        t4r.TransitionMemory(cardinality=9)
+    with pytest.raises(ValueError, match="not both"):
+        t4r.TransitionMemory(SCHEMA, cardinality=9)
+    with pytest.raises(ValueError, match="must be above first_id, 2; it is 2"):
+        t4r.TransitionMemory(cardinality=2, first_id=2)
     with pytest.raises(ValueError, match="span must be 1 or more, not 0"):
         t4r.TransitionMemory(SCHEMA, span=0)
     with pytest.raises(ValueError, match="strength must be positive, not 0"):
         t4r.TransitionMemory(SCHEMA, strength=0)
     with pytest.raises(ValueError, match="own_items must not be negative"):
         t4r.TransitionMemory(SCHEMA, own_items=-1)
-    call = example()
-    del call["item_ids"]
-    with pytest.raises(ValueError, match="a memory needs the session's items"):
-        make_head(memory=t4r.TransitionMemory(SCHEMA))(**call)
+    scores, items = example()
+    with pytest.raises(ValueError, match="scores are those of 31 ids, but the memory"):
+        t4r.TransitionMemory(SCHEMA)(scores[:, 1:], items)
+
+
+def test_the_config_holds_arguments_and_nothing_else():
+    memory = t4r.TransitionMemory(SCHEMA, strength=3.0, span=2, half_life=5.0)
+    config = memory.get_config()
+    assert set(config) - {"name", "trainable", "dtype"} < set(
+        inspect.signature(t4r.TransitionMemory.__init__).parameters
+    )
+    again = t4r.TransitionMemory.from_config(config)
+    assert again.get_config() == config
+    assert float(ops.convert_to_numpy(again.strength)) == 3.0

@@ -1,3 +1,5 @@
+import json
+
 import keras
 import numpy as np
 import pyarrow as pa
@@ -5,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import keras_t4r as t4r
+from keras_t4r.layers.memory.in_model import find_memories
 from keras_t4r.training.baselines import Markov, Popularity
 
 ITEMS, EPOCHS = 30, 2
@@ -38,16 +41,20 @@ def folder(tmp_path):
     return tmp_path / "sessions"
 
 
-def make_model(memory=False):
+def make_model(memory=False, small=False):
     keras.utils.set_random_seed(5)
     features = t4r.SequenceEmbeddingFeatures(SCHEMA, embedding_dim=16, dropout=0.1)
     inputs = SCHEMA.inputs()
     x = features(inputs)
     x, targets = t4r.MaskedLanguageModeling(rate=0.4)(x, inputs["item_id"])
-    x = t4r.TransformerBlock(keras.layers.LSTM(16, return_sequences=True))(x)
-    memory = t4r.TransitionMemory(SCHEMA, 16.0, half_life=2) if memory else None
-    head = t4r.NextItemHead(features.item_embedding, memory=memory)
-    outputs = head(x, targets, item_ids=inputs["item_id"])
+    if small:
+        x = keras.layers.Dense(16)(x)
+    else:
+        x = t4r.TransformerBlock(keras.layers.LSTM(16, return_sequences=True))(x)
+    outputs = t4r.NextItemHead(features.item_embedding)(x, targets)
+    if memory:
+        step = t4r.TransitionMemory(SCHEMA, 16.0, half_life=2)
+        outputs = step(outputs, inputs["item_id"])
     model = t4r.SessionModel(inputs, outputs)
     model.compile(keras.optimizers.Adam(1e-2), metrics=[t4r.metrics.NDCG(5)])
     return model
@@ -82,14 +89,15 @@ def test_a_memory_learns_each_window_before_the_next_is_evaluated(folder):
     assert average["model"] > 0.6 > average["model, no memory"]
     by_hand = t4r.TransitionMemory(SCHEMA, half_life=2)
     for window in ("1", "2"):
-        by_hand.update(t4r.KerasSequenceLoader(folder / window, SCHEMA, 16))
+        by_hand.update_state(t4r.KerasSequenceLoader(folder / window, SCHEMA, 16))
+    (memory,) = find_memories(model)
     for name in ("follower", "count", "total"):
-        a, b = getattr(model.memory, name), getattr(by_hand, name)
+        a, b = getattr(memory, name), getattr(by_hand, name)
         np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-6)
     with pytest.raises(ValueError, match="no baseline"):
         report.best_baseline("ndcg_5")
     # The second window, ranked before it was learned, took the counts' side.
-    assert float(model.memory.strength) == 8.0
+    assert float(memory.strength) < 16.0
 
 
 class Killed(Exception):
@@ -109,6 +117,11 @@ class KillAt(keras.callbacks.Callback):
             raise Killed
 
 
+def same(a, b):
+    for one, other in zip(a.get_weights(), b.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 @pytest.mark.parametrize("memory", [False, True])
 @pytest.mark.parametrize("batch", [2, 5, 11])
 def test_a_killed_run_goes_on_to_the_same_result(folder, tmp_path, batch, memory):
@@ -118,9 +131,116 @@ def test_a_killed_run_goes_on_to_the_same_result(folder, tmp_path, batch, memory
         run(folder, make_model(memory), checkpoint=place, callbacks=[KillAt(batch)])
     resumed, again = run(folder, make_model(memory), checkpoint=place)
     assert again.rows == report.rows
-    for a, b in zip(whole.get_weights(), resumed.get_weights(), strict=True):
-        np.testing.assert_array_equal(a, b)
+    same(whole, resumed)
     assert [p.name[:11] for p in place.iterdir()] == ["checkpoint-"]
+
+
+class Changes(keras.callbacks.Callback):
+    """Holds what a user's callback may hold, and acts on it."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen, self.by_name, self.pair = [], {}, (0, 0.0)
+        self.names, self.mean = set(), np.zeros(3, "float32")
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.seen.append(logs["loss"])
+        self.by_name[len(self.seen)] = np.float32(logs["loss"])
+        self.pair = (self.pair[0] + 1, self.pair[1] + logs["loss"])
+        self.names.add(f"epoch {self.pair[0]}")
+        self.mean = self.mean + np.float32(logs["loss"])
+        everything = self.pair[1] + sum(self.by_name.values()) + self.mean.sum()
+        rate = everything / (sum(self.seen) + 10 * self.pair[0] * len(self.names))
+        self.model.optimizer.learning_rate.assign(0.01 * rate)
+
+
+STATEFUL = {
+    "reduce": lambda: keras.callbacks.ReduceLROnPlateau(
+        "loss", factor=0.3, patience=2, min_delta=0.5
+    ),
+    "stop": lambda: keras.callbacks.EarlyStopping("loss", patience=2, min_delta=0.5),
+    "stop, best weights": lambda: keras.callbacks.EarlyStopping(
+        "loss", mode="max", patience=3, restore_best_weights=True
+    ),
+    "a user's own": Changes,
+    "averaged weights": lambda: keras.callbacks.SwapEMAWeights(swap_on_epoch=False),
+}
+
+
+def run_with(kind, folder, *more, fresh=False, **arguments):
+    model = make_model(small=True)
+    use_ema = kind == "averaged weights"
+    model.compile(
+        keras.optimizers.Adam(1e-2, use_ema=use_ema, ema_momentum=0.9),
+        metrics=[t4r.metrics.NDCG(5)],
+    )
+    callbacks = [STATEFUL[kind](), *more]
+    if fresh:
+        callbacks = lambda window: [STATEFUL[kind](), *more]  # noqa: E731
+    report = t4r.fit_windows(
+        model,
+        folder,
+        epochs=6,
+        batch_size=16,
+        verbose=False,
+        callbacks=callbacks,
+        **arguments,
+    )
+    return model, report
+
+
+# A window has 6 epochs of 4 batches, or fewer where it is stopped.
+@pytest.mark.parametrize(
+    "kind, batch, fresh",
+    [
+        ("reduce", 19, False),
+        ("stop", 11, False),
+        ("stop", 23, True),
+        ("stop, best weights", 11, False),
+        ("a user's own", 14, True),
+        ("a user's own", 26, False),
+        ("averaged weights", 14, False),
+    ],
+)
+def test_callbacks_go_on_from_what_they_had_counted(
+    folder, tmp_path, kind, batch, fresh
+):
+    whole, report = run_with(kind, folder, fresh=fresh)
+    place = tmp_path / "checkpoint"
+    with pytest.raises(Killed):
+        run_with(kind, folder, KillAt(batch), fresh=fresh, checkpoint=place)
+    resumed, again = run_with(kind, folder, fresh=fresh, checkpoint=place)
+    assert again.rows == report.rows
+    same(whole, resumed)
+
+
+class KillAtEnd(keras.callbacks.Callback):
+    """Dies after a window's last epoch, before the window is evaluated."""
+
+    def on_train_end(self, logs=None):
+        raise Killed
+
+
+@pytest.mark.parametrize("kind", ["stop", "stop, best weights", "averaged weights"])
+def test_a_window_that_ended_is_not_trained_on(folder, tmp_path, kind):
+    whole, report = run_with(kind, folder)
+    place = tmp_path / "checkpoint"
+    with pytest.raises(Killed):
+        run_with(kind, folder, KillAtEnd(), checkpoint=place)
+    (path,) = place.iterdir()
+    epochs = json.loads((path / "state.json").read_text())["epoch"]
+    assert epochs == 6 if kind == "averaged weights" else 0 < epochs < 6
+    resumed, again = run_with(kind, folder, checkpoint=place)
+    assert again.rows == report.rows
+    same(whole, resumed)
+
+
+def test_other_callbacks_than_the_checkpoints_are_refused(folder, tmp_path):
+    place = tmp_path / "checkpoint"
+    with pytest.raises(Killed):
+        run_with("stop", folder, KillAt(14), checkpoint=place)
+    with pytest.raises(ValueError, match="Callback 1 is a ReduceLROnPlateau, but the"):
+        run_with("reduce", folder, checkpoint=place)
 
 
 def test_a_checkpoint_of_another_model_is_refused(folder, tmp_path):
@@ -135,6 +255,28 @@ def test_reports_come_back_from_their_file(folder, tmp_path):
     _, report = run(folder)
     report.save(tmp_path / "report.json")
     assert t4r.WindowReport.load(tmp_path / "report.json").rows == report.rows
+
+
+@pytest.mark.parametrize(
+    "sessions, message",
+    [
+        (None, "Window 3 has no file"),
+        ([], "3/sessions.parquet cannot be evaluated on"),
+        ([[5], [6]], "3/sessions.parquet cannot be evaluated on"),
+    ],
+)
+def test_a_bad_last_window_is_found_before_the_first_is_fit(folder, sessions, message):
+    path = folder / "3" / "sessions.parquet"
+    path.unlink()
+    if sessions is not None:
+        lists = pa.array(sessions, pa.list_(pa.int32()))
+        pq.write_table(pa.table({"item_id": lists}), path)
+    model = make_model()
+    before = model.get_weights()
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        run(folder, model, windows=["1", "2", "3"])
+    for one, other in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_faults_are_named(folder, tmp_path):

@@ -44,12 +44,17 @@ def heaviest(table, most, tie_rank):
 
     Returns:
         int arrays `row`, `place` and `column`, and the `value` of each kept entry;
-        `place` counts from 0, the largest, within its row.
+        `place` counts a row's kept entries from 0 on, in no special order.
     """
-    table = table.tocoo()
-    order = np.lexsort((-tie_rank[table.col], -table.data, table.row))
-    row, column, value = table.row[order], table.col[order], table.data[order]
-    sizes = np.bincount(row, minlength=table.shape[0])
-    place = np.arange(len(row)) - (np.cumsum(sizes) - sizes)[row]
+    table = table.tocsr()
+    sizes = np.diff(table.indptr)
+    row = np.repeat(np.arange(table.shape[0]), sizes)
+    column, value = table.indices, table.data
+    # Most rows are short; to sort them would cost more than all else.
+    long = np.flatnonzero((sizes > most)[row])
+    order = long[np.lexsort((-tie_rank[column[long]], -value[long], row[long]))]
+    place = np.arange(len(row)) - table.indptr[row]
+    column, value = column.copy(), value.copy()
+    column[long], value[long] = column[order], value[order]
     keep = place < most
     return row[keep], place[keep], column[keep], value[keep]

@@ -5,39 +5,44 @@ import numpy as np
 from keras import ops
 from scipy import sparse
 
+from keras_t4r.backend import add_at_columns
+from keras_t4r.layers.memory.session_ids import id_batches, joined
 from keras_t4r.layers.memory.transition_counts import count_transitions, heaviest
+from keras_t4r.layers.score_step import ScoreStep
 
 
 @keras.saving.register_keras_serializable(package="keras_t4r")
-class TransitionMemory(keras.layers.Layer):
-    """Remembers which items followed which, for a `NextItemHead` to answer with.
+class TransitionMemory(ScoreStep):
+    """Remembers which items followed which, and answers together with the network.
 
     A network needs many sights of an item to place it, a count needs one: on small
-    logs counting is hard to beat, on rare items always. A head with a memory answers
-    with both. With `c(i, j)` the decayed count of the times that `j` followed `i`
-    (see `count_transitions`), `c(i)` its sum over `j`, and a session whose last item
-    is `s(1)`, the one before it `s(2)` and so on, the evidence for item `j` is
+    logs counting is hard to beat, on rare items always. With `c(i, j)` the decayed
+    count of the times that `j` followed `i` (see `count_transitions`), `c(i)` its sum
+    over `j`, and a session whose last item is `s(1)`, the one before it `s(2)` and so
+    on, the evidence for item `j` is
 
     `m(j) = sum for p = 1..history of c(s(p), j) / c(s(p)) ** normalize / p ** fading
             + own_items * sum over p > 1 with s(p) = j of 1 / p ** fading`
 
-    and with the softmax `q` of the network's scores, the head answers
+    and with the softmax `q` of the scores that come in, those that go out are
 
-    `p(j) = (m(j) + strength * q(j)) / (sum over k of m(k) + strength)`,
+    `log((m(j) + strength * q(j)) / (sum over k of m(k) + strength))`,
 
     which is Dirichlet smoothing with the network as the prior: the less evidence
-    there is, the more the network decides. The network trains as without a memory;
-    nothing of the counts reaches its loss, so there is nothing to leak.
+    there is, the more the network decides. An id that scores minus infinity keeps
+    it. In training scores are handed on as they are: the network trains as without a
+    memory, and nothing of the counts reaches a loss, so there is nothing to leak.
 
     The counts are weights: they are saved, exported and served with the model. They
-    hold what `update` was given, and an empty memory adds nothing. `fit_windows`
-    updates them with every window.
+    hold what `adapt` and `update_state` were given; an empty memory hands the scores
+    on. `fit_windows` updates them with every window.
 
     Args:
-        schema: `Schema`. Gives the items.
-        strength: float. How much evidence the network's opinion weighs as much as: a
-            weight, not trained; `tune_strength` adapts it, and `fit_windows` does so
-            with every window.
+        schema: `Schema`. Gives the items. Or give `cardinality` and `first_id`.
+        strength: float. How much evidence the network's opinion weighs as much as;
+            `float("inf")`: the memory says nothing. It is a weight, not trained.
+            The best value grows with the log: `tune_memory` finds it, and
+            `fit_windows` does so with every window.
         history: int. How many of the last items have transitions that count.
         fading: float. How fast an item's weight falls with its distance from the end.
         span: int. The most steps between the two items of a transition.
@@ -49,23 +54,29 @@ class TransitionMemory(keras.layers.Layer):
         half_life: float or `None`. Updates after which a count weighs half. `None`
             keeps everything.
         neighbors: int. How many followers are kept of each item, the most frequent.
+        cardinality: int. The highest item id + 1, where there is no schema.
+        first_id: int. The lowest id that is an item, where there is no schema.
 
     Call arguments:
-        item_ids: int tensor `(batch, time)`. The session's items; 0 is padding.
+        scores: float tensor `(batch, cardinality)`; `(batch, 0)` in training.
+        items: int tensor `(batch, time)`. The sessions' items; 0 is padding.
+        training: bool.
 
     Returns:
-        A pair of tensors `(batch, history * neighbors + time)`: item ids, which may
-        repeat, and the evidence `m` to add up for them.
+        A float32 tensor of the shape of `scores`.
+
+    Raises:
+        ValueError: an argument is out of its range, or the scores are not those of
+            `cardinality` items.
 
     Example:
 
     ```python
     memory = TransitionMemory(schema, half_life=4)
-    head = NextItemHead(features.item_embedding, memory=memory)
-    outputs = head(x, targets, item_ids=inputs[schema.item_id])
-    model = SessionModel(inputs, outputs)
+    scores = NextItemHead()(x, targets, table)
+    model = SessionModel(inputs, memory(scores, inputs[schema.item_id]))
     model.fit(train, epochs=5)
-    memory.update(train)
+    memory.adapt(train)
     ```
 
     References:
@@ -88,22 +99,37 @@ class TransitionMemory(keras.layers.Layer):
         own_items=4.0,
         half_life=None,
         neighbors=100,
+        cardinality=None,
+        first_id=None,
         **kwargs,
     ):
-        shape = {k: kwargs.pop(k, None) for k in ("cardinality", "first_id")}
         super().__init__(**kwargs)
         if schema is not None:
+            if cardinality is not None or first_id is not None:
+                raise ValueError(
+                    "TransitionMemory takes a schema, or cardinality and first_id; "
+                    "not both."
+                )
             column = schema[schema.item_id]
-            shape = {"cardinality": column.cardinality, "first_id": column.first_id}
-        if None in shape.values():
-            raise ValueError("TransitionMemory needs the schema of its items.")
+            cardinality, first_id = column.cardinality, column.first_id
+        if cardinality is None or first_id is None:
+            raise ValueError(
+                "TransitionMemory needs the schema of its items, or their cardinality "
+                "and first_id."
+            )
         for name, value in {
             "history": history,
             "span": span,
             "neighbors": neighbors,
+            "first_id": first_id,
         }.items():
             if value < 1:
                 raise ValueError(f"{name} must be 1 or more, not {value}.")
+        if not first_id < cardinality:
+            raise ValueError(
+                f"cardinality, the highest id + 1, must be above first_id, {first_id}; "
+                f"it is {cardinality}."
+            )
         for name, value in {"strength": strength, "half_life": half_life}.items():
             if value is not None and not value > 0:
                 raise ValueError(f"{name} must be positive, not {value}.")
@@ -124,22 +150,16 @@ class TransitionMemory(keras.layers.Layer):
         self.own_items = own_items
         self.half_life = half_life
         self.neighbors = neighbors
+        self.cardinality = cardinality
+        self.first_id = first_id
 
-        # Other arguments.
-        self.cardinality = shape["cardinality"]
-        self.first_id = shape["first_id"]
-        self.build()
-
-    def build(self, item_ids_shape=None):
-        if self.built:
-            return
-        table = (self.cardinality, self.neighbors)
+        # Weights: here, for a memory may learn before it is called.
+        table = (cardinality, neighbors)
         self.follower = self._fixed_weight("follower", table, "int32")
         self.count = self._fixed_weight("count", table)
-        self.total = self._fixed_weight("total", (self.cardinality,))
-        initial = keras.initializers.Constant(self.initial_strength)
+        self.total = self._fixed_weight("total", (cardinality,))
+        initial = keras.initializers.Constant(strength)
         self.strength = self._fixed_weight("strength", (), initializer=initial)
-        self.built = True
 
     def _fixed_weight(self, name, shape, dtype="float32", initializer="zeros"):
         return self.add_weight(
@@ -151,36 +171,48 @@ class TransitionMemory(keras.layers.Layer):
             autocast=False,
         )
 
+    def build(self, scores_shape, items_shape):
+        if scores_shape[-1] not in (None, 0, self.cardinality):
+            raise ValueError(
+                f"The scores are those of {scores_shape[-1]} ids, but the memory's "
+                f"are {self.cardinality}: give both the same schema."
+            )
+
     # Learning
 
-    def update(self, sessions):
+    def adapt(self, data):
+        """Forgets everything, then learns sessions.
+
+        Args:
+            data: as of `update_state`.
+
+        Returns:
+            The memory itself.
+        """
+        new = self._count(data)
+        self.reset_state()
+        return self._add(new)
+
+    def update_state(self, data):
         """Learns more sessions, later than those before.
 
         Args:
-            sessions: `KerasSequenceLoader` without a target, or int array
-                `(batch, time)` of items, oldest first, 0 where padded.
+            data: `KerasSequenceLoader` without a target, which gives all sessions;
+                or int array `(batch, time)` of items, oldest first, 0 where padded.
 
         Returns:
             The memory itself.
 
         Raises:
-            ValueError: the loader holds the last item back, or an id is beyond the
-                items.
+            ValueError: the loader holds the last item back or gives a part of the
+                sessions, or an id is beyond the items. The memory is as before then.
         """
-        new = sum(self._count(ids) for ids in self._batches(sessions))
-        decay = 1.0 if self.half_life is None else 0.5 ** (1.0 / self.half_life)
-        old_total = ops.convert_to_numpy(self.total).astype("float64")
-        total = decay * old_total + np.asarray(new.sum(axis=1))[:, 0]
-        row, place, column, value = heaviest(
-            decay * self._table() + new, self.neighbors, total
-        )
-        shape = (self.cardinality, self.neighbors)
-        follower, count = np.zeros(shape, "int32"), np.zeros(shape, "float32")
-        follower[row, place], count[row, place] = column, value
-        self.follower.assign(follower)
-        self.count.assign(count)
-        self.total.assign(total.astype("float32"))
-        return self
+        return self._add(self._count(data))
+
+    def reset_state(self):
+        """Forgets everything that was learned; the strength stays."""
+        for weight in (self.follower, self.count, self.total):
+            weight.assign(ops.zeros_like(weight))
 
     @contextmanager
     def set_aside(self):
@@ -195,21 +227,34 @@ class TransitionMemory(keras.layers.Layer):
             for weight, value in zip(counts, kept, strict=True):
                 weight.assign(value)
 
-    def _batches(self, sessions):
-        if not hasattr(sessions, "schema"):
-            yield np.asarray(sessions)
-            return
-        if sessions.target is not None:
-            raise ValueError(
-                "TransitionMemory learns from whole sessions, but the loader holds "
-                f"back their last item: make it without target={sessions.target!r}."
-            )
-        for i in range(len(sessions)):
-            (x,) = sessions[i]
-            yield x[sessions.schema.item_id]
+    def _add(self, new):
+        """Adds counts, `scipy.sparse` `(cardinality, cardinality)`, to the weights."""
+        decay = 1.0 if self.half_life is None else 0.5 ** (1.0 / self.half_life)
+        old_total = ops.convert_to_numpy(self.total).astype("float64")
+        total = decay * old_total + np.asarray(new.sum(axis=1))[:, 0]
+        if old_total.any():
+            new = decay * self._table() + new
+        row, place, column, value = heaviest(new, self.neighbors, total)
+        shape = (self.cardinality, self.neighbors)
+        follower, count = np.zeros(shape, "int32"), np.zeros(shape, "float32")
+        follower[row, place], count[row, place] = column, value
+        self.follower.assign(follower)
+        self.count.assign(count)
+        self.total.assign(total.astype("float32"))
+        return self
 
-    def _count(self, ids):
-        """Transitions of one batch; `scipy.sparse` `(cardinality, cardinality)`."""
+    def _count(self, data):
+        """The transitions of all sessions; `scipy.sparse`."""
+        shape = (self.cardinality, self.cardinality)
+        counts = sparse.csr_matrix(shape)
+        for items, sessions in joined(self._events(ids) for ids in id_batches(data)):
+            counts = counts + count_transitions(
+                items, sessions, self.cardinality, self.span, self.bidirectional
+            )
+        return counts
+
+    def _events(self, ids):
+        """The items of one batch `(batch, time)`, and the row of each."""
         if ids.ndim != 2 or not np.issubdtype(ids.dtype, np.integer):
             raise ValueError(
                 "TransitionMemory learns from integer ids (batch, time), not from "
@@ -221,13 +266,7 @@ class TransitionMemory(keras.layers.Layer):
                 f"the memory's items go from 0 to {self.cardinality - 1}."
             )
         real = ids >= self.first_id
-        return count_transitions(
-            ids[real],
-            np.nonzero(real)[0],
-            self.cardinality,
-            self.span,
-            self.bidirectional,
-        )
+        return ids[real], np.nonzero(real)[0]
 
     def _table(self):
         """What the weights hold, as a `scipy.sparse` matrix."""
@@ -239,49 +278,63 @@ class TransitionMemory(keras.layers.Layer):
 
     # Answering
 
-    def call(self, item_ids):
-        real = item_ids >= self.first_id
+    def change(self, scores, items):
+        ids, evidence = self.evidence(items)
+        # Both sides of the mixture divided by the strength, which may be infinite.
+        evidence = evidence / ops.convert_to_tensor(self.strength)
+        m = add_at_columns(ops.zeros_like(scores), ids, evidence)
+        network = scores - ops.logsumexp(scores, axis=1, keepdims=True)
+        # In logarithms, so that improbable items keep their order.
+        mixed = ops.logaddexp(network, ops.log(m))
+        mixed = mixed - ops.log1p(ops.sum(m, axis=1, keepdims=True))
+        mixed = ops.where(ops.equal(scores, -float("inf")), -float("inf"), mixed)
+        return ops.where(self._has_learned(), mixed, scores)
+
+    def evidence(self, items):
+        """What the counts say by themselves, `m` of the equation.
+
+        Args:
+            items: int tensor `(batch, time)`.
+
+        Returns:
+            A pair of tensors `(batch, history * neighbors + time)`: item ids, which
+            may repeat, and the evidence to add up for them.
+        """
+        real = items >= self.first_id
         # Steps from the end, 1 for the last item.
         after = ops.cumsum(ops.cast(ops.flip(real, axis=1), "int32"), axis=1)
         step = ops.cast(ops.flip(after, axis=1), "float32")
         weight = ops.where(real, ops.maximum(step, 1.0) ** -self.fading, 0.0)
-        source, near = self._newest(item_ids, weight, step)
+        source, near = self._newest(items, weight, step)
         total = ops.take(ops.convert_to_tensor(self.total), source, axis=0)
         near = near * ops.maximum(total, 1e-9) ** -self.normalize
-        learned = ops.cast(ops.any(ops.convert_to_tensor(self.total) > 0), "float32")
+        learned = ops.cast(self._has_learned(), "float32")
         follower = ops.take(ops.convert_to_tensor(self.follower), source, axis=0)
         count = ops.take(ops.convert_to_tensor(self.count), source, axis=0)
         flat = (-1, self.history * self.neighbors)
         evidence = ops.reshape(near[:, :, None] * count, flat)
         own = self.own_items * learned * ops.where(step > 1, weight, 0.0)
-        items = ops.cast(ops.where(real, item_ids, 0), "int32")
+        items = ops.cast(ops.where(real, items, 0), "int32")
         return (
             ops.concatenate([ops.reshape(follower, flat), items], axis=1),
             ops.concatenate([evidence, own], axis=1),
         )
 
-    def _newest(self, item_ids, weight, step):
+    def _has_learned(self):
+        return ops.any(ops.convert_to_tensor(self.total) > 0)
+
+    def _newest(self, items, weight, step):
         """The last `history` items and their weights, each `(batch, history)`."""
-        items, weights = [], []
+        newest, weights = [], []
         for p in range(1, self.history + 1):
             here = ops.logical_and(ops.equal(step, float(p)), weight > 0)
-            items.append(ops.sum(ops.where(here, item_ids, 0), axis=1))
+            newest.append(ops.sum(ops.where(here, items, 0), axis=1))
             weights.append(ops.sum(ops.where(here, weight, 0.0), axis=1))
-        return ops.stack(items, axis=1), ops.stack(weights, axis=1)
-
-    def compute_output_spec(self, item_ids):
-        batch, time = item_ids.shape
-        width = None if time is None else self.history * self.neighbors + time
-        return (
-            keras.KerasTensor((batch, width), dtype="int32"),
-            keras.KerasTensor((batch, width), dtype="float32"),
-        )
+        return ops.stack(newest, axis=1), ops.stack(weights, axis=1)
 
     def get_config(self):
         return {
             **super().get_config(),
-            "cardinality": self.cardinality,
-            "first_id": self.first_id,
             "strength": self.initial_strength,
             "history": self.history,
             "fading": self.fading,
@@ -291,4 +344,6 @@ class TransitionMemory(keras.layers.Layer):
             "own_items": self.own_items,
             "half_life": self.half_life,
             "neighbors": self.neighbors,
+            "cardinality": self.cardinality,
+            "first_id": self.first_id,
         }

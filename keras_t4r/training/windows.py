@@ -6,11 +6,13 @@ from pathlib import Path
 import keras
 
 from keras_t4r.data.loader.sequence_loader import KerasSequenceLoader
+from keras_t4r.layers.memory.in_model import find_memories
 from keras_t4r.metrics.ranking_metric import RankingMetric
 from keras_t4r.schema import Schema
+from keras_t4r.training.callback_state import set_states, states_of
 from keras_t4r.training.checkpoint import Checkpoint
 from keras_t4r.training.evaluate import evaluate_scorer
-from keras_t4r.training.tune_strength import tune_strength
+from keras_t4r.training.memory_strength import MemoryTuner
 from keras_t4r.training.window_report import WindowReport
 
 # Seeds of the loaders of two windows are this far apart.
@@ -41,8 +43,8 @@ def fit_windows(
     retrained every day; no session is evaluated after it was trained on.
     `callbacks` see each window as a `fit` of its own, its epochs counted from 0. A
     `TransitionMemory` of the model learns each window too, after its strength was
-    tuned to it (see `tune_strength`); the report then shows what the network scores
-    without it beside the model.
+    tuned on it (see `tune_memory`); the report then shows what the network scores
+    without it beside the model. All files are looked at before the first is fit on.
 
     Args:
         model: compiled `SessionModel`, with ranking metrics.
@@ -62,7 +64,9 @@ def fit_windows(
         callbacks: list of Keras callbacks, or a function that makes them for a
             window.
         checkpoint: path. Folder of the run's checkpoint, written after every
-            epoch. A run that finds one goes on from it, to the same result.
+            epoch. A run that finds one goes on from it, to the same result: with the
+            same callbacks, which get back what they had counted (their numbers,
+            texts and arrays, and lists and dicts of these).
         seed: int. Seed of the order of sessions.
         verbose: bool. Print a line a window and model.
 
@@ -71,7 +75,9 @@ def fit_windows(
 
     Raises:
         FileNotFoundError: a window's file is missing.
-        ValueError: fewer than two windows, or a model without ranking metrics.
+        ValueError: fewer than two windows, a window without sessions to fit on or
+            to evaluate on, a model without ranking metrics or with several memories,
+            or a checkpoint that was written with other callbacks.
 
     Example:
 
@@ -100,14 +106,20 @@ def fit_windows(
             "The model has no ranking metrics to evaluate: compile it with "
             "metrics=[NDCG(20), …]."
         )
+    memories = find_memories(model)
+    if len(memories) > 1:
+        raise ValueError(
+            f"The model has {len(memories)} memories, and fit_windows can tune one: "
+            "fit the windows one by one, and tune each with tune_memory."
+        )
+    tune = MemoryTuner(model) if memories else None
+    files = _Files(folder, windows, train, evaluate)
+    files.check(schema, max_length, tuned=bool(memories))
     run = _Run(model, Checkpoint(checkpoint) if checkpoint else None, verbose)
     run.resume()
     for number, (now, after) in enumerate(pairwise(windows)):
-        past = [
-            _file(folder, w, train) for w in windows[max(0, number - replay) : number]
-        ]
-        today = _file(folder, now, train)
-        target = _file(folder, after, evaluate)
+        past = [files.train(w) for w in windows[max(0, number - replay) : number]]
+        today, target = files.train(now), files.evaluate(after)
         for baseline in baselines.values():
             baseline.update(today)
         if number < run.window:
@@ -119,13 +131,13 @@ def fit_windows(
             max_length=max_length,
             seed=seed + _SEED_STEP * number,
         )
-        if model.memory is not None and run.epoch == 0:
+        if tune and run.epoch == 0:
             if number:
                 fresh = KerasSequenceLoader(
                     today, schema, 512, target="last", max_length=max_length
                 )
-                tune_strength(model, fresh)
-            model.memory.update(
+                tune(fresh, metric=metrics[0])
+            tune.memory.update_state(
                 KerasSequenceLoader(today, schema, 1024, max_length=max_length)
             )
         made = callbacks(now) if callable(callbacks) else list(callbacks or [])
@@ -134,16 +146,18 @@ def fit_windows(
             target, schema, 512, target="last", max_length=max_length
         )
         note = f"{loader.num_sessions} sessions, {seconds:.0f} s"
+        if tune:
+            note += f", strength {float(tune.memory.strength):g}"
         run.add(after, "model", _evaluate(model, test, metrics), note)
-        if model.memory is not None:
-            with model.memory.set_aside():
+        if tune:
+            with tune.memory.set_aside():
                 logs = _evaluate(model, test, metrics)
             run.add(after, "model, no memory", logs, "the network alone")
         for name, baseline in baselines.items():
             started = time.perf_counter()
             logs = evaluate_scorer(baseline, test, metrics)
             run.add(after, name, logs, f"{time.perf_counter() - started:.0f} s")
-        run.finish_window()
+        run.finish_window([] if callable(callbacks) else made)
     return run.report
 
 
@@ -153,7 +167,7 @@ def _evaluate(model, loader, metrics):
 
 
 class _Run:
-    """Where a run over windows stands: window, epoch, and the report so far."""
+    """Where a run over windows stands: window, epoch, callbacks, the report so far."""
 
     def __init__(self, model, checkpoint, verbose):
         self.model = model
@@ -161,36 +175,46 @@ class _Run:
         self.verbose = verbose
         self.window = 0
         self.epoch = 0
+        self.stopped = False
         self.report = WindowReport()
+        self._states = []
 
     def resume(self):
         state = self.checkpoint and self.checkpoint.restore(self.model)
         if state:
             self.window, self.epoch = state["window"], state["epoch"]
+            self.stopped = state["stopped"]
             self.report = WindowReport(state["rows"])
+            self._states = state["callbacks"]
             self._say(f"Going on in window {self.window + 1}, epoch {self.epoch + 1}.")
 
-    def save(self):
+    def save(self, callbacks):
         if self.checkpoint:
             state = {
                 "window": self.window,
                 "epoch": self.epoch,
+                "stopped": self.stopped,
                 "rows": self.report.rows,
+                "callbacks": states_of(callbacks),
             }
             self.checkpoint.save(self.model, state)
 
     def fit(self, loader, epochs, callbacks):
         started = time.perf_counter()
-        if self.epoch < epochs:
-            loader.set_epoch(self.epoch)
-            self.model.fit(
-                loader,
-                epochs=epochs,
-                initial_epoch=self.epoch,
-                callbacks=[*callbacks, _AfterEpoch(self)],
-                verbose=0,
-                shuffle=False,
-            )
+        states, self._states = self._states, []
+        if self.epoch == 0:
+            # Between two windows; in the midst of one, see _AfterEpoch.
+            set_states(callbacks, states)
+        loader.set_epoch(self.epoch)
+        # Where all epochs are done, callbacks still have to see the end.
+        self.model.fit(
+            loader,
+            epochs=self.epoch if self.stopped else epochs,
+            initial_epoch=self.epoch,
+            callbacks=[*callbacks, _AfterEpoch(self, callbacks, states)],
+            verbose=0,
+            shuffle=False,
+        )
         return time.perf_counter() - started
 
     def add(self, window, name, logs, note):
@@ -198,10 +222,11 @@ class _Run:
         values = "  ".join(f"{k} {v:.4f}" for k, v in logs.items())
         self._say(f"window {window!s:>4}  {name:<20} {values}  ({note})")
 
-    def finish_window(self):
+    def finish_window(self, callbacks):
         self.window += 1
         self.epoch = 0
-        self.save()
+        self.stopped = False
+        self.save(callbacks)
 
     def _say(self, line):
         if self.verbose:
@@ -209,15 +234,68 @@ class _Run:
 
 
 class _AfterEpoch(keras.callbacks.Callback):
-    """Counts and saves each epoch; last in the list, so that others go first."""
+    """Counts and saves each epoch; last in the list, so that others go first.
 
-    def __init__(self, run):
+    Args:
+        run: `_Run`.
+        callbacks: list. Those before it.
+        states: what they had counted where the run goes on.
+    """
+
+    def __init__(self, run, callbacks, states):
         super().__init__()
-        self._run = run
+        self._run, self._callbacks, self._states = run, callbacks, states
+
+    def on_train_begin(self, logs=None):
+        # Callbacks start anew here; in the midst of a window they go on.
+        if self._run.epoch:
+            set_states(self._callbacks, self._states)
 
     def on_epoch_end(self, epoch, logs=None):
         self._run.epoch = epoch + 1
-        self._run.save()
+        self._run.stopped = bool(self.model.stop_training)
+        self._run.save(self._callbacks)
+
+
+class _Files:
+    """The files of the windows."""
+
+    def __init__(self, folder, windows, train, evaluate):
+        self.folder = folder
+        self.windows = windows
+        self._names = train, evaluate
+
+    def train(self, window):
+        return self._file(window, self._names[0])
+
+    def evaluate(self, window):
+        return self._file(window, self._names[1])
+
+    def check(self, schema, max_length, tuned):
+        """Reads the items of all files, for no run should end in its last window."""
+        for window in self.windows[:-1]:
+            self._check(self.train(window), schema, max_length, None)
+        for window in self.windows[1:]:
+            self._check(self.evaluate(window), schema, max_length, "last")
+        if tuned:
+            for window in self.windows[1:-1]:
+                self._check(self.train(window), schema, max_length, "last")
+
+    def _check(self, path, schema, max_length, target):
+        try:
+            # A buffer of one: only the column of items is read, all are looked for.
+            KerasSequenceLoader(
+                path, schema, 512, target=target, max_length=max_length, buffer_rows=1
+            )
+        except ValueError as error:
+            use = "evaluated on" if target else "fitted on"
+            raise ValueError(f"{path} cannot be {use}: {error}") from error
+
+    def _file(self, window, name):
+        path = self.folder / str(window) / f"{name}.parquet"
+        if not path.is_file():
+            raise FileNotFoundError(f"Window {window} has no file {path}.")
+        return path
 
 
 def _windows(folder):
@@ -225,10 +303,3 @@ def _windows(folder):
         raise FileNotFoundError(f"There is no folder of sessions at {folder}.")
     names = [p.name for p in folder.iterdir() if p.is_dir() and p.name.isdigit()]
     return sorted(names, key=int)
-
-
-def _file(folder, window, name):
-    path = folder / str(window) / f"{name}.parquet"
-    if not path.is_file():
-        raise FileNotFoundError(f"Window {window} has no file {path}.")
-    return path

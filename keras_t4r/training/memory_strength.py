@@ -1,0 +1,154 @@
+import math
+from typing import NamedTuple
+
+import keras
+from keras import ops
+
+from keras_t4r.layers.memory.in_model import find_memories
+from keras_t4r.metrics.ndcg import NDCG
+from keras_t4r.metrics.ranking_metric import RankingMetric
+from keras_t4r.training.split_model import split_at
+
+#: The strength at which a memory says nothing.
+NO_MEMORY = float("inf")
+STRENGTHS = (1, 2, 5, 10, 20, 50, 100, 200, 300, NO_MEMORY)
+
+
+class TunedMemory(NamedTuple):
+    """What `tune_memory` found.
+
+    Attributes:
+        strength: float. The strength that ranks best; infinite: no memory.
+        metric: string. Name of the metric that was compared.
+        values: dict of strength to the metric's value.
+    """
+
+    strength: float
+    metric: str
+    values: dict
+
+    def __str__(self):
+        lines = [f"{'strength':>10}  {self.metric}"]
+        for strength, value in sorted(self.values.items()):
+            name = "no memory" if strength == NO_MEMORY else f"{strength:g}"
+            chosen = "  chosen" if strength == self.strength else ""
+            lines.append(f"{name:>10}  {value:.4f}{chosen}")
+        return "\n".join(lines)
+
+
+def tune_memory(
+    model, sessions, grid=STRENGTHS, *, metric=None, memory=None, target=None
+):
+    """Gives a model's memory the strength that ranks sessions best.
+
+    How much the network's word should weigh depends on the size of the log and on
+    how well the network was fit: from 1 on a small log to hundreds on a large one. The
+    network scores each batch once; the memory is then mixed in at each strength.
+
+    Args:
+        model: functional `keras.Model` with a `TransitionMemory`; a `SessionModel`.
+        sessions: `KerasSequenceLoader` with `target="last"`. Sessions that neither
+            network nor memory has learned: on sessions that it counted, a memory is
+            always right.
+        grid: strengths to try besides the present one; `float("inf")` is no memory.
+        metric: ranking metric. Defaults to the model's first, else to `NDCG(20)`.
+        memory: the `TransitionMemory`, where the model has several.
+        target: string. Which of the loader's targets the memory's scores rank, where
+            it gives a dict of them. Defaults to the items.
+
+    Returns:
+        A `TunedMemory`. The memory has the strength; of equal ones the present.
+
+    Raises:
+        ValueError: the model has no memory or several, a strength is not positive, or
+            the loader has no target.
+
+    Example:
+
+    ```python
+    model.fit(days_1_to_6, epochs=5)
+    model.memory.adapt(days_1_to_6)
+    day_7 = KerasSequenceLoader("sessions/7", schema, 512, target="last")
+    print(tune_memory(model, day_7))
+    ```
+    """
+    return MemoryTuner(model, memory)(sessions, grid, metric=metric, target=target)
+
+
+class MemoryTuner:
+    """Tunes the memory of one model again and again, as `tune_memory` does once.
+
+    Args:
+        model, memory: see `tune_memory`.
+    """
+
+    def __init__(self, model, memory=None):
+        self.memory = _only_memory(model) if memory is None else memory
+        self._model = model
+        self._network, self._answer = split_at(model, self.memory)
+
+    def __call__(self, sessions, grid=STRENGTHS, *, metric=None, target=None):
+        strength = self.memory.strength
+        now = float(ops.convert_to_numpy(strength))
+        # The first of equals is kept: without a reason the strength stays.
+        grid = list(dict.fromkeys([now, *map(float, grid)]))
+        for value in grid:
+            if math.isnan(value) or value <= 0:
+                raise ValueError(
+                    f"Strengths of the grid must be positive, not {value}."
+                )
+        if metric is None:
+            metric = next(
+                (m for m in self._model.metrics if isinstance(m, RankingMetric)),
+                NDCG(20),
+            )
+        found = {s: type(metric).from_config(metric.get_config()) for s in grid}
+        try:
+            for i in range(len(sessions)):
+                x, y, weight = keras.utils.unpack_x_y_sample_weight(sessions[i])
+                y = _target(y, sessions, target)
+                inputs = self._inputs(x)
+                scores = self._network.predict_on_batch(inputs)
+                for value in grid:
+                    strength.assign(value)
+                    mixed = self._answer.predict_on_batch([scores, *inputs])
+                    found[value].update_state(y, mixed, weight)
+        finally:
+            strength.assign(now)
+        values = {s: float(ops.convert_to_numpy(m.result())) for s, m in found.items()}
+        best = max(values, key=values.get)
+        strength.assign(best)
+        return TunedMemory(best, metric.name, values)
+
+    def _inputs(self, x):
+        """A batch as the list of the model's inputs."""
+        if not isinstance(x, dict):
+            return keras.tree.flatten(x)
+        if isinstance(self._model.input, dict):
+            return keras.tree.flatten({name: x[name] for name in self._model.input})
+        return [x[tensor.name] for tensor in self._model.inputs]
+
+
+def _only_memory(model):
+    memories = find_memories(model)
+    if not memories:
+        raise ValueError("The model has no TransitionMemory whose strength to tune.")
+    if len(memories) > 1:
+        names = ", ".join(repr(m.name) for m in memories)
+        raise ValueError(
+            f"The model has {len(memories)} memories, {names}: say which one to tune, "
+            "memory=…."
+        )
+    return memories[0]
+
+
+def _target(y, sessions, target):
+    if isinstance(y, dict):
+        y = y.get(sessions.schema.item_id if target is None else target)
+    elif target is not None:
+        raise ValueError(f"The loader gives one target, but target is {target!r}.")
+    if y is None:
+        raise ValueError(
+            "There is no target to rank: make the loader with target='last'."
+        )
+    return y

@@ -1,0 +1,219 @@
+"""A model whose memory knows everything, or nothing, of which item comes next."""
+
+import keras
+import numpy as np
+import pyarrow as pa
+import pytest
+from keras import ops
+
+import keras_t4r as t4r
+from keras_t4r.layers.memory.in_model import find_memories
+from keras_t4r.training import tune_memory
+
+pytestmark = pytest.mark.backends
+ITEMS = 12
+NONE = float("inf")
+SCHEMA = t4r.Schema(
+    (
+        t4r.ColumnSchema(
+            "item_id",
+            tags=("item_id", "categorical"),
+            domain=t4r.Domain(2, ITEMS + 1),
+            value_count=(2, 5),
+        ),
+    )
+)
+# Item after item, round and round.
+RING = ((np.arange(60)[:, None] + np.arange(5)) % ITEMS + 2).astype("int32")
+WRONG = ((np.arange(60)[:, None] + 7 * np.arange(5)) % ITEMS + 2).astype("int32")
+
+
+def loader(ids, target="last"):
+    table = pa.table({"item_id": pa.array(ids.tolist(), pa.list_(pa.int32()))})
+    return t4r.KerasSequenceLoader(table, SCHEMA, 16, target=target)
+
+
+def make_memory(strength=3.0, learned=None, **arguments):
+    arguments = {"history": 1, "own_items": 0, "bidirectional": False, **arguments}
+    memory = t4r.TransitionMemory(SCHEMA, strength, span=1, **arguments)
+    return memory if learned is None else memory.adapt(learned)
+
+
+class NetworkScores(keras.layers.Layer):
+    """Knows which item comes next, as surely as it is told: a network in one line."""
+
+    def __init__(self, step=1, sure=3.0, **kwargs):
+        super().__init__(**kwargs)
+        self.step, self.sure = step, sure
+        self.calls = 0
+
+    def call(self, items):
+        last = ops.max(ops.where(items > 0, ops.arange(ops.shape(items)[1]), 0), axis=1)
+        item = ops.take_along_axis(items, last[:, None], axis=1)
+        following = (item - 2 + self.step) % ITEMS + 2
+        ids = ops.arange(ITEMS + 2, dtype=items.dtype)[None, :]
+        scores = self.sure * ops.cast(ops.equal(ids, following), "float32")
+        return ops.where(ids < 2, -float("inf"), scores)
+
+    def compute_output_spec(self, items):
+        return keras.KerasTensor((items.shape[0], ITEMS + 2), dtype="float32")
+
+
+def make_model(memory=None, step=1, repeat=True, name="item_id"):
+    items = keras.Input((None,), dtype="int32", name=name)
+    scores = NetworkScores(step)(items)
+    if memory is not None:
+        scores = memory(scores, items)
+    if not repeat:
+        scores = t4r.NoRepeat()(scores, items)
+    return keras.Model({name: items}, scores)
+
+
+def value(model, sessions, metric):
+    """The metric by the way that a model answers."""
+    metric.reset_state()
+    for i in range(len(sessions)):
+        x, y = sessions[i]
+        metric.update_state(y, model.predict_on_batch(x))
+    return float(ops.convert_to_numpy(metric.result()))
+
+
+@pytest.mark.parametrize("knows", ["memory", "network"])
+def test_strength_goes_to_the_side_that_knows(knows):
+    memory = make_memory(20.0, RING if knows == "memory" else WRONG)
+    model = make_model(memory, step=7 if knows == "memory" else 1)
+    before = memory.get_weights()[:3]
+    found = tune_memory(model, loader(RING), metric=t4r.metrics.NDCG(1))
+    assert found.strength == float(ops.convert_to_numpy(memory.strength))
+    assert found.values[found.strength] == 1.0 == max(found.values.values())
+    assert (found.strength < 20) == (knows == "memory")
+    assert min(found.values.values()) == 0.0
+    for a, b in zip(before, memory.get_weights()[:3], strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("repeat", [True, False])
+def test_each_value_is_what_the_model_answers_at_that_strength(repeat):
+    half = np.concatenate([RING[:30], WRONG[:30]])
+    memory = make_memory(learned=half, own_items=2.0, history=3)
+    model, sessions = make_model(memory, step=7, repeat=repeat), loader(half)
+    found = tune_memory(model, sessions, [0.5, 4, 30, NONE], metric=t4r.metrics.MRR(5))
+    assert list(found.values) == [3.0, 0.5, 4.0, 30.0, NONE]
+    assert found.metric == "mrr_5" and "no memory" in str(found)
+    for strength, by_tuning in found.values.items():
+        memory.strength.assign(strength)
+        by_hand = value(model, sessions, t4r.metrics.MRR(5))
+        assert by_tuning == pytest.approx(by_hand, abs=1e-6)
+    alone = value(make_model(step=7, repeat=repeat), sessions, t4r.metrics.MRR(5))
+    assert found.values[NONE] == pytest.approx(alone, abs=1e-6)
+
+
+def test_the_network_scores_each_batch_once(monkeypatch):
+    model, sessions, scored = make_model(make_memory(learned=RING)), loader(RING), []
+    predict = keras.Model.predict_on_batch
+
+    def count(self, x):
+        if any(isinstance(layer, NetworkScores) for layer in self.layers):
+            scored.append(self)
+        return predict(self, x)
+
+    monkeypatch.setattr(keras.Model, "predict_on_batch", count)
+    tune_memory(model, sessions)
+    assert len(scored) == len(sessions)
+
+
+def test_without_a_reason_the_strength_stays():
+    memory = make_memory(64.0)
+    found = tune_memory(make_model(memory), loader(RING))
+    assert found.strength == 64.0 == float(ops.convert_to_numpy(memory.strength))
+    assert found.metric == "ndcg_20" and len(set(found.values.values())) == 1
+
+
+def test_a_memory_within_a_model_within_a_model_is_found():
+    memory = make_memory(20.0, RING)
+    inner = make_model(memory, step=7, name="ids")
+    items = keras.Input((None,), dtype="int32", name="item_id")
+    middle = keras.Model([items], inner({"ids": items}))
+    for outer in (
+        keras.Model({"item_id": items}, middle([items])),
+        keras.Model([items], t4r.NoRepeat()(middle([items]), items)),
+    ):
+        assert find_memories(outer) == [memory]
+        memory.strength.assign(20.0)
+        found = tune_memory(outer, loader(RING), [1], metric=t4r.metrics.NDCG(1))
+        assert found.values == {20.0: 0.0, 1.0: 1.0}
+
+
+def test_of_several_outputs_the_memorys_is_ranked():
+    memory = make_memory(20.0, RING)
+    items = keras.Input((None,), dtype="int32", name="item_id")
+    other = NetworkScores()(items)
+    outputs = {"a": other, "next": memory(NetworkScores(7)(items), items)}
+    found = tune_memory(
+        keras.Model({"item_id": items}, outputs),
+        loader(RING),
+        [1],
+        metric=t4r.metrics.NDCG(1),
+    )
+    assert found.values == {20.0: 0.0, 1.0: 1.0}
+
+
+def test_a_session_model_is_tuned_and_saved_as_before(tmp_path):
+    features = t4r.SequenceEmbeddingFeatures(SCHEMA, embedding_dim=8)
+    inputs = SCHEMA.inputs()
+    items = inputs["item_id"]
+    x, targets = t4r.CausalLanguageModeling()(features(inputs), items)
+    x = t4r.TransformerBlock(keras.layers.GRU(8, return_sequences=True))(x)
+    scores = t4r.NextItemHead(features.item_embedding)(x, targets)
+    memory = make_memory(200.0)
+    scores = t4r.NoRepeat()(memory(scores, items), items)
+    model = t4r.SessionModel(inputs, scores)
+    model.compile(keras.optimizers.Adam(2e-2), metrics=[t4r.metrics.NDCG(5)])
+    model.fit(loader(WRONG, None), epochs=8, verbose=0)
+    memory.adapt(RING)
+    for _ in range(2):
+        found = tune_memory(model, loader(RING))
+    assert found.strength < 200 and found.metric == "ndcg_5"
+    logs = model.evaluate(loader(RING), verbose=0, return_dict=True)
+    assert logs["ndcg_5"] == pytest.approx(found.values[found.strength], abs=1e-6)
+    model.fit(loader(WRONG, None), epochs=1, verbose=0)
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    (back,) = find_memories(again)
+    assert float(ops.convert_to_numpy(back.strength)) == found.strength
+    x, _ = loader(RING)[0]
+    np.testing.assert_allclose(
+        again.predict(x, verbose=0), model.predict(x, verbose=0), rtol=1e-5
+    )
+
+
+def test_strength_is_kept_by_set_aside():
+    memory = make_memory(learned=RING)
+    memory.strength.assign(0.25)
+    with memory.set_aside():
+        assert not ops.convert_to_numpy(memory.total).any()
+    assert float(ops.convert_to_numpy(memory.strength)) == 0.25
+
+
+def test_what_cannot_be_tuned_is_refused():
+    with pytest.raises(ValueError, match="no TransitionMemory"):
+        tune_memory(make_model(), loader(RING))
+    memory = make_memory(learned=RING)
+    model = make_model(memory)
+    with pytest.raises(ValueError, match="make the loader with target='last'"):
+        tune_memory(model, loader(RING, None))
+    with pytest.raises(ValueError, match=r"must be positive, not 0\.0"):
+        tune_memory(model, loader(RING), [0, 1])
+    items = keras.Input((None,), dtype="int32", name="item_id")
+    scores = NetworkScores()(items)
+    again = make_memory()(memory(scores, items), items)
+    with pytest.raises(ValueError, match="has 2 memories"):
+        tune_memory(keras.Model(items, again), loader(RING))
+    twice = keras.Model(items, memory(memory(scores, items), items))
+    with pytest.raises(ValueError, match="is called 2 times"):
+        tune_memory(twice, loader(RING))
+    scores = memory(scores, items)
+    both = keras.Model(items, [scores, t4r.NoRepeat()(scores, items)])
+    with pytest.raises(ValueError, match="2 outputs of the model"):
+        tune_memory(both, loader(RING))
+    assert float(ops.convert_to_numpy(memory.strength)) == 3.0
