@@ -406,7 +406,15 @@ class SessionModel(keras.Model):
             )
         if self._find_features() is not None and isinstance(x, dict):
             x = self.newest(x)
-        return super().test_step(*state, (x, y, sample_weight))
+        self._tests = True
+        try:
+            return super().test_step(*state, (x, y, sample_weight))
+        finally:
+            self._tests = False
+
+    # Whether a step of `evaluate` is being computed. Keras tells `compute_loss` only
+    # where its override has a `training` argument.
+    _tests = False
 
     def _weights_of_layers(self, sample_weight):
         """What counts for the layers that add losses, by their names."""
@@ -464,6 +472,7 @@ class SessionModel(keras.Model):
         names, heads = self._names, self.heads
         outputs, targets = by_output(names, y_pred), self._targets(y)
         weights = self._sample_weights(sample_weight, names)
+        training = training and not self._tests
         if training:
             self._refuse_targets_of_heads(targets)
         losses = self._settings.losses
@@ -720,8 +729,12 @@ def _pairs(names, targets, outputs, weights):
     names = sorted(names)
     y, y_pred = {}, {}
     for name in names:
-        y[name] = targets[name]
-        y_pred[name] = _of_events(outputs[name], y[name])
+        y[name], y_pred[name] = targets[name], outputs[name]
+        if len(y[name].shape) == 2 and len(y_pred[name].shape) == 3:
+            y_pred[name] = _of_events(y_pred[name], ops.shape(y[name])[1])
+            if y_pred[name].shape[-1] == 1:
+                # One value an event: Keras would take the events for classes.
+                y[name] = ops.expand_dims(y[name], -1)
     given = {name: weights[name] for name in names if name in weights}
     if len(given) in (0, len(names)):
         return y, y_pred, given or None
@@ -729,14 +742,11 @@ def _pairs(names, targets, outputs, weights):
     return y, y_pred, {**ones, **given}
 
 
-def _of_events(output, y):
-    """One output an event, without the position that is asked for the next item."""
-    per_event = len(output.shape) == 3 or (len(output.shape) == 2 == len(y.shape))
+def _of_events(output, time):
+    """An output `(batch, time, …)` without the position of the next event."""
     mask = getattr(output, "_keras_mask", None)
-    if not per_event or mask is None or len(mask.shape) != 2:
-        return output
-    time = ops.shape(y)[1]
-    return AttachMask()((output[:, :time], mask[:, :time]))
+    output = output[:, :time]
+    return output if mask is None else AttachMask()((output, mask[:, :time]))
 
 
 def _likelihood(targets, scores, sample_weight):

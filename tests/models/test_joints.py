@@ -56,14 +56,14 @@ def sessions(count=32, seed=0):
     )
 
 
-def training(targets=None, **options):
+def whole(targets=None, **options):
     options = {"targets": targets, **options} if targets else options
     return t4r.KerasSequenceLoader(
         sessions(), FULL, 16, columns=SCHEMA.names, bucket=False, **options
     )
 
 
-def testing(targets=None, **options):
+def held_out(targets=None, **options):
     options = {"targets": targets, **options} if targets else options
     return t4r.KerasSequenceLoader(
         sessions(seed=1),
@@ -95,7 +95,7 @@ def encoder(inputs, scheme="clm", columns="item_id", between=lambda x: x):
 
 def answers(model):
     """What a model answers to a batch, by the names of its outputs."""
-    (x,) = training(shuffle=False)[0]
+    (x,) = whole(shuffle=False)[0]
     y = model.predict_on_batch({k: v for k, v in x.items() if k in model.input})
     y = y if isinstance(y, dict) else {"answer": y}
     return {name: np.asarray(value) for name, value in y.items()}
@@ -144,7 +144,7 @@ def test_the_design_script(tmp_path):
     model.compile(
         keras.optimizers.Adam(1e-3), metrics=[t4r.metrics.NDCG(20), t4r.metrics.MRR(5)]
     )
-    logs = trains_and_comes_back(model, training(), testing(), tmp_path)
+    logs = trains_and_comes_back(model, whole(), held_out(), tmp_path)
     assert set(logs) == {"loss", "ndcg_20", "mrr_5"}
 
 
@@ -163,7 +163,7 @@ def test_the_design_script_with_a_second_output(tmp_path):
         metrics={"next_item": ndcg(), "bought": ["auc"]},
     )
     logs = trains_and_comes_back(
-        model, training(["bought"]), testing(["bought"]), tmp_path
+        model, whole(["bought"]), held_out(["bought"]), tmp_path
     )
     assert {"loss", "next_item_ndcg_5", "auc"} <= set(logs)
 
@@ -182,7 +182,7 @@ def test_two_next_item_heads_of_two_targets(scheme, tmp_path):
     metrics = {"item": ndcg(), "kind": [t4r.metrics.Recall(2)]}
     model.compile("adam", metrics=metrics, loss_weights={"kind": 0.5})
     logs = trains_and_comes_back(
-        model, training(), testing(next_columns=["item_id", "category"]), tmp_path
+        model, whole(), held_out(next_columns=["item_id", "category"]), tmp_path
     )
     assert {"item_ndcg_5", "kind_recall_2"} <= set(logs)
     answer = model.recommend({"item_id": [[3, 4]], "category": [[3, 2]]}, k=3)
@@ -196,7 +196,7 @@ def test_tasks_of_all_kinds_over_experts(experts, tmp_path):
     if experts == "mmoe":
         mixed = t4r.MMoE(4, 3, (WIDTH,))(x)
     else:
-        mixed = t4r.PLE(1, 4, 1, 1, (WIDTH,))(x)
+        mixed = t4r.PLE(4, 1, 1, 1, (WIDTH,))(x)
     of_session = [t4r.SessionSummary("mean")(part) for part in mixed[1:3]]
     dense = keras.layers.Dense
     outputs = {
@@ -214,7 +214,7 @@ def test_tasks_of_all_kinds_over_experts(experts, tmp_path):
         metrics={"next_item": ndcg(), "bought": ["auc"], "spent": ["mae"]},
         weighted_metrics={"liked": ["binary_accuracy"]},
     )
-    trains_and_comes_back(model, training(names), testing(names), tmp_path)
+    trains_and_comes_back(model, whole(names), held_out(names), tmp_path)
 
 
 def test_an_encoder_is_a_model_that_two_models_use(tmp_path):
@@ -227,9 +227,9 @@ def test_an_encoder_is_a_model_that_two_models_use(tmp_path):
         model = t4r.SessionModel(fresh, t4r.NextItemHead(loss)(x, targets, table))
         model.compile("adam", metrics=ndcg())
         models.append(model)
-    trains_and_comes_back(models[0], training(), testing(), tmp_path)
+    trains_and_comes_back(models[0], whole(), held_out(), tmp_path)
     assert models[1].features is models[0].features
-    trains_and_comes_back(models[1], training(), testing(), tmp_path)
+    trains_and_comes_back(models[1], whole(), held_out(), tmp_path)
 
 
 def test_fresh_inputs_twice_on_one_features_layer(tmp_path):
@@ -241,7 +241,7 @@ def test_fresh_inputs_twice_on_one_features_layer(tmp_path):
         x, targets = t4r.CausalLanguageModeling()(x, inputs["item_id"])
         model = t4r.SessionModel(inputs, head(x, targets, table))
         model.compile("adam", metrics=ndcg())
-        trains_and_comes_back(model, training(), testing(), tmp_path)
+        trains_and_comes_back(model, whole(), held_out(), tmp_path)
 
 
 @keras.saving.register_keras_serializable(package="tests")
@@ -275,8 +275,8 @@ def test_keras_layers_between_any_two(between, tmp_path):
     scores = keras.layers.Activation("linear")(scores)
     model = t4r.SessionModel(inputs, t4r.NoRepeat()(scores, inputs["item_id"]))
     model.compile("adam", metrics=ndcg())
-    trains_and_comes_back(model, training(), testing(), tmp_path)
-    (x,) = training(shuffle=False)[0]
+    trains_and_comes_back(model, whole(), held_out(), tmp_path)
+    (x,) = whole(shuffle=False)[0]
     wide = {k: np.pad(v, ((0, 0), (0, 3))) for k, v in x.items()}
     np.testing.assert_allclose(
         model.predict_on_batch(wide), model.predict_on_batch(x), atol=1e-5
@@ -292,7 +292,7 @@ def test_a_table_is_computed_from_ids_and_content(tmp_path):
     )
     model = t4r.SessionModel(inputs, t4r.NextItemHead()(x, targets, table))
     model.compile("adam", metrics=ndcg())
-    losses = model.fit(training(), epochs=1, verbose=0).history["loss"]
+    losses = model.fit(whole(), epochs=1, verbose=0).history["loss"]
     assert np.isfinite(losses).all()
 
 
@@ -317,7 +317,7 @@ def test_a_loss_of_the_users(tmp_path):
     scores = t4r.NextItemHead(loss=PairwiseLoss(3))(*encoder(inputs))
     model = t4r.SessionModel(inputs, scores)
     model.compile("adam", metrics=ndcg())
-    trains_and_comes_back(model, training(), testing(), tmp_path)
+    trains_and_comes_back(model, whole(), held_out(), tmp_path)
     clone = keras.models.clone_model(model)
     (head,) = clone.heads.values()
     assert head.loss.negatives == 3
@@ -333,7 +333,7 @@ def plain_model(**compiled):
 
 def test_sample_weights_count_in_training_and_in_evaluation():
     model = plain_model(metrics=ndcg(), weighted_metrics=[t4r.metrics.MRR(5)])
-    (x,) = training(shuffle=False)[0]
+    (x,) = whole(shuffle=False)[0]
     before = model.get_weights()
     model.fit(x, sample_weight=np.zeros(16), batch_size=16, verbose=0)
     for a, b in zip(before, model.get_weights(), strict=True):
@@ -342,14 +342,14 @@ def test_sample_weights_count_in_training_and_in_evaluation():
     weights = np.repeat([2.0, 0.0], 8).astype("float32")
     weighted = model.train_on_batch(x, sample_weight=weights)
     assert np.isfinite(weighted) if np.isscalar(weighted) else True
-    x, y = testing()[0]
+    x, y = held_out()[0]
     weights = np.repeat([1.0, 0.0], 8).astype("float32")
     half = {k: v[:8] for k, v in x.items()}
-    whole = model.evaluate(x, y, sample_weight=weights, verbose=0, return_dict=True)
+    of_all = model.evaluate(x, y, sample_weight=weights, verbose=0, return_dict=True)
     first = model.evaluate(half, y[:8], verbose=0, return_dict=True)
-    assert whole["mrr_5"] == pytest.approx(first["mrr_5"], abs=1e-6)
+    assert of_all["mrr_5"] == pytest.approx(first["mrr_5"], abs=1e-6)
     # As Keras has it: the mean of the loss is over all, metrics count all alike.
-    assert whole["loss"] == pytest.approx(first["loss"] / 2, abs=1e-5)
+    assert of_all["loss"] == pytest.approx(first["loss"] / 2, abs=1e-5)
 
 
 class WithPenalty(t4r.SessionModel):
@@ -362,8 +362,8 @@ def test_a_subclass_may_override_compute_loss():
     inputs = SCHEMA.inputs()
     model = WithPenalty(inputs, t4r.NextItemHead()(*encoder(inputs)))
     model.compile("adam", metrics=ndcg())
-    assert model.fit(training(), epochs=1, verbose=0).history["loss"][0] > 1000
-    assert model.evaluate(testing(), verbose=0, return_dict=True)["loss"] > 1000
+    assert model.fit(whole(), epochs=1, verbose=0).history["loss"][0] > 1000
+    assert model.evaluate(held_out(), verbose=0, return_dict=True)["loss"] > 1000
 
 
 def test_callbacks_follow_a_ranking_metric_in_auto_mode(tmp_path):
@@ -376,13 +376,13 @@ def test_callbacks_follow_a_ranking_metric_in_auto_mode(tmp_path):
         keras.callbacks.BackupAndRestore(tmp_path / "backup"),
     ]
     history = model.fit(
-        training(),
-        validation_data=testing(),
+        whole(),
+        validation_data=held_out(),
         epochs=4,
         verbose=0,
         callbacks=callbacks,
     ).history["val_ndcg_5"]
     logs = keras.saving.load_model(best).evaluate(
-        testing(), verbose=0, return_dict=True
+        held_out(), verbose=0, return_dict=True
     )
     assert logs["ndcg_5"] == pytest.approx(max(history), abs=1e-6)
