@@ -59,7 +59,8 @@ class KerasSequenceLoader(keras.utils.PyDataset):
         next_columns: list of strings. With `target="last"`, further columns whose
             value at the last event stands in `y`, as the category that came next.
         sample_weight: string. Column with one weight a session; batches are then
-            `(x, y, sample_weight)`, where `y` is `{}` if there is no target.
+            `(x, y, sample_weight)`, where `y` is `{}` if there is no target and
+            the weights are float32 `(batch,)`.
         unknown_targets: `"miss"`, or `"drop"` to leave out the sessions whose last
             item the vocabulary does not hold. Asked where `target="last"`.
         shuffle: bool. Whether to draw a new order each epoch. Defaults to `True`
