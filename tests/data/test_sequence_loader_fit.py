@@ -19,6 +19,14 @@ SCHEMA = Schema(
         ColumnSchema("age", "float32"),
     )
 )
+TASKS = Schema(
+    (
+        *SCHEMA,
+        ColumnSchema("bought", "int64"),
+        ColumnSchema("clicked", "int64", (), None, (1, 16)),
+        ColumnSchema("importance", "float32"),
+    )
+)
 
 
 def make_table(lengths, seed=0):
@@ -138,3 +146,73 @@ def test_equal_seeds_train_to_equal_weights():
 
     for one, other in zip(weights(), weights(), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def with_tasks(table):
+    items = table["item_id"].to_pylist()
+    columns = {
+        "bought": [len(s) % 2 == 0 for s in items],
+        "clicked": [[i % 2 for i in s] for s in items],
+        "importance": [len(s) / 8 for s in items],
+    }
+    for name, values in columns.items():
+        table = table.append_column(name, pa.array(values))
+    return table
+
+
+@pytest.mark.backends
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"targets": ["bought", "clicked"]},
+        {"targets": ["bought"], "sample_weight": "importance"},
+    ],
+    ids=str,
+)
+def test_one_loader_trains_and_evaluates_all_tasks(arguments):
+    inputs = SCHEMA.inputs()
+    x = keras.layers.Embedding(21, 4, mask_zero=True)(inputs["item_id"])
+    mean = keras.layers.GlobalAveragePooling1D()(x)
+    outputs = {
+        "item_id": keras.layers.Dense(21, "softmax")(mean),
+        "bought": keras.layers.Dense(1, "sigmoid")(mean),
+        "clicked": keras.layers.Dense(2, "softmax")(x),
+    }
+    losses = {
+        "item_id": "sparse_categorical_crossentropy",
+        "bought": "binary_crossentropy",
+        "clicked": "sparse_categorical_crossentropy",
+    }
+    names = ["item_id", *arguments["targets"]]
+    model = keras.Model(inputs, {name: outputs[name] for name in names})
+    losses = {name: losses[name] for name in names}
+    model.compile("sgd", loss=losses, jit_compile=False)
+    columns = SCHEMA.features.names
+    arguments = {"target": "last", "columns": columns, **arguments}
+    loader = KerasSequenceLoader(with_tasks(varied()), TASKS, 8, **arguments)
+    history = model.fit(
+        loader, epochs=2, validation_data=loader, shuffle=False, verbose=0
+    ).history
+    for name in names:
+        assert np.isfinite(history[f"val_{name}_loss"]).all()
+    assert history["val_loss"][1] < history["val_loss"][0]
+    wide = KerasSequenceLoader(with_tasks(varied()), TASKS, 99, **arguments)
+    x, y, *weights = wide[0]
+    predicted = np.asarray(model.predict_on_batch(x)["item_id"])
+    loss = -np.log(predicted[np.arange(len(predicted)), y["item_id"]])
+    by_hand = (loss * weights[0]).mean() if weights else loss.mean()
+    logs = model.evaluate(wide, verbose=0, return_dict=True)
+    np.testing.assert_allclose(logs["item_id_loss"], by_hand, rtol=1e-4)
+
+
+@pytest.mark.backends
+def test_weights_without_a_target_are_taken_by_fit():
+    loader = KerasSequenceLoader(
+        with_tasks(varied()),
+        TASKS,
+        8,
+        sample_weight="importance",
+        columns=["item_id", "price", "age"],
+    )
+    losses = make_model(True).fit(loader, epochs=3, verbose=0).history["loss"]
+    assert losses[2] < losses[0]

@@ -59,7 +59,8 @@ class KerasSequenceLoader(keras.utils.PyDataset):
         next_columns: list of strings. With `target="last"`, further columns whose
             value at the last event stands in `y`, as the category that came next.
         sample_weight: string. Column with one weight a session; batches are then
-            `(x, y, sample_weight)`, where `y` is `{}` if there is no target.
+            `(x, y, sample_weight)`, where `y` is `{}` if there is no target and
+            the weights are float32 `(batch,)`.
         unknown_targets: `"miss"`, or `"drop"` to leave out the sessions whose last
             item the vocabulary does not hold. Asked where `target="last"`.
         shuffle: bool. Whether to draw a new order each epoch. Defaults to `True`
@@ -79,13 +80,16 @@ class KerasSequenceLoader(keras.utils.PyDataset):
             (extra `nvtabular`). The batches are the same.
         batch_multiple: int. Empty sessions (all 0, their targets and weights too)
             fill a batch up to a multiple of it; where `y` is a dict, the batch then
-            has weights, 1 and 0. Defaults to the devices among which Keras splits
-            a batch (`keras.distribution`), else 1.
+            has weights, 1 and 0. `predict` gives rows for them too, at the end of
+            a batch. Defaults to the devices among which Keras splits a batch
+            (`keras.distribution`), else 1.
         buffer_rows: int. For data larger than memory: how many sessions to hold
             at a time. Row groups are then visited in a random order, and sessions
             shuffled within the buffer. Defaults to `None`, which holds all.
         **kwargs: `workers`, `use_multiprocessing` and `max_queue_size` of
-            `keras.utils.PyDataset`.
+            `keras.utils.PyDataset`. On JAX and PyTorch, Keras (3.15) gives a model
+            whose compiled loss or metrics are not built yet the batches that its
+            workers had read ahead to build them once more, and leaves out as many.
 
     Raises:
         FileNotFoundError: a path leads to no file.
