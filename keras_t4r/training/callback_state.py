@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 # Given to a callback by `fit`.
-_OF_FIT = {"params"}
+_OF_FIT = {"params", "_model"}
 
 
 def states_of(callbacks):

@@ -147,10 +147,12 @@ def test_an_empty_memory_changes_nothing():
     memory, (scores, items) = t4r.TransitionMemory(SCHEMA), example()
     np.testing.assert_array_equal(answer(memory, scores, items), scores)
     memory.adapt(sessions())
-    assert (answer(memory, scores, items) != scores)[:, 2:].all()
+    together = answer(memory, scores, items)
+    assert (together != scores)[:, 2:].all()
     with memory.set_aside():
         np.testing.assert_array_equal(answer(memory, scores, items), scores)
-    memory.reset_state()
+    np.testing.assert_array_equal(answer(memory, scores, items), together)
+    memory.adapt(np.zeros((0, 4), "int32"))
     np.testing.assert_array_equal(answer(memory, scores, items), scores)
 
 

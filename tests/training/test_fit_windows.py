@@ -193,7 +193,7 @@ def run_with(kind, folder, *more, fresh=False, **arguments):
 @pytest.mark.parametrize(
     "kind, batch, fresh",
     [
-        ("reduce", 19, False),
+        pytest.param("reduce", 19, False, marks=pytest.mark.backends),
         ("stop", 11, False),
         ("stop", 23, True),
         ("stop, best weights", 11, False),
@@ -221,7 +221,14 @@ class KillAtEnd(keras.callbacks.Callback):
         raise Killed
 
 
-@pytest.mark.parametrize("kind", ["stop", "stop, best weights", "averaged weights"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "stop",
+        pytest.param("stop, best weights", marks=pytest.mark.backends),
+        "averaged weights",
+    ],
+)
 def test_a_window_that_ended_is_not_trained_on(folder, tmp_path, kind):
     whole, report = run_with(kind, folder)
     place = tmp_path / "checkpoint"

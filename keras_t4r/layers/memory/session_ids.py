@@ -5,7 +5,7 @@ import numpy as np
 
 # Events counted at once. Counts of more are added up: each addition goes over all
 # counts so far, so there should be few.
-EVENTS_AT_ONCE = 8_000_000
+EVENTS_AT_ONCE = 4_000_000
 
 
 def id_batches(data):

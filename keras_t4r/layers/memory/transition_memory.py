@@ -41,8 +41,9 @@ class TransitionMemory(ScoreStep):
         schema: `Schema`. Gives the items. Or give `cardinality` and `first_id`.
         strength: float. How much evidence the network's opinion weighs as much as;
             `float("inf")`: the memory says nothing. It is a weight, not trained.
-            The best value grows with the log: `tune_memory` finds it, and
-            `fit_windows` does so with every window.
+            The best was 1 to 5 beside networks that knew little, 10 and 100 beside
+            well-fit ones on small and on large logs: the default is a start.
+            `tune_memory` finds it, and `fit_windows` does so with every window.
         history: int. How many of the last items have transitions that count.
         fading: float. How fast an item's weight falls with its distance from the end.
         span: int. The most steps between the two items of a transition.
@@ -90,7 +91,7 @@ class TransitionMemory(ScoreStep):
     def __init__(
         self,
         schema=None,
-        strength=1.0,
+        strength=10.0,
         history=4,
         fading=1.5,
         span=3,
