@@ -102,7 +102,10 @@ class Body(KeepsQuantization, keras.layers.Layer):
         raise NotImplementedError
 
     def hf_layout(self):
-        """Yields `(variable, names, convert)` for each weight; see `hf_layout.py`."""
+        """Yields `(variable, names, convert)` for each weight.
+
+        See `huggingface/layout.py`.
+        """
         raise ValueError(f"{type(self).__name__} is no Hugging Face architecture.")
 
     def build(self, input_shape):

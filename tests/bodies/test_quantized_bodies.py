@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_t4r.bodies import make_body
+from keras_t4r.bodies import load_hf_weights, make_body
 
 pytestmark = [
     pytest.mark.backends,
@@ -68,3 +68,9 @@ def test_its_weights_fit_a_model_of_its_config(quantized, tmp_path):
     np.testing.assert_array_equal(
         ops.convert_to_numpy(again(given)), ops.convert_to_numpy(model(given))
     )
+
+
+def test_a_checkpoint_is_not_loaded_into_a_quantised_body(quantized):
+    _, _, model = quantized("bert", "int8")
+    with pytest.raises(ValueError, match="load them before"):
+        load_hf_weights(model.get_layer("body"), {})

@@ -52,8 +52,8 @@ def load_hf_weights(body, source):
 
     Raises:
         FileNotFoundError: there are no safetensors in the folder.
-        ValueError: the body is not built, or a weight is missing, of another shape,
-            or has no place in the body. Then no weight was changed.
+        ValueError: the body is not built, or is quantised, or a weight is missing, of
+            another shape, or has no place in the body. Then no weight was changed.
 
     Example:
 
@@ -64,6 +64,11 @@ def load_hf_weights(body, source):
         raise ValueError(
             f"{type(body).__name__} has no weights yet: call it, or body.build((None, "
             f"None, {body.d_input})), before load_hf_weights."
+        )
+    if any(layer.quantization_mode for layer in body._flatten_layers()):
+        raise ValueError(
+            f"{type(body).__name__} is quantised, and a checkpoint's weights are not: "
+            "load them before model.quantize."
         )
     if isinstance(source, (str, os.PathLike)):
         source = _read_folder(source)
