@@ -5,13 +5,13 @@ read it. The file format is tensorflow-metadata's proto-text, the one that
 NVTabular and Transformers4Rec use.
 """
 
-import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import keras
 import pyarrow.parquet as pq
 
+from keras_t4r.files import write_text
 from keras_t4r.schema.merlin_schema import columns_from_merlin, columns_to_merlin
 from keras_t4r.schema.schema_text import columns_from_text, columns_to_text
 from keras_t4r.schema.tags import Tags, plain_tag
@@ -190,11 +190,7 @@ class Schema:
 
     def save(self, path):
         """Writes proto-text; the file appears whole or not at all."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(path.name + ".tmp")
-        temporary.write_text(self.to_text(), encoding="utf-8")
-        os.replace(temporary, path)
+        write_text(path, self.to_text())
 
     @classmethod
     def from_merlin(cls, schema):

@@ -4,7 +4,7 @@ import warnings
 
 import keras
 
-from keras_t4r.data.etl.writer import new_folder
+from keras_t4r.files import new_folder
 from keras_t4r.schema import UNKNOWN_ID
 
 SCORES = "scores"

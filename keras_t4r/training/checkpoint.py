@@ -1,9 +1,10 @@
 import json
-import os
 import shutil
 from pathlib import Path
 
 import numpy as np
+
+from keras_t4r.files import new_folder, remove_unfinished
 
 
 class Checkpoint:
@@ -26,13 +27,11 @@ class Checkpoint:
         self.folder.mkdir(parents=True, exist_ok=True)
         before = self._existing()
         number = self._number(before[-1]) + 1 if before else 0
-        temporary = self.folder / "writing"
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir()
+        remove_unfinished(self.folder)
         arrays = {f"{i:05d}": keras_array(v) for i, v in enumerate(_variables(model))}
-        np.savez(temporary / "variables.npz", **arrays)
-        (temporary / "state.json").write_text(json.dumps(state))
-        os.replace(temporary, self.folder / f"checkpoint-{number:06d}")
+        with new_folder(self.folder / f"checkpoint-{number:06d}") as folder:
+            np.savez(folder / "variables.npz", **arrays)
+            (folder / "state.json").write_text(json.dumps(state))
         for path in before:
             shutil.rmtree(path)
 

@@ -11,7 +11,8 @@ from keras_t4r.data.etl.schema import session_schema
 from keras_t4r.data.etl.session_table import session_table
 from keras_t4r.data.etl.split import check_split
 from keras_t4r.data.etl.state import STATE_FILE, WORKFLOW_FOLDER, ETLState
-from keras_t4r.data.etl.writer import WindowWriter, new_folder
+from keras_t4r.data.etl.writer import WindowWriter
+from keras_t4r.files import new_folder
 from keras_t4r.schema import VOCABULARY_FOLDER
 from keras_t4r.schema.vocabulary import arrow
 
