@@ -50,7 +50,7 @@ class SyntheticClicks:
     log = SyntheticClicks(seed=1)
     log.write("clicks.csv")
     etl.fit(ClickLog("clicks.csv", columns=SyntheticClicks.columns))
-    best = log.oracle(etl.vocabulary("item_id"), day=6)
+    best = log.oracle(etl.vocabulary("item_id").values, day=6)
     best.predict({"item_id": ids})          # (batch, items + 2) probabilities
     ```
     """
@@ -151,7 +151,7 @@ class SyntheticClicks:
 
         Args:
             vocabulary: array of raw item ids; row r is id r + 2. What
-                `SessionETL.vocabulary` or `Schema.vocabulary` gives.
+                `SessionETL.vocabulary(…).values` gives.
             day: int. Whose popularity is P; windows of one day count alike.
         """
         return Oracle(
