@@ -1,10 +1,9 @@
 import keras
-import pyarrow as pa
-import pyarrow.parquet as pq
 from keras import ops
 
 from keras_t4r.layers.attach_mask import AttachMask
 from keras_t4r.layers.features.item_embedding import ItemEmbedding
+from keras_t4r.layers.features.kept_vocabularies import KeptVocabularies
 from keras_t4r.schema import Schema
 
 AGGREGATIONS = ("concat", "element-wise-sum", "element-wise-sum-item-multi")
@@ -42,6 +41,8 @@ class SequenceEmbeddingFeatures(keras.layers.Layer):
             as it is: give a `continuous_projection` as well.
         dropout: float. Rate of dropout on the output.
         embeddings_initializer: initializer of the tables.
+        vocabularies: dict of column name to `Vocabulary`, kept for whoever asks the
+            model in raw ids. Defaults to those that lie beside the schema's file.
 
     Call arguments:
         inputs: dict of column name to tensor: `(batch, time)` for lists,
@@ -74,6 +75,7 @@ class SequenceEmbeddingFeatures(keras.layers.Layer):
         layer_norm=False,
         dropout=0.0,
         embeddings_initializer="embedding_normal",
+        vocabularies=None,
         **kwargs,
     ):
         session_column = kwargs.pop("session_column", schema.session_id)
@@ -105,11 +107,10 @@ class SequenceEmbeddingFeatures(keras.layers.Layer):
             c.name for c in self.schema if not (c.is_categorical or c.is_timestamp)
         )
         self._dims = self._table_dims()
-        self._vocabularies = {
-            name: values
-            for name in self._categorical
-            if (values := schema.vocabulary(name)) is not None
-        }
+        if vocabularies is None:
+            self._vocabularies = KeptVocabularies.of_schema(schema, self.schema)
+        else:
+            self._vocabularies = KeptVocabularies(vocabularies, self.schema)
         self.item_embedding = ItemEmbedding(
             self, self._item, self._dims[self._item.table_name]
         )
@@ -291,19 +292,19 @@ class SequenceEmbeddingFeatures(keras.layers.Layer):
     # Raw values
 
     def vocabulary(self, name):
-        """Raw values of a column's ids, from the first id on, or `None`."""
+        """The `Vocabulary` of a column, or `None` where it has none.
+
+        Raises:
+            ValueError: it has one, but the layer was made from a config in a process
+                that does not hold it.
+        """
         return self._vocabularies.get(name)
 
     def save_assets(self, dir_path):
-        for name, values in self._vocabularies.items():
-            pq.write_table(pa.table({"value": values}), f"{dir_path}/{name}.parquet")
+        self._vocabularies.save(dir_path)
 
     def load_assets(self, dir_path):
-        import pathlib
-
-        for path in pathlib.Path(dir_path).glob("*.parquet"):
-            values = pq.read_table(path)["value"].combine_chunks()
-            self._vocabularies[path.stem] = values
+        self._vocabularies.load(dir_path)
 
     def get_config(self):
         config = super().get_config()
@@ -319,6 +320,7 @@ class SequenceEmbeddingFeatures(keras.layers.Layer):
             embeddings_initializer=keras.initializers.serialize(
                 self.embeddings_initializer
             ),
+            vocabularies=self._vocabularies.fingerprints,
         )
         return config
 
