@@ -1,5 +1,6 @@
+import functools
+
 import keras
-import numpy as np
 from keras import ops
 
 from keras_t4r.layers.features.sequence_embedding_features import (
@@ -8,7 +9,7 @@ from keras_t4r.layers.features.sequence_embedding_features import (
 from keras_t4r.layers.heads.next_item_head import NextItemHead
 from keras_t4r.metrics.ranks import target_ranks
 from keras_t4r.models.check_scheme import check_scheme
-from keras_t4r.models.sessions import encode, session_ids
+from keras_t4r.models.recommender import Recommender
 from keras_t4r.models.top_k import top_k
 
 
@@ -197,56 +198,60 @@ class SessionModel(keras.Model):
         real = ops.not_equal(inputs[self.schema.item_id], 0)
         length = ops.sum(ops.cast(real, "int32"), axis=1, keepdims=True)
         shift = ops.maximum(length - time, 0)
-        index = ops.arange(ops.minimum(width, time), dtype="int32")[None, :] + shift
+        # Cut, not counted to the smaller: JAX, tracing, wants a number there.
+        index = ops.arange(width, dtype="int32")[None, :time] + shift
         cut = {name: ops.take_along_axis(inputs[name], index, axis=1) for name in lists}
         # PyTorch's Keras takes no dict of tensors and arrays.
         whole = {c.name: ops.convert_to_tensor(inputs[c.name]) for c in self.schema}
         return {**whole, **cut}
 
-    def recommend(self, sessions, k=10, exclude_seen=False, batch_size=256):
+    @functools.cached_property
+    def _recommender(self):
+        return Recommender(self)
+
+    def recommend(
+        self, sessions, k=10, exclude_seen=False, batch_size=256, encoded=None
+    ):
         """The `k` items most likely to come next, in raw ids.
 
         Args:
-            sessions: dict of column to list of lists, with raw ids, as
-                `{"item_id": [["a", "b"], ["c"]]}`; ids that the vocabulary
-                does not hold count as unknown. Or a `pyarrow.Table` of an ETL's
-                `transform`, which holds encoded ids.
+            sessions: dict of column to list of lists, `pyarrow.Table`, polars or
+                pandas frame, with raw ids, as `{"item_id": [["a", "b"], ["c"]]}`; ids
+                that the vocabulary does not hold count as unknown, and without a
+                vocabulary raw ids are the encoded ones. Or a table of an ETL's
+                `transform`, or read from what it wrote: that carries a mark, which
+                says that its ids are encoded, and by which vocabulary.
             k: int. How many items.
             exclude_seen: bool. Leave out the items of the session itself.
             batch_size: int. Sessions scored at a time.
+            encoded: bool. Whether ids are encoded and numbers standardised, whatever
+                the mark says. `None` asks the mark.
 
         Returns:
-            A dict of NumPy arrays: the item column `(sessions, k)` with raw
-            ids, `"scores"` `(sessions, k)`, and the session column where the
-            sessions have one.
+            A dict of NumPy arrays, in the order of the sessions: the item column
+            `(sessions, k)` with raw ids, `"scores"` `(sessions, k)`, and the session
+            column where the sessions have one. Where fewer than `k` items are left,
+            the last places hold none: their score is minus infinity, so that
+            `np.isfinite(scores).sum(1)` items are real, and their id is `None` for
+            text, -1 for integers, 0 where there is no vocabulary.
 
         Raises:
             ValueError: a column is missing, lists differ in length, `k` is out of
-                range.
+                range; a table was encoded by another vocabulary than the model's; raw
+                sessions hold a number that the ETL standardised; the model was made
+                from a config, and its vocabularies are not in this process.
         """
-        item = self.schema.item_id
         self._check_k(k)
-        batches = encode(sessions, self.features, batch_size)
-        pairs = [self._recommend_batch(x, k, exclude_seen) for x in batches]
-        width = (0, k)
-        ids = np.concatenate([i for _, i in pairs] or [np.zeros(width, "int32")])
-        scores = np.concatenate([s for s, _ in pairs] or [np.zeros(width, "float32")])
-        answer = {item: self.decode(ids), "scores": scores}
-        return {**session_ids(sessions, self.features.session_column), **answer}
-
-    def _recommend_batch(self, x, k, exclude_seen):
-        seen = x[self.schema.item_id] if exclude_seen else None
-        scores = self.predict_on_batch(self.newest(x))
-        scores, ids = top_k(ops.convert_to_tensor(scores), k, self._first_id, seen)
-        return ops.convert_to_numpy(scores), ops.convert_to_numpy(ids)
+        return self._recommender.recommend(
+            sessions, batch_size, encoded, k=k, exclude_seen=exclude_seen
+        )
 
     def decode(self, ids):
-        """Raw values of encoded item ids; the ids themselves without a vocabulary."""
-        column = self.schema[self.schema.item_id]
-        values = self.features.vocabulary(column.name)
-        if values is None:
-            return np.asarray(ids)
-        return values.to_numpy(zero_copy_only=False)[np.asarray(ids) - column.first_id]
+        """Raw values of encoded item ids; the ids themselves without a vocabulary.
+
+        Ids that are no items come out as `None` for text, as -1 for integers.
+        """
+        return self._recommender.decode(ids)
 
 
 def _need_targets(y):
