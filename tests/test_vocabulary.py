@@ -43,10 +43,9 @@ def test_null_and_unseen_values_are_unknown(first_id, unknown_id):
 def test_without_an_id_for_unknown_values_they_are_refused():
     vocabulary = Vocabulary(WORDS, first_id=1, name="item")
     assert vocabulary.unknown_id is None
+    sentence = r"'item' holds .*no id for unknown values"
     for value in ("never seen", None):
-        with pytest.raises(
-            ValueError, match=r"'item' holds .*no id for unknown values"
-        ):
+        with pytest.raises(ValueError, match=sentence):
             vocabulary.encode(["a", value])
 
 

@@ -38,7 +38,8 @@ def export_tensorflow_ensemble(
     order in which the rows first name them: `result_SESSION`, `(sessions, 1)` raw ids;
     `result_ITEM`, `(sessions, k)` raw ids, best first; `result_scores`,
     `(sessions, k)` float32. (`result_`, since Triton needs other names for what
-    leaves an ensemble than for what enters it.)
+    leaves an ensemble than for what enters it.) Where fewer than `k` items are left,
+    the last places hold none: their score is minus infinity, and their id -1 or `""`.
 
     Items that the workflow has never seen count as unknown, and the session is
     answered by what else it has; long sessions are cut to their newest events. A
@@ -203,9 +204,9 @@ def _check(model, workflow, name, version, platform):
         if not column.is_categorical:
             continue
         made = workflow.schema[column.name]
-        values = model.features.vocabulary(column.name)
+        vocabulary = model.features.vocabulary(column.name)
         if made.cardinality != column.cardinality or (
-            values is not None and not values.equals(workflow.vocabulary(column.name))
+            vocabulary is not None and vocabulary != workflow.vocabulary(column.name)
         ):
             raise ValueError(
                 f"The ids of column {column.name!r} do not mean the same to workflow "
