@@ -350,6 +350,15 @@ def test_a_folder_of_logs_is_read_whole_in_the_order_of_the_names(tmp_path):
     assert len(ClickLog(tmp_path).files) == 2
 
 
+def test_a_dropped_repeat_names_its_session_all_the_same():
+    etl = tiny_etl().fit({"s": [1, 1, 1], "t": [1, 2, 3], "i": [4, 5, 6]})
+    # Newest first, as logs are often asked: 70 reloads what it saw before.
+    rows = {"s": [70, 50, 70], "t": [900, 800, 700], "i": [4, 5, 4]}
+    table = etl.transform(rows)
+    assert table["s"].to_pylist() == [70, 50]
+    assert etl.decode(table["i"][0].as_py()).tolist() == [4]
+
+
 def test_encoding_few_values_and_many_is_the_same():
     from keras_t4r.schema.vocabulary import Vocabulary
 
