@@ -108,7 +108,7 @@ def add_ceiling(report, source, etl, folder):
     """Adds the score of whoever knows how the log was made."""
     schema = t4r.Schema.load(folder / "schema.pbtxt")
     for window in report.windows:
-        oracle = source.oracle(etl.vocabulary("item_id"), int(window))
+        oracle = source.oracle(etl.vocabulary("item_id").values, int(window))
         loader = t4r.KerasSequenceLoader(
             folder / window / "sessions.parquet", schema, 512, target="last"
         )

@@ -41,7 +41,7 @@ if __name__ == "__main__":
     etl = t4r.SessionETL.load(f"{arguments.folder}/workflow")
     model = keras.saving.load_model(arguments.model)
     # Rows as they stand in the log: here two clicks of a session that is under way.
-    items = etl.vocabulary(etl.config.item).to_pylist()
+    items = etl.vocabulary(etl.config.item).values.to_list()
     rows = [
         {
             "session_id": 1,

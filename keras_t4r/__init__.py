@@ -1,7 +1,13 @@
 """Session-based and sequential recommendation with Transformers, in Keras 3."""
 
 # The schema, and data: clicks → sessions → batches
-from keras_t4r.schema import ColumnSchema, Domain, Schema, Tags  # isort: skip
+from keras_t4r.schema import (  # isort: skip
+    ColumnSchema,
+    Domain,
+    Schema,
+    Tags,
+    Vocabulary,
+)
 from keras_t4r.data.clicks.click_log import ClickLog
 from keras_t4r.data.etl.session_etl import SessionETL
 from keras_t4r.data.loader.sequence_loader import KerasSequenceLoader

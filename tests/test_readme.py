@@ -48,7 +48,7 @@ def script(tmp_path_factory):
 def test_the_script_gets_to_answers_in_raw_ids(script):
     names, _ = script
     answer = names["model"].recommend(names["etl"].transform(names["rows"]), k=10)
-    items = set(names["etl"].vocabulary("item_id").to_pylist())
+    items = set(names["etl"].vocabulary("item_id").values.to_list())
     assert answer["item_id"].shape == (1, 10)
     assert set(answer["item_id"][0].tolist()) <= items
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from keras_t4r.schema import ColumnSchema, Domain, Schema, Tags
@@ -49,6 +51,47 @@ def test_the_tutorials_schema_reads_as_it_is(shared_data):
     assert Schema.from_text(schema.to_text()) == schema
 
 
+def test_a_feature_that_a_file_lists_twice_is_one():
+    # The paper's `adressa` lists `country` twice, its `g1` `weekday_sin`.
+    text = SCHEMA.to_text()
+    start = text.index("feature {", text.index('"age"'))
+    again = Schema.from_text(text + text[start : text.index("feature {", start + 1)])
+    assert again == SCHEMA
+
+
+def test_the_longest_list_that_says_so_counts():
+    unknown = replace(AGE, value_count=(0, 0))
+    assert Schema((ITEM, unknown)).max_length == 20
+
+
+@pytest.mark.parametrize(("buckets", "first_id"), [(None, 3), (4, 6)])
+def test_nvtabulars_null_and_unknown_ids_are_no_items(tmp_path, buckets, first_id):
+    pytest.importorskip("nvtabular", reason="nvtabular is not installed")
+    pd = pytest.importorskip("pandas")
+    from keras_t4r.data.nvtabular.frames import quiet
+
+    with quiet():
+        import nvtabular
+
+        ids = ["item_id"] >> nvtabular.ops.Categorify(
+            out_path=str(tmp_path),
+            num_buckets=buckets,
+            **({} if buckets is None else {"max_size": 9}),
+        )
+        workflow = nvtabular.Workflow(ids + ["s"])
+        clicks = pd.DataFrame({"s": [1, 1, 2, 2], "item_id": ["a", "b", "a", "c"]})
+        workflow.fit(nvtabular.Dataset(clicks, cpu=True))
+        strange = pd.DataFrame({"s": [1, 1, 1], "item_id": ["a", None, "new"]})
+        dataset = nvtabular.Dataset(strange, cpu=True)
+        encoded = workflow.transform(dataset).to_ddf().compute()["item_id"].tolist()
+    schema = Schema.from_merlin(workflow.output_schema)
+    column = schema["item_id"]
+    assert column.first_id == encoded[0] == first_id
+    assert max(encoded[1:]) < first_id
+    assert column.cardinality - column.first_id == 3
+    assert Schema.from_text(schema.to_text()) == schema
+
+
 def test_merlin_round_trip():
     pytest.importorskip("merlin.schema", reason="merlin-core is not installed")
     merlin = SCHEMA.to_merlin()
@@ -65,7 +108,14 @@ def test_merlin_round_trip():
     ("make", "sentence"),
     [
         (lambda: SCHEMA["nope"], "no column 'nope'; its columns are"),
-        (lambda: Schema((ITEM, ITEM)), "stands twice"),
+        (
+            lambda: Schema((ITEM, replace(ITEM, domain=Domain(2, 10, "item")))),
+            r"'item_id' stands twice.*max=9.*max=10",
+        ),
+        (
+            lambda: Schema((replace(ITEM, value_count=(0, 0)),)).max_length,
+            r"value_count of \['item_id'\] ends at 0.*pass max_length",
+        ),
         (lambda: Schema((AGE,)).item_id, "0 columns of the schema are tagged"),
         (lambda: ColumnSchema("a", "int12"), "dtype 'int12'"),
         (lambda: ColumnSchema("a", domain=Domain(3, 1)), "empty domain"),

@@ -1,18 +1,19 @@
+import functools
 from dataclasses import dataclass
 
 import keras
-import numpy as np
 from keras import ops
 
 from keras_t4r.backend import name as backend_name
 from keras_t4r.backend import scale_for_replicas
+from keras_t4r.data.loader.loader_epoch import follow_epochs
 from keras_t4r.data.loader.sequence_loader import KerasSequenceLoader
 from keras_t4r.layers.attach_mask import AttachMask
 from keras_t4r.layers.features.sequence_embedding_features import (
     SequenceEmbeddingFeatures,
 )
 from keras_t4r.layers.heads.weighing import Weight, weighing
-from keras_t4r.layers.memory.transition_memory import TransitionMemory
+from keras_t4r.layers.memory.in_model import find_memories
 from keras_t4r.models.compile_arguments import (
     metrics_of_heads,
     refuse_losses_of_heads,
@@ -22,8 +23,8 @@ from keras_t4r.models.graph import by_output, head_of, layers_of, output_names
 from keras_t4r.models.mask_repair import keep_masks
 from keras_t4r.models.probe import probe
 from keras_t4r.models.ranking import Ranking
+from keras_t4r.models.recommender import Recommender
 from keras_t4r.models.scheme_checks import check_schemes
-from keras_t4r.models.sessions import encode, session_ids
 from keras_t4r.models.top_k import hide_seen, top_k
 
 # Where `y` holds sample weights on the way through Keras, which would leave those of
@@ -293,7 +294,7 @@ class SessionModel(keras.Model):
             batch_size=batch_size,
             epochs=epochs,
             verbose=verbose,
-            callbacks=callbacks,
+            callbacks=follow_epochs(callbacks, x),
             validation_split=validation_split,
             validation_data=validation_data,
             shuffle=shuffle,
@@ -337,10 +338,11 @@ class SessionModel(keras.Model):
         """
         if isinstance(x, KerasSequenceLoader):
             self._check_loader(x)
-        if exclude_seen != self._excludes_seen:
-            self._excludes_seen = exclude_seen
+        if exclude_seen:
+            self._excludes_seen = True
             self.make_test_function(force=True)
         y, sample_weight = self._with_weights(y, sample_weight)
+        self._evaluates = True
         try:
             return super().evaluate(
                 x,
@@ -354,10 +356,13 @@ class SessionModel(keras.Model):
                 **kwargs,
             )
         finally:
+            self._evaluates = False
             if exclude_seen:
                 self._excludes_seen = False
                 self.test_function = None
 
+    # Whether `evaluate` is running: the logs then hold ranks.
+    _evaluates = False
     _excludes_seen = False
 
     def _check_loader(self, loader):
@@ -509,18 +514,20 @@ class SessionModel(keras.Model):
         for name in ranked:
             scores = self._served(outputs[name], x)
             self._ranking.update(name, targets[name], scores, weights.get(name))
-        logs = self.get_metrics_result()
-        if ranked:
-            return logs
+        logs = self._plain_result()
         # In training there is nothing to rank.
-        return {k: v for k, v in logs.items() if k not in self._ranking.by_log}
+        return {**logs, **self._ranking.result()} if ranked else logs
 
     def get_metrics_result(self):
+        ranks = self._ranking.result() if self._evaluates else {}
+        return {**self._plain_result(), **ranks}
+
+    def _plain_result(self):
         logs = {}
         for metric in super().metrics:
             result = metric.result()
             logs.update(result if isinstance(result, dict) else {metric.name: result})
-        return {**logs, **self._ranking.result()}
+        return logs
 
     def _served(self, scores, x):
         """Scores as `recommend` ranks them."""
@@ -574,8 +581,8 @@ class SessionModel(keras.Model):
     @property
     def memory(self):
         """The `TransitionMemory` among the layers, or `None`."""
-        layers = layers_of(self)
-        return next((x for x in layers if isinstance(x, TransitionMemory)), None)
+        found = find_memories(self)
+        return found[0] if found else None
 
     @property
     def schema(self):
@@ -660,55 +667,63 @@ class SessionModel(keras.Model):
             for name, x in tensors.items()
         }
 
+    @functools.cached_property
+    def _recommender(self):
+        return Recommender(self)
+
     def recommend(
-        self, sessions, k=10, exclude_seen=False, batch_size=256, *, head=None
+        self,
+        sessions,
+        k=10,
+        exclude_seen=False,
+        batch_size=256,
+        encoded=None,
+        *,
+        head=None,
     ):
         """The `k` items most likely to come next, in raw ids.
 
-        Args:
-            sessions: dict of column to list of lists, with raw ids, as
-                `{"item_id": [["a", "b"], ["c"]]}`; ids that the vocabulary
-                does not hold count as unknown. Or a `pyarrow.Table` of an ETL's
-                `transform`, which holds encoded ids.
-            k: int. How many items.
-            exclude_seen: bool. Leave out the items of the session itself.
-            batch_size: int. Sessions scored at a time.
-            head: string. Name of the output that answers, where several do.
+                Args:
+                    sessions: dict of column to list of lists, `pyarrow.Table`, polars or
+                        pandas frame, with raw ids, as `{"item_id": [["a", "b"], ["c"]]}`; ids
+                        that the vocabulary does not hold count as unknown, and without a
+                        vocabulary raw ids are the encoded ones. Or a table of an ETL's
+                        `transform`, or read from what it wrote: that carries a mark, which
+                        says that its ids are encoded, and by which vocabulary.
+                    k: int. How many items.
+                    exclude_seen: bool. Leave out the items of the session itself.
+                    batch_size: int. Sessions scored at a time.
+        ba
+                Returns:
+                    A dict of NumPy arrays, in the order of the sessions: the item column
+                    `(sessions, k)` with raw ids, `"scores"` `(sessions, k)`, and the session
+                    column where the sessions have one. Where fewer than `k` items are left,
+                    the last places hold none: their score is minus infinity, so that
+                    `np.isfinite(scores).sum(1)` items are real, and their id is `None` for
+                    text, -1 for integers, 0 where there is no vocabulary.
 
-        Returns:
-            A dict of NumPy arrays: the item column `(sessions, k)` with raw
-            ids, `"scores"` `(sessions, k)`, and the session column where the
-            sessions have one.
-
-        Raises:
-            ValueError: a column is missing, lists differ in length, `k` is out of
-                range.
+                Raises:
+                    ValueError: a column is missing, lists differ in length, `k` is out of
+                        range; a table was encoded by another vocabulary than the model's; raw
+                        sessions hold a number that the ETL standardised; the model was made
+                        from a config, and its vocabularies are not in this process.
         """
-        item = self.schema.item_id
         self._check_k(k)
-        batches = encode(sessions, self.features, batch_size)
-        name = self._head_name(head)
-        pairs = [self._recommend_batch(x, k, exclude_seen, name) for x in batches]
-        width = (0, k)
-        ids = np.concatenate([i for _, i in pairs] or [np.zeros(width, "int32")])
-        scores = np.concatenate([s for s, _ in pairs] or [np.zeros(width, "float32")])
-        answer = {item: self.decode(ids), "scores": scores}
-        return {**session_ids(sessions, self.features.session_column), **answer}
-
-    def _recommend_batch(self, x, k, exclude_seen, name):
-        seen = x[self.schema.item_id] if exclude_seen else None
-        outputs = by_output(self._names, self.predict_on_batch(self.newest(x)))
-        scores = ops.convert_to_tensor(outputs[name])
-        scores, ids = top_k(scores, k, self._first_id, seen)
-        return ops.convert_to_numpy(scores), ops.convert_to_numpy(ids)
+        return self._recommender.recommend(
+            sessions,
+            batch_size,
+            encoded,
+            k=k,
+            exclude_seen=exclude_seen,
+            head=self._head_name(head),
+        )
 
     def decode(self, ids):
-        """Raw values of encoded item ids; the ids themselves without a vocabulary."""
-        column = self.schema[self.schema.item_id]
-        values = self.features.vocabulary(column.name)
-        if values is None:
-            return np.asarray(ids)
-        return values.to_numpy(zero_copy_only=False)[np.asarray(ids) - column.first_id]
+        """Raw values of encoded item ids; the ids themselves without a vocabulary.
+
+        Ids that are no items come out as `None` for text, as -1 for integers.
+        """
+        return self._recommender.decode(ids)
 
 
 @dataclass

@@ -1,62 +1,118 @@
 """Sessions in the forms that callers have → padded batches of encoded ids."""
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from keras_t4r.data.loader.padding import event_cells, pad
-from keras_t4r.schema import UNKNOWN_ID
+from keras_t4r.schema import Tags
+from keras_t4r.schema.encoded_ids import check_encoded, encoded_columns
 
 
-def encode(sessions, features, batch_size):
-    """Yields dicts of column to array, `(batch, time)` or `(batch,)`.
+class RaggedSessions:
+    """Sessions as flat arrays of encoded ids and numbers.
 
-    A `pyarrow.Table` holds encoded ids already; a dict holds raw values, which
-    are looked up in the vocabularies of `features`.
+    What a value means is said by a mark, never guessed from the container: a table
+    that carries an ETL's mark (see `schema.encoded_ids`) holds encoded ids and
+    standardised numbers; anything else holds raw values, as they stand in the log.
+
+    Args:
+        sessions: dict of column to lists, `pyarrow.Table`, polars or pandas frame.
+        schema: `Schema`. The columns that the model reads.
+        vocabularies: dict of column to `Vocabulary`. A column without one has ids
+            that are encoded already.
+        encoded: bool or `None`. Overrules the mark.
+
+    Raises:
+        TypeError: the container, or the type of a column, is none that can be read.
+        ValueError: a column is missing, lists differ in length, a value is out of
+            range; the mark is of another vocabulary; raw sessions hold a number that
+            the ETL standardised.
     """
-    encoded = isinstance(sessions, pa.Table)
-    schema = features.schema
-    rows = _count(sessions, schema)
-    flat = {}
-    for column in schema:
-        if column.name not in (sessions.column_names if encoded else sessions):
-            raise ValueError(
-                f"The sessions have no column {column.name!r}, which the model reads."
-            )
-        values, offsets = _values(sessions[column.name], column, rows)
-        if not encoded and column.is_categorical:
-            values = _lookup(values, features.vocabulary(column.name), column)
-        flat[column.name] = (_numbers(values, column), offsets)
-    _check_lengths(flat, schema)
-    for start in range(0, rows, batch_size):
-        batch = np.arange(start, min(start + batch_size, rows))
-        yield {name: _batch(*pair, batch) for name, pair in flat.items()}
 
+    def __init__(self, sessions, schema, vocabularies, encoded=None):
+        self._sessions = _columns(sessions)
+        self._schema = schema
+        mark = None
+        if isinstance(sessions, pa.Table):
+            mark = encoded_columns(sessions.schema)
+            if encoded is None:
+                check_encoded(sessions.schema, vocabularies, "the sessions")
+        if encoded is None:
+            encoded = mark is not None
+            known = {n: v for n, v in vocabularies.items() if n not in (mark or {})}
+        else:
+            known = {} if encoded else vocabularies
+        self._read(known, encoded)
 
-def session_ids(sessions, name):
-    """The session column, where there is one, as it goes into an answer."""
-    if name is None:
-        return {}
-    if isinstance(sessions, pa.Table):
-        if name not in sessions.column_names:
+    def __len__(self):
+        return self._rows
+
+    def _read(self, vocabularies, encoded):
+        item = self._schema.item_id
+        for column in self._schema:
+            if column.name not in self._sessions:
+                raise ValueError(
+                    f"The sessions have no column {column.name!r}, which the model "
+                    "reads."
+                )
+        self._rows = len(self._sessions[item])
+        self._flat = {}
+        for column in self._schema:
+            if not encoded and Tags.STANDARDISED in column.tags:
+                raise ValueError(
+                    f"Column {column.name!r} was standardised by the ETL, and these "
+                    "sessions carry no mark of an ETL: numbers as they stand in the "
+                    "log would give wrong answers. Ask with etl.transform(clicks), or "
+                    "pass encoded=True if ids and numbers are as the ETL makes them."
+                )
+            values, offsets = _values(self._sessions[column.name], column, self._rows)
+            if column.name in vocabularies:
+                values = pa.array(vocabularies[column.name].encode(values))
+            self._flat[column.name] = (_numbers(values, column), offsets)
+        _, expected = self._flat[item]
+        for name, (_, offsets) in self._flat.items():
+            if offsets is not None:
+                _check_lengths(name, offsets, expected)
+
+    def keys(self, name):
+        """The session column as it goes into an answer: a dict, empty without one."""
+        if name is None or name not in self._sessions:
             return {}
-        return {name: sessions[name].to_numpy()}
-    return {name: np.asarray(sessions[name])} if name in sessions else {}
+        column = self._sessions[name]
+        if isinstance(column, pa.Array | pa.ChunkedArray):
+            return {name: column.to_numpy()}
+        return {name: np.asarray(column)}
+
+    def batches(self, batch_size, history=None):
+        """Yields dicts of column to array, `(batch, time)` or `(batch,)`.
+
+        Args:
+            batch_size: int. Sessions in a batch.
+            history: int or `None`. Newest events that a batch holds of a session.
+        """
+        for start in range(0, self._rows, batch_size):
+            rows = np.arange(start, min(start + batch_size, self._rows))
+            yield {
+                name: _batch(*pair, rows, history) for name, pair in self._flat.items()
+            }
 
 
-def _count(sessions, schema):
-    if isinstance(sessions, pa.Table):
-        return sessions.num_rows
-    if not isinstance(sessions, dict):
+def _columns(sessions):
+    """A dict of column to Arrow array or list."""
+    if isinstance(sessions, dict):
+        return sessions
+    if isinstance(sessions, pl.DataFrame):
+        sessions = sessions.to_arrow()
+    elif type(sessions).__module__.partition(".")[0] == "pandas":
+        sessions = pa.Table.from_pandas(sessions, preserve_index=False)
+    if not isinstance(sessions, pa.Table):
         raise TypeError(
-            "Sessions come as a dict of column to lists, or as a pyarrow.Table of an "
-            f"ETL; this is a {type(sessions).__name__}."
+            "Sessions come as a dict of column to lists, as a pyarrow.Table, or as a "
+            f"polars or pandas frame; this is a {type(sessions).__name__}."
         )
-    if schema.item_id not in sessions:
-        raise ValueError(
-            f"The sessions have no column {schema.item_id!r}, which the model reads."
-        )
-    return len(sessions[schema.item_id])
+    return {name: sessions[name] for name in sessions.column_names}
 
 
 def _values(data, column, rows):
@@ -88,23 +144,6 @@ def _plain(data):
     return [list(x) if isinstance(x, np.ndarray) else x for x in data]
 
 
-def _lookup(values, vocabulary, column):
-    """Raw values → ids; what the vocabulary does not hold becomes unknown."""
-    if vocabulary is None:
-        return values
-    if len(values) == 0:
-        return pa.array([], pa.int64())
-    try:
-        raw = pc.cast(values, vocabulary.type)
-    except pa.ArrowInvalid as error:
-        raise TypeError(
-            f"Column {column.name!r} needs raw values of type {vocabulary.type}: "
-            f"{error}."
-        ) from error
-    row = pc.index_in(raw, vocabulary)
-    return pc.fill_null(pc.add(row, column.first_id), UNKNOWN_ID)
-
-
 def _numbers(values, column):
     dtype = "int32" if column.is_categorical else "float32"
     try:
@@ -126,22 +165,25 @@ def _numbers(values, column):
     return numbers
 
 
-def _check_lengths(flat, schema):
-    _, expected = flat[schema.item_id]
-    for name, (_, offsets) in flat.items():
-        if offsets is not None and not np.array_equal(offsets, expected):
-            row = np.flatnonzero(np.diff(offsets) != np.diff(expected))[0]
-            raise ValueError(
-                f"Session {row} has {np.diff(expected)[row]} items but "
-                f"{np.diff(offsets)[row]} values in column {name!r}."
-            )
+def _check_lengths(name, offsets, expected):
+    if not np.array_equal(offsets, expected):
+        row = np.flatnonzero(np.diff(offsets) != np.diff(expected))[0]
+        raise ValueError(
+            f"Session {row} has {np.diff(expected)[row]} items but "
+            f"{np.diff(offsets)[row]} values in column {name!r}."
+        )
 
 
-def _batch(values, offsets, rows):
+def _batch(values, offsets, rows, history):
     if offsets is None:
         return values[rows]
-    length = offsets[rows + 1] - offsets[rows]
+    begin, end = offsets[rows], offsets[rows + 1]
+    if history is not None:
+        begin = np.maximum(begin, end - history)
+    length = end - begin
     # Few shapes, so few compilations.
     time = max(4, -(-int(length.max(initial=0)) // 4) * 4)
-    cells = event_cells(offsets[rows], length, time)
+    if history is None and time > 64:
+        time = 1 << (time - 1).bit_length()
+    cells = event_cells(begin, length, time)
     return pad(values, *cells, (len(rows), time))

@@ -2,6 +2,8 @@
 
 from keras import ops
 
+from keras_t4r.schema import PADDING_ID
+
 
 def top_k(scores, k, first_id, seen=None):
     """The `k` items of highest score, seen ones left out on request.
@@ -13,14 +15,15 @@ def top_k(scores, k, first_id, seen=None):
         seen: int tensor `(batch, time)` of ids that must not be recommended.
 
     Returns:
-        The pair of scores and ids, both `(batch, k)`, best first. Where fewer
-        than `k` items are left, seen ones fill the last places, with score minus
-        infinity.
+        The pair of scores and ids, both `(batch, k)`, best first. Where fewer than `k`
+        items are left, the last places hold no item: their score is minus infinity,
+        and their id 0.
     """
     if seen is not None:
         scores = hide_seen(scores, seen)
     best, index = ops.top_k(scores[:, first_id:], k)
-    return best, index + first_id
+    ids = ops.where(best > -float("inf"), index + first_id, PADDING_ID)
+    return best, ops.cast(ids, index.dtype)
 
 
 def hide_seen(scores, seen):

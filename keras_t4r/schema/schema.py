@@ -5,16 +5,16 @@ read it. The file format is tensorflow-metadata's proto-text, the one that
 NVTabular and Transformers4Rec use.
 """
 
-import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import keras
-import pyarrow.parquet as pq
 
+from keras_t4r.files import write_text
 from keras_t4r.schema.merlin_schema import columns_from_merlin, columns_to_merlin
 from keras_t4r.schema.schema_text import columns_from_text, columns_to_text
 from keras_t4r.schema.tags import Tags, plain_tag
+from keras_t4r.schema.vocabulary import Vocabulary
 
 VOCABULARY_FOLDER = "vocabularies"
 
@@ -42,12 +42,16 @@ class Schema:
     folder: Path | None = field(default=None, compare=False)
 
     def __post_init__(self):
-        object.__setattr__(self, "columns", tuple(self.columns))
-        seen = set()
+        # Two schema files of the Transformers4Rec paper list a feature twice.
+        columns = {}
         for column in self.columns:
-            if column.name in seen:
-                raise ValueError(f"Column {column.name!r} stands twice in the schema.")
-            seen.add(column.name)
+            first = columns.setdefault(column.name, column)
+            if first != column:
+                raise ValueError(
+                    f"Column {column.name!r} stands twice in the schema, once as "
+                    f"{first} and once as {column}; leave one of them."
+                )
+        object.__setattr__(self, "columns", tuple(columns.values()))
 
     def __getitem__(self, name):
         for column in self.columns:
@@ -116,12 +120,24 @@ class Schema:
 
     @property
     def max_length(self):
-        """The most events that a session may have."""
+        """The most events that a session may have.
+
+        Raises:
+            ValueError: no column is a list, or no list says how long it may be.
+        """
         lengths = [c.value_count[1] for c in self.columns if c.is_list]
         if not lengths:
             raise ValueError(
                 "The schema has no list column: a session needs at least one, "
                 "with a value_count."
+            )
+        # NVTabular writes 0 where it does not know.
+        if max(lengths) < 1:
+            names = [c.name for c in self.columns if c.is_list]
+            raise ValueError(
+                f"The schema does not say how long a session may be: the value_count "
+                f"of {names} ends at 0. Write the longest length into the schema, or "
+                "pass max_length to the layer and to the loader."
             )
         return max(lengths)
 
@@ -142,26 +158,23 @@ class Schema:
         }
 
     def vocabulary(self, name):
-        """Raw values of a column's ids, from `first_id` on, or `None`.
+        """The `Vocabulary` of a column's ids, or `None`.
 
-        Returns:
-            A `pyarrow.Array`: its row r is the raw value of id
-            `schema[name].first_id + r`. `None` where no file lies beside the
-            schema, as for the tutorial's data.
+        There is none where no file lies beside the schema, as for the tutorial's data.
         """
         if self.folder is None or not self[name].is_categorical:
             return None
         path = self.folder / VOCABULARY_FOLDER / f"{self[name].table_name}.parquet"
         if not path.exists():
             return None
-        values = pq.read_table(path, columns=["value"])["value"].combine_chunks()
+        vocabulary = Vocabulary.load(path, self[name].first_id, name)
         expected = self[name].cardinality - self[name].first_id
-        if len(values) != expected:
+        if len(vocabulary) != expected:
             raise ValueError(
-                f"{path} holds {len(values)} values, but column {name!r} has "
+                f"{path} holds {len(vocabulary)} values, but column {name!r} has "
                 f"{expected} ids in the schema; write both with the same ETL."
             )
-        return values
+        return vocabulary
 
     # Reading and writing
 
@@ -190,11 +203,7 @@ class Schema:
 
     def save(self, path):
         """Writes proto-text; the file appears whole or not at all."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(path.name + ".tmp")
-        temporary.write_text(self.to_text(), encoding="utf-8")
-        os.replace(temporary, path)
+        write_text(path, self.to_text())
 
     @classmethod
     def from_merlin(cls, schema):

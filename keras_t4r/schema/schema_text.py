@@ -4,12 +4,8 @@ from google.protobuf import json_format, struct_pb2, text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from keras_t4r.schema.column_schema import ColumnSchema
-from keras_t4r.schema.domain import Domain
+from keras_t4r.schema.domain import UNKNOWN_ID, Domain
 from keras_t4r.schema.tags import Tags, plain_tag
-
-# Merlin's files carry Structs in their annotations: naming the type here lets
-# the parser read them.
-_ANNOTATION_TYPE = struct_pb2.Struct
 
 _PROTO_TYPES = {
     "int64": schema_pb2.INT,
@@ -47,8 +43,11 @@ def _from_proto(feature):
     domain, categorical = None, False
     if kind in ("int_domain", "float_domain"):
         proto = getattr(feature, kind)
-        domain = Domain(proto.min, proto.max, proto.name)
         categorical = kind == "int_domain" and proto.is_categorical
+        lowest = proto.min
+        if categorical:
+            lowest = max(lowest, _first_id_of_categorify(feature))
+        domain = Domain(lowest, proto.max, proto.name)
     if feature.type not in _DTYPES:
         raise ValueError(
             f"Column {feature.name!r} of the schema has no type; "
@@ -61,6 +60,25 @@ def _from_proto(feature):
     if feature.HasField("value_count"):
         count = (feature.value_count.min, feature.value_count.max)
     return ColumnSchema(feature.name, _DTYPES[feature.type], tags, domain, count)
+
+
+def _first_id_of_categorify(feature):
+    """The first id of a value where NVTabular's Categorify encoded the column, else 0.
+
+    From version 23 on it gives 0 to padding, 1 to null, then as many ids as there are
+    `num_buckets` (one, if it is not set) to values that it does not know; its domain
+    begins at 0 all the same. Earlier versions, which have a `start_index`, gave 0 to
+    all that is no value.
+    """
+    for metadata in feature.annotation.extra_metadata:
+        properties = struct_pb2.Struct()
+        if not metadata.Unpack(properties) or "cat_path" not in properties:
+            continue
+        if "start_index" in properties:
+            return 0
+        buckets = properties["num_buckets"] if "num_buckets" in properties else None
+        return UNKNOWN_ID + 1 + max(int(buckets or 1), 1)
+    return 0
 
 
 def _to_proto(column, feature):

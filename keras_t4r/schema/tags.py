@@ -19,6 +19,7 @@ class Tags:
     TIME = "time"
     TIMESTAMP = "timestamp"
     GROUPBY = "groupby_col"
+    STANDARDISED = "standardised"
 
 
 def plain_tag(tag):

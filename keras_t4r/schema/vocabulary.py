@@ -1,35 +1,97 @@
 """The raw values of one column and their ids."""
 
+import hashlib
+import json
+import weakref
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from keras_t4r.schema import UNKNOWN_ID
+from keras_t4r.files import new_file
+from keras_t4r.schema.domain import PADDING_ID, UNKNOWN_ID
 
 FIRST_ID = UNKNOWN_ID + 1
 
 # Values for each entry of the vocabulary, inverted, where hashing starts to pay.
 _BINARY_SEARCH_BELOW = 8
+_METADATA = b"keras_t4r.vocabulary"
 
 
 class Vocabulary:
-    """Raw values ↔ ids: 0 padding, 1 unknown, 2… from most to least frequent.
+    """Raw values ↔ ids: the one way from a click log's values to ids and back.
+
+    Row r of the values has id `first_id + r`. The ids below `first_id` are special:
+    0 is padding, and `unknown_id` stands for null and for values that are not here.
+
+    `encode` and `decode` cost what they are asked for, not what the vocabulary holds:
+    values are found by binary search (for many at once by hashing), ids by their row.
 
     Args:
-        name: string. The column.
-        values: polars `Series`, int64 or string. Values of ids 2, 3, ….
-        counts: polars `Series`, int64. How often each was seen.
+        values: int or text values: polars `Series`, pyarrow array, numpy array or
+            list. No two are equal, none is null.
+        counts: ints, one a value, or `None`. How often each was seen.
+        first_id: int. Id of the first value: 2 for an ETL of this package, 1 where
+            there is no id for unknown values (the tutorial's data of
+            Transformers4Rec), 3 for NVTabular, which has one for null and one for
+            unknown.
+        name: string. What errors call the column.
+
+    Example:
+
+    >>> vocabulary = Vocabulary(["b", "a"])
+    >>> vocabulary.encode(["a", "b", "never seen"])
+    array([3, 2, 1], dtype=int32)
+    >>> vocabulary.decode([[3, 0]])
+    array([['a', None]], dtype=object)
+    >>> vocabulary.extend(["c", "a"]).encode(["a", "b", "c"])
+    array([3, 2, 4], dtype=int32)
+
+    Raises:
+        TypeError: values are neither integers nor text.
+        ValueError: a value is null or stands twice.
     """
 
-    def __init__(self, name, values, counts):
+    def __init__(self, values, counts=None, first_id=FIRST_ID, name="value"):
         self.name = name
-        self.values = values.alias("value")
-        self.counts = counts.cast(pl.Int64).alias("count")
+        self.first_id = int(first_id)
+        if self.first_id <= PADDING_ID:
+            raise ValueError(
+                f"first_id of column {name!r} is {first_id}; id {PADDING_ID} is "
+                "padding, so it starts at 1."
+            )
+        self.values = _series(values, name).alias("value")
+        if not len(self.values):
+            raise ValueError(
+                f"The vocabulary of column {name!r} has no values; leave the column "
+                "out."
+            )
+        if self.values.null_count():
+            raise ValueError(
+                f"Value {self.values.is_null().arg_max()} of the vocabulary of column "
+                f"{name!r} is null; null has no id of its own, leave it out."
+            )
+        self.counts = None
+        if counts is not None:
+            self.counts = pl.Series("count", counts).cast(pl.Int64).alias("count")
+            if len(self.counts) != len(self.values):
+                raise ValueError(
+                    f"Column {name!r} has {len(self.values)} values but "
+                    f"{len(self.counts)} counts."
+                )
         order = self.values.arg_sort()
         self._sorted = self.values.gather(order)
-        self._ids = order.to_numpy().astype(np.int32) + FIRST_ID
+        self._rows = order.to_numpy().astype(np.int32)
+        twice = self._sorted[1:].filter(self._sorted[1:] == self._sorted[:-1])
+        if len(twice):
+            raise ValueError(
+                f"Value {twice[0]!r} stands twice in the vocabulary of column "
+                f"{name!r}; a value has one id."
+            )
+        self._fingerprints = {}
 
     @classmethod
     def from_counts(cls, name, counts, min_count=1):
@@ -48,22 +110,92 @@ class Vocabulary:
                 f"No value of column {name!r} occurs {min_count} times or more; "
                 "leave the column out, or lower min_count."
             )
-        return cls(name, counts["value"], counts["count"])
+        return cls(counts["value"], counts["count"], name=name)
+
+    # What it holds
 
     def __len__(self):
         return len(self.values)
 
+    def __eq__(self, other):
+        if not isinstance(other, Vocabulary):
+            return NotImplemented
+        return self is other or self.fingerprint == other.fingerprint
+
+    def __hash__(self):
+        return hash(self.fingerprint)
+
+    def __repr__(self):
+        return (
+            f"<Vocabulary of {self.name!r}: {len(self)} values, ids {self.first_id} "
+            f"to {self.last_id}>"
+        )
+
+    @property
+    def dtype(self):
+        """`"int64"` or `"string"`, of the raw values."""
+        return "string" if self.values.dtype == pl.String else "int64"
+
     @property
     def last_id(self):
-        return FIRST_ID + len(self) - 1
+        return self.first_id + len(self) - 1
+
+    @property
+    def unknown_id(self):
+        """The id of null and of values that are not here; `None` where there is none.
+
+        It is the one after padding, and NVTabular's second: its first is for null.
+        """
+        return min(self.first_id - 1, UNKNOWN_ID + 1) or None
+
+    # Values ↔ ids
 
     def encode(self, values):
-        """Ids of raw values; 1 for null and for values not seen."""
+        """Ids of raw values.
+
+        Args:
+            values: flat: polars `Series`, pyarrow array, numpy array or list.
+
+        Returns:
+            int32 array; `unknown_id` for null and for values that are not here.
+
+        Raises:
+            TypeError: the values are of another type than the vocabulary's.
+            ValueError: a value is not here, and there is no id for unknown ones: to
+                take it for padding would lose an event, and to take it for another
+                value would be wrong.
+        """
+        values = self._cast(values)
         if len(values) * _BINARY_SEARCH_BELOW < len(self):
-            places, known = self._search(values)
+            rows, known = self._search(values)
         else:
-            places, known = self._look_up(values)
-        return np.where(known, self._ids[places], UNKNOWN_ID).astype(np.int32)
+            rows, known = self._look_up(values)
+        if self.unknown_id is None and not known.all():
+            value = values[int(np.argmin(known))]
+            raise ValueError(
+                f"Column {self.name!r} holds {value!r}, which is not among the "
+                f"{len(self)} values of its vocabulary; that has no id for unknown "
+                "values: leave such events out."
+            )
+        unknown = PADDING_ID if self.unknown_id is None else self.unknown_id
+        return np.where(known, self._rows[rows] + self.first_id, unknown).astype(
+            np.int32
+        )
+
+    def _cast(self, values):
+        try:
+            series = _series(values, self.name)
+        except TypeError as error:
+            raise TypeError(f"{error} Its vocabulary holds {self.dtype}.") from error
+        if series.dtype != self.values.dtype and series.null_count() == len(series):
+            return pl.Series([None] * len(series), dtype=self.values.dtype)
+        if series.dtype != self.values.dtype:
+            held = "string" if series.dtype == pl.String else "int64"
+            raise TypeError(
+                f"Column {self.name!r} holds values of type {held}; its vocabulary "
+                f"holds {self.dtype}."
+            )
+        return series
 
     def _search(self, values):
         """A binary search, so that a request need not hash the vocabulary."""
@@ -79,8 +211,31 @@ class Vocabulary:
         return places.fill_null(0).to_numpy(), known
 
     def decode(self, ids):
-        """Raw values of ids, in an object array; `None` for padding and unknown."""
+        """Raw values of ids.
+
+        Args:
+            ids: int array, of any shape.
+
+        Returns:
+            Object array of the same shape; `None` for padding and unknown ids.
+        """
+        ids, rows = self._rows_of(ids)
+        raw = np.array(self.values.gather(rows).to_list(), dtype=object)
+        raw[ids.reshape(-1) < self.first_id] = None
+        return raw.reshape(ids.shape)
+
+    def decode_filled(self, ids, filler):
+        """As `decode`, but integers as an int64 array, with `filler` for no value."""
+        if self.dtype == "string":
+            return self.decode(ids)
+        ids, rows = self._rows_of(ids)
+        raw = self.values.gather(rows).to_numpy().reshape(ids.shape)
+        return np.where(ids < self.first_id, filler, raw)
+
+    def _rows_of(self, ids):
         ids = np.asarray(ids)
+        if not ids.size:
+            ids = ids.astype(np.int32)
         if not np.issubdtype(ids.dtype, np.integer):
             raise TypeError(f"Ids are integers; these are {ids.dtype}.")
         if ids.size and (ids.min() < 0 or ids.max() > self.last_id):
@@ -88,18 +243,200 @@ class Vocabulary:
                 f"The ids of column {self.name!r} lie between 0 and "
                 f"{self.last_id}; these reach from {ids.min()} to {ids.max()}."
             )
-        flat = np.maximum(ids.reshape(-1) - FIRST_ID, 0)
-        raw = np.array(self.values.gather(flat).to_list(), dtype=object)
-        raw[ids.reshape(-1) < FIRST_ID] = None
-        return raw.reshape(ids.shape)
+        return ids, np.maximum(ids.reshape(-1).astype(np.int64) - self.first_id, 0)
 
-    def save(self, path, **more):
-        """Writes `value` and `count`, and more columns of the same length."""
-        columns = {"value": arrow(self.values), "count": arrow(self.counts)}
-        pq.write_table(pa.table({**columns, **more}), path)
+    def extend(self, values, counts=None):
+        """A vocabulary with unseen values at its end; ids once given stay.
+
+        Args:
+            values: as for `encode`; values may repeat, nulls are passed over.
+            counts: ints, one a value. How often each was seen, in addition to what
+                this vocabulary has counted. By default as often as it stands in
+                `values`.
+
+        Returns:
+            A new `Vocabulary`: unseen values follow in the order of `values`.
+
+        Raises:
+            ValueError: there are counts, but this vocabulary has none of its own.
+        """
+        values = self._cast(values)
+        if counts is not None and self.counts is None:
+            raise ValueError(
+                f"The vocabulary of column {self.name!r} has no counts, so those of "
+                "new values would stand alone; extend it without counts."
+            )
+        new = pl.DataFrame(
+            {"value": values, "count": 1 if counts is None else pl.Series(counts)}
+        )
+        seen = new.filter(pl.col("value").is_not_null())
+        seen = seen.group_by("value", maintain_order=True).agg(pl.col("count").sum())
+        rows, known = self._look_up(seen["value"])
+        added = seen.filter(~pl.Series(known, dtype=pl.Boolean))
+        total = None
+        if self.counts is not None:
+            total = self.counts.to_numpy().copy()
+            total[self._rows[rows[known]]] += seen["count"].to_numpy()[known]
+            total = np.concatenate([total, added["count"].to_numpy()])
+        longer = pl.concat([self.values, added["value"].alias("value")])
+        return Vocabulary(longer, total, self.first_id, self.name)
+
+    # Telling vocabularies apart
+
+    @property
+    def fingerprint(self):
+        """A text that tells what the ids mean: equal for equal values and `first_id`.
+
+        It begins with the number of values, so that `covers` can tell whether a
+        vocabulary was extended from it.
+        """
+        return self._fingerprint(len(self))
+
+    def _fingerprint(self, size):
+        if size not in self._fingerprints:
+            digest = hashlib.sha256(f"{self.dtype} {self.first_id}\n".encode())
+            values = self.values[:size].rechunk()
+            if self.dtype == "string":
+                # Lengths and text: where the text of a value ends, counts too.
+                array = pa.concat_arrays([values.to_arrow().cast(pa.large_string())])
+                lengths = pc.binary_length(array).to_numpy(zero_copy_only=False)
+                digest.update(lengths.astype("<i8").tobytes())
+                offsets = np.frombuffer(array.buffers()[1], np.int64)
+                begin, end = (int(offsets[array.offset + i]) for i in (0, len(array)))
+                digest.update(memoryview(array.buffers()[2] or b"")[begin:end])
+            else:
+                digest.update(values.to_numpy().astype("<i8").tobytes())
+            self._fingerprints[size] = f"{size}-{digest.hexdigest()[:32]}"
+            if size == len(self):
+                alive = _LIVING.setdefault(
+                    self._fingerprints[size], weakref.WeakValueDictionary()
+                )
+                alive[id(self)] = self
+        return self._fingerprints[size]
+
+    def covers(self, fingerprint):
+        """Whether ids of the vocabulary with that fingerprint mean the same here.
+
+        They do if it is this one, or one that this was extended from.
+        """
+        size = fingerprint.partition("-")[0]
+        if not size.isdigit() or int(size) > len(self):
+            return False
+        return self._fingerprint(int(size)) == fingerprint
+
+    @staticmethod
+    def living(fingerprint):
+        """The vocabulary of that fingerprint in this process, or `None`.
+
+        Vocabularies are found here as long as something else holds them: one that
+        was loaded, saved or compared since.
+        """
+        return next(iter(_LIVING.get(fingerprint, {}).values()), None)
+
+    # Files
+
+    def save(self, path):
+        """Writes a parquet file with the columns `value` and, if known, `count`."""
+        with new_file(path) as temporary:
+            pq.write_table(self.to_table(), temporary)
+
+    @classmethod
+    def load(cls, path, first_id=None, name=None):
+        """Reads what `save` wrote, or any parquet file with a column `value`.
+
+        Args:
+            path: path.
+            first_id: int. What the file's must be; needed where it says nothing.
+            name: string. The column; by default the file's name.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: it is not a whole vocabulary, or of another `first_id`.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(f"There is no vocabulary at {path}.")
+        try:
+            table = pq.read_table(path)
+        except (pa.ArrowException, OSError) as error:
+            raise ValueError(f"{path} is not a whole parquet file: {error}.") from error
+        return cls.from_table(table, first_id, name or path.stem, where=str(path))
+
+    def to_table(self):
+        """As a `pyarrow.Table`, whose metadata hold `first_id` and `fingerprint`."""
+        columns = {"value": arrow(self.values)}
+        if self.counts is not None:
+            columns["count"] = arrow(self.counts)
+        about = {"first_id": self.first_id, "fingerprint": self.fingerprint}
+        metadata = {_METADATA: json.dumps(about).encode()}
+        return pa.table(columns).replace_schema_metadata(metadata)
+
+    @classmethod
+    def from_table(cls, table, first_id=None, name="value", where="the table"):
+        """The vocabulary of `to_table`; columns of other names are passed over."""
+        if "value" not in table.column_names:
+            raise ValueError(
+                f"{where} has no column 'value', so it is no vocabulary; it has "
+                f"{table.column_names}."
+            )
+        about = json.loads((table.schema.metadata or {}).get(_METADATA, b"{}"))
+        if first_id is None:
+            first_id = about.get("first_id", FIRST_ID)
+        if about.get("first_id", first_id) != first_id:
+            raise ValueError(
+                f"The ids of {where} begin at {about['first_id']}, those of column "
+                f"{name!r} at {first_id}; use the schema and vocabularies of one ETL."
+            )
+        counts = None
+        if "count" in table.column_names:
+            counts = pl.from_arrow(table["count"])
+        vocabulary = cls(table["value"], counts, first_id, name)
+        expected = about.get("fingerprint")
+        if expected is not None and vocabulary.fingerprint != expected:
+            raise ValueError(
+                f"{where} was changed after it was written: its values are not those "
+                "of its fingerprint. Write it again."
+            )
+        return vocabulary
+
+
+# By fingerprint, so that a layer's config need not hold the values.
+_LIVING = {}
 
 
 def arrow(series):
     """A polars series as an Arrow array; text as `string`."""
     array = series.to_arrow()
     return array.cast(pa.string()) if series.dtype == pl.String else array
+
+
+def _series(values, name):
+    """Values of any kind as an int64 or text series."""
+    try:
+        if isinstance(values, pa.ChunkedArray | pa.Array):
+            series = pl.from_arrow(values)
+        elif isinstance(values, pl.Series):
+            series = values
+        elif isinstance(values, np.ndarray) and values.dtype != object:
+            series = pl.Series(values)
+        else:
+            series = pl.from_arrow(pa.array(list(values)))
+    except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError) as error:
+        raise TypeError(f"Column {name!r}: {error}.") from error
+    if series.dtype in (pl.Categorical, pl.Enum):
+        series = series.cast(pl.String)
+    if series.dtype == pl.Null:
+        series = series.cast(pl.String)
+    if series.dtype.is_integer():
+        try:
+            return series.cast(pl.Int64)
+        except pl.exceptions.InvalidOperationError as error:
+            raise TypeError(
+                f"Column {name!r} holds an integer beyond int64."
+            ) from error
+    if series.dtype != pl.String:
+        raise TypeError(
+            f"Column {name!r} holds values of type {series.dtype}; ids are integers "
+            "or text."
+        )
+    return series

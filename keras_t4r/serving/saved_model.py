@@ -3,12 +3,14 @@
 import warnings
 
 import keras
+import numpy as np
 
-from keras_t4r.data.etl.writer import new_folder
-from keras_t4r.schema import UNKNOWN_ID
+from keras_t4r.files import new_folder
+from keras_t4r.models.recommender import NO_ITEM
 
 SCORES = "scores"
-_PADDING = {"int64": -1, "string": ""}
+# What stands for "no item", in inputs and in answers.
+_PADDING = {"int64": NO_ITEM, "string": ""}
 
 
 def export_saved_model(model, path, k=20, exclude_seen=False, overwrite=False):
@@ -21,7 +23,9 @@ def export_saved_model(model, path, k=20, exclude_seen=False, overwrite=False):
     right-padded `(batch, time)` for lists, `(batch,)` for the others; int32 for
     encoded ids, float32 for numbers. Outputs: the item column, `(batch, k)` raw ids
     (int64, or strings), and `"scores"`, `(batch, k)` float32, best first. Where the
-    model has no vocabulary the ids are the encoded ones.
+    model has no vocabulary the ids are the encoded ones. Where fewer than `k` items are
+    left, the last places hold none: their score is minus infinity, and their id -1,
+    `""`, or 0 without a vocabulary.
 
     Signature `recommend_raw`, where every column of the model is categorical and has
     a vocabulary: the same with raw ids as inputs, int64 padded with -1 or strings
@@ -52,7 +56,7 @@ def export_saved_model(model, path, k=20, exclude_seen=False, overwrite=False):
 
 
 def write_saved_model(model, path, vocabulary, k, exclude_seen, overwrite=False):
-    """`export_saved_model` with the items' raw values given, or `None`."""
+    """`export_saved_model` with the items' `Vocabulary` given, or `None`."""
     if keras.backend.backend() != "tensorflow":
         raise ValueError(
             f"Keras runs on {keras.backend.backend()!r} here, and a SavedModel is "
@@ -80,23 +84,25 @@ def write_saved_model(model, path, vocabulary, k, exclude_seen, overwrite=False)
 
 def raw_type(model, column):
     """`"int64"` or `"string"`: what a column's vocabulary holds."""
-    values = model.features.vocabulary(column.name)
-    return "int64" if str(values.type).startswith(("int", "uint")) else "string"
+    return model.features.vocabulary(column.name).dtype
 
 
 def _recommend(model, vocabulary, k, exclude_seen):
     import tensorflow as tf
 
-    item = model.schema[model.schema.item_id]
-    values = None if vocabulary is None else tf.constant(_plain(vocabulary))
+    item, values = model.schema.item_id, None
+    if vocabulary is not None:
+        no_item = np.full(vocabulary.first_id, _PADDING[vocabulary.dtype], object)
+        values = np.concatenate([no_item, _plain(vocabulary)])
+        values = tf.constant(values.tolist(), vocabulary.dtype)
 
     def recommend(inputs):
         scores, ids = model.top_k(inputs, k, exclude_seen)
         if values is None:
             ids = tf.cast(ids, tf.int64)
         else:
-            ids = tf.gather(values, ids - item.first_id)
-        return {item.name: ids, SCORES: scores}
+            ids = tf.gather(values, ids)
+        return {item: ids, SCORES: scores}
 
     return recommend
 
@@ -107,11 +113,12 @@ def _encoder(model):
 
     tables = {}
     for column in model.schema:
-        values = tf.constant(_plain(model.features.vocabulary(column.name)))
-        ids = tf.range(column.first_id, column.first_id + len(values))
+        vocabulary = model.features.vocabulary(column.name)
+        values = tf.constant(_plain(vocabulary).tolist(), vocabulary.dtype)
+        ids = tf.range(vocabulary.first_id, vocabulary.last_id + 1)
         tables[column.name] = tf.lookup.StaticHashTable(
             tf.lookup.KeyValueTensorInitializer(values, tf.cast(ids, tf.int64)),
-            default_value=UNKNOWN_ID,
+            default_value=vocabulary.unknown_id,
         )
 
     def encode(inputs):
@@ -130,11 +137,14 @@ def _encoder(model):
 
 def _reads_raw(model):
     for column in model.schema:
-        values = model.features.vocabulary(column.name)
-        if not column.is_categorical or values is None:
+        if not column.is_categorical:
+            return False
+        vocabulary = model.features.vocabulary(column.name)
+        # Without an id for unknown values, a graph cannot refuse them.
+        if vocabulary is None or vocabulary.unknown_id is None:
             return False
         padding = _PADDING[raw_type(model, column)]
-        if column.is_list and padding in _plain(values):
+        if column.is_list and padding in _plain(vocabulary):
             warnings.warn(
                 f"Column {column.name!r} has {padding!r} as a value, which raw inputs "
                 "use as padding: the signature `recommend_raw` is left out.",
@@ -160,4 +170,4 @@ def _encoded_type(column):
 
 
 def _plain(vocabulary):
-    return vocabulary.to_numpy(zero_copy_only=False)
+    return np.array(vocabulary.values.to_list(), dtype=object)

@@ -1,10 +1,9 @@
 """Workflow and model as a Triton model repository: raw rows in, raw ids out."""
 
-import os
 import pathlib
 import shutil
-import tempfile
 
+from keras_t4r.files import new_folders
 from keras_t4r.serving import triton_config
 from keras_t4r.serving.saved_model import SCORES, write_saved_model
 
@@ -39,7 +38,8 @@ def export_tensorflow_ensemble(
     order in which the rows first name them: `result_SESSION`, `(sessions, 1)` raw ids;
     `result_ITEM`, `(sessions, k)` raw ids, best first; `result_scores`,
     `(sessions, k)` float32. (`result_`, since Triton needs other names for what
-    leaves an ensemble than for what enters it.)
+    leaves an ensemble than for what enters it.) Where fewer than `k` items are left,
+    the last places hold none: their score is minus infinity, and their id -1 or `""`.
 
     Items that the workflow has never seen count as unknown, and the session is
     answered by what else it has; long sessions are cut to their newest events. A
@@ -78,29 +78,13 @@ def export_tensorflow_ensemble(
     _check(model, workflow, name, version, platform)
     path = pathlib.Path(path)
     targets = [path / name, path / f"{name}_nvt", path / f"{name}_tf"]
-    there = [target for target in targets if target.exists()]
-    if there and not overwrite:
-        raise FileExistsError(
-            f"The model repository holds {there[0]} already: take another name, or "
-            "pass overwrite=True to replace it."
-        )
-    # Not in the repository, where a server that polls would see it half written.
-    path.mkdir(parents=True, exist_ok=True)
-    resolved = path.resolve()
-    workshop = tempfile.mkdtemp(prefix=f".{resolved.name}-", dir=resolved.parent)
-    workshop = pathlib.Path(workshop)
-    try:
-        folders = [workshop / target.name for target in targets]
-        _write_ensemble(folders[0], model, workflow, k, version)
-        _write_workflow(folders[1], model, workflow, version)
-        _write_model(folders[2], model, workflow, k, exclude_seen, version, platform)
-        # The ensemble comes last, when its parts are there.
-        for folder, target in reversed(list(zip(folders, targets, strict=True))):
-            if target.exists():
-                os.replace(target, workshop / f"{target.name}.old")
-            os.replace(folder, target)
-    finally:
-        shutil.rmtree(workshop, ignore_errors=True)
+    # The ensemble comes last, when its parts are there; and nothing is written inside
+    # the repository, where a server that polls would see it.
+    with new_folders(targets[::-1], overwrite, beside=path) as folders:
+        ensemble, nvt, tf = folders[::-1]
+        _write_ensemble(ensemble, model, workflow, k, version)
+        _write_workflow(nvt, model, workflow, version)
+        _write_model(tf, model, workflow, k, exclude_seen, version, platform)
     return targets
 
 
@@ -220,9 +204,9 @@ def _check(model, workflow, name, version, platform):
         if not column.is_categorical:
             continue
         made = workflow.schema[column.name]
-        values = model.features.vocabulary(column.name)
+        vocabulary = model.features.vocabulary(column.name)
         if made.cardinality != column.cardinality or (
-            values is not None and not values.equals(workflow.vocabulary(column.name))
+            vocabulary is not None and vocabulary != workflow.vocabulary(column.name)
         ):
             raise ValueError(
                 f"The ids of column {column.name!r} do not mean the same to workflow "

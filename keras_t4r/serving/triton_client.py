@@ -1,9 +1,11 @@
 """Rows in, rows out, over a Triton server's HTTP or gRPC."""
 
 import contextlib
+import math
 
 import numpy as np
 
+from keras_t4r.serving.saved_model import SCORES
 from keras_t4r.serving.tensorflow_ensemble import RESULT
 
 _FITS = {
@@ -66,6 +68,8 @@ class TritonClient:
             A list of dicts, one a session, in the order in which the rows first
             name them: the session column with the raw id, the item column with the
             list of the best items' raw ids, `"scores"` with the list of their scores.
+            Where fewer items are left than were asked for, the last ones are `None`,
+            with score minus infinity.
 
         Raises:
             ConnectionError: no server answers at the address.
@@ -186,6 +190,13 @@ def _sessions(answer, outputs):
         # The session comes first, a single value; lists come after it.
         values = values[:, 0] if number == 0 else values
         columns[output["name"].removeprefix(RESULT)] = values.tolist()
+    if SCORES in columns:
+        # The items come right before their scores.
+        items = list(columns)[list(columns).index(SCORES) - 1]
+        columns[items] = [
+            [None if s == -math.inf else i for i, s in zip(*pair, strict=True)]
+            for pair in zip(columns[items], columns[SCORES], strict=True)
+        ]
     return [
         dict(zip(columns, row, strict=True))
         for row in zip(*columns.values(), strict=True)

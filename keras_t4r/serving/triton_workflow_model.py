@@ -12,7 +12,6 @@ import json
 import os
 import pathlib
 import sys
-import types
 
 import numpy as np
 import pyarrow as pa
@@ -26,7 +25,7 @@ class TritonPythonModel:
     def initialize(self, args):
         # Triton's interpreter takes no notice of it by itself.
         sys.path += os.environ.get("PYTHONPATH", "").split(os.pathsep)
-        from keras_t4r.models.sessions import encode
+        from keras_t4r.models.sessions import RaggedSessions
         from keras_t4r.schema import Schema
 
         config = json.loads(args["model_config"])
@@ -37,7 +36,7 @@ class TritonPythonModel:
         self.columns = self.workflow.input_columns
         self.session = self.workflow.schema.session_id
         self.schema = Schema.load(folder / "schema.pbtxt")
-        self.encode = encode
+        self.read = RaggedSessions
         self.warm_up()
 
     def warm_up(self):
@@ -75,8 +74,9 @@ class TritonPythonModel:
         sessions = self.workflow.transform(rows)
         keys = sessions[self.session].to_numpy()
         yield self.session, keys.reshape(-1, 1)
-        reader = types.SimpleNamespace(schema=self.schema)
-        (batch,) = self.encode(sessions, reader, sessions.num_rows)
+        # What the workflow makes carries its mark: the ids are encoded.
+        encoded = self.read(sessions, self.schema, vocabularies={})
+        (batch,) = encoded.batches(len(encoded))
         yield from batch.items()
 
 

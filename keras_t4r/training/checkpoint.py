@@ -1,9 +1,10 @@
 import json
-import os
 import shutil
 from pathlib import Path
 
 import numpy as np
+
+from keras_t4r.files import new_folder, remove_unfinished
 
 # The key that stands for an array in the JSON of a state.
 _HELD = "held array"
@@ -34,15 +35,15 @@ class Checkpoint:
         self.folder.mkdir(parents=True, exist_ok=True)
         before = self._existing()
         number = self._number(before[-1]) + 1 if before else 0
-        temporary = self.folder / "writing"
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir()
+        remove_unfinished(self.folder)
         arrays = {f"{i:05d}": keras_array(v) for i, v in enumerate(_variables(model))}
-        np.savez(temporary / "variables.npz", **arrays)
         held = []
-        (temporary / "state.json").write_text(json.dumps(_without_arrays(state, held)))
-        np.savez(temporary / "state.npz", **{f"{i:05d}": a for i, a in enumerate(held)})
-        os.replace(temporary, self.folder / f"checkpoint-{number:06d}")
+        state = json.dumps(_without_arrays(state, held))
+        kept = {f"{i:05d}": array for i, array in enumerate(held)}
+        with new_folder(self.folder / f"checkpoint-{number:06d}") as folder:
+            np.savez(folder / "variables.npz", **arrays)
+            np.savez(folder / "state.npz", **kept)
+            (folder / "state.json").write_text(state)
         for path in before:
             shutil.rmtree(path)
 

@@ -1,6 +1,7 @@
 import json
-import os
 from pathlib import Path
+
+from keras_t4r.files import write_text
 
 
 class WindowReport:
@@ -75,10 +76,7 @@ class WindowReport:
 
     def save(self, path):
         """Writes the rows as JSON."""
-        path = Path(path)
-        temporary = path.with_name(path.name + ".tmp")
-        temporary.write_text(json.dumps(self.rows, indent=1))
-        os.replace(temporary, path)
+        write_text(path, json.dumps(self.rows, indent=1))
 
     @classmethod
     def load(cls, path):

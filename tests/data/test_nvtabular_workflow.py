@@ -10,6 +10,7 @@ import pytest
 
 from keras_t4r.data.clicks.click_log import ClickLog
 from keras_t4r.data.etl.session_etl import SessionETL
+from keras_t4r.schema.encoded_ids import encoded_columns
 
 pytest.importorskip(
     "nvtabular",
@@ -108,7 +109,10 @@ def test_both_engines_learn_the_same(pair):
 
 def test_both_engines_make_the_same_sessions(pair):
     ours, theirs = pair
-    assert_same(*(etl.transform(make_clicks(), 2) for etl in pair))
+    tables = [etl.transform(make_clicks(), 2) for etl in pair]
+    assert_same(*tables)
+    marks = [encoded_columns(table.schema) for table in tables]
+    assert marks[0] == marks[1] and set(marks[0]) == set(ours.config.ids)
     # Clicks of another log: unknown values, sessions of one, other orders.
     new = make_clicks(200, seed=1).with_columns(
         pl.when(pl.col("noise") < 0.2)

@@ -150,7 +150,7 @@ def test_the_file_has_yoochooses_format_and_goes_through_the_etl(tmp_path):
     # No click is a repeat, none is cut off, and days do not mix.
     assert sum(table["length"].to_pylist()) == log.clicks().height
     assert max(table["length"].to_pylist()) == 20
-    oracle = log.oracle(etl.vocabulary("item_id"), day=6)
+    oracle = log.oracle(etl.vocabulary("item_id").values, day=6)
     x = padded(table["item_id"].to_pylist(), 20)
     p = oracle.predict({"item_id": x[:50]})
     assert p.shape[1] == etl.schema["item_id"].cardinality

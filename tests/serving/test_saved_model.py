@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_t4r.schema import Vocabulary
 from keras_t4r.serving.saved_model import export_saved_model
 
 tf = pytest.importorskip("tensorflow")
@@ -76,6 +77,42 @@ def test_integer_ids_come_back_as_integers(build_model, tmp_path, schema):
     assert answer["i"].dtype == tf.int64
     expected = model.recommend({"i": [[70, 50]]}, k=3)
     assert answer["i"].numpy().tolist() == expected["i"].tolist()
+
+
+@pytest.mark.parametrize("kind", ["int64", "string", "encoded"])
+def test_places_without_an_item_are_marked(build_model, kind):
+    from keras_t4r.schema import ColumnSchema, Domain, Schema
+    from keras_t4r.serving.saved_model import _recommend
+
+    tags = ("item_id", "categorical")
+    schema = Schema([ColumnSchema("i", "int64", tags, Domain(2, 5, "i"), (1, 20))])
+    model = build_model(schema)
+    raw = {"int64": [70, 50, 60, 80], "string": list("abcd"), "encoded": [2, 3, 4, 5]}
+    vocabulary = None if kind == "encoded" else Vocabulary(raw[kind])
+    recommend = tf.function(_recommend(model, vocabulary, 4, exclude_seen=True))
+    answer = recommend({"i": tf.constant([[3, 5, 0]])})
+    nothing = {"int64": -1, "string": "", "encoded": 0}[kind]
+    ids = text(answer["i"]) if kind == "string" else answer["i"].numpy().tolist()
+    assert ids[0][2:] == [nothing, nothing]
+    assert set(ids[0][:2]) == {raw[kind][0], raw[kind][2]}
+    assert np.isfinite(answer["scores"]).sum() == 2
+
+
+def test_raw_ids_are_not_read_where_unknown_ones_have_no_id(build_model, tmp_path):
+    from keras_t4r.schema import ColumnSchema, Domain, Schema
+
+    tags = ("item_id", "categorical")
+    schema = Schema([ColumnSchema("i", "int64", tags, Domain(1, 4, "i"), (1, 20))])
+    schema.save(tmp_path / "schema.pbtxt")
+    vocabulary = Vocabulary(list("abcd"), first_id=1)
+    vocabulary.save(tmp_path / "vocabularies" / "i.parquet")
+    model = build_model(Schema.load(tmp_path / "schema.pbtxt"))
+    assert set(model.recommend({"i": [["a", "b"]]}, k=4)["i"][0]) == set("abcd")
+    with pytest.raises(ValueError, match="'i' holds 'e', which is not among the 4"):
+        model.recommend({"i": [["a", "e"]]}, k=4)
+    export_saved_model(model, tmp_path / "1", k=2)
+    loaded = tf.saved_model.load(str(tmp_path / "1"))
+    assert set(loaded.signatures) == {"serving_default"}
 
 
 def test_a_model_without_a_vocabulary_answers_in_encoded_ids(

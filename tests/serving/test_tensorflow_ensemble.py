@@ -119,7 +119,7 @@ def test_a_model_that_exists_is_kept_unless_told_otherwise(model, etl, tmp_path)
     (tmp_path / "shop_tf").mkdir()
     (tmp_path / "shop_tf" / "mine").write_text("kept")
     before = files(tmp_path)
-    with pytest.raises(FileExistsError, match=r"shop_tf already: take another name"):
+    with pytest.raises(FileExistsError, match="shop_tf exists already: take another"):
         export_tensorflow_ensemble(model, etl, "shop", tmp_path)
     assert files(tmp_path) == before
     export_tensorflow_ensemble(model, etl, "shop", tmp_path, overwrite=True)

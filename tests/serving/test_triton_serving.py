@@ -227,6 +227,24 @@ def test_nvtabular_serves_the_same_answers(server, repository, model, etl, click
     server.unload("merlin")
 
 
+def test_places_without_an_item_are_marked_over_http_and_grpc(
+    server, repository, model, etl
+):
+    items = len(etl.vocabulary("item_id"))
+    export_tensorflow_ensemble(
+        model, etl, "unseen", repository, k=items, exclude_seen=True
+    )
+    server.load("unseen")
+    rows = session(["item 1 é", "item 2 é"])
+    sessions = etl.transform(columns_of(rows))
+    expected = model.recommend(sessions, k=items, exclude_seen=True)
+    assert expected["item_id"][0, -2:].tolist() == [None, None]
+    for protocol, url in {"http": server.http_url, "grpc": server.grpc_url}.items():
+        with TritonClient(url, protocol) as client:
+            assert_same(client.recommend("unseen", rows), expected)
+    server.unload("unseen")
+
+
 def test_a_body_that_reads_times_is_served_with_them(
     server, one_client, repository, clicks, tmp_path
 ):

@@ -210,5 +210,20 @@ def prepared(frame, columns, source):
     frame = frame.sort(columns.session, TIME, ROW)
     if columns.drop_repeats:
         repeat = (item == item.shift(1)) & (session == session.shift(1))
-        frame = frame.filter(~repeat.fill_null(False))
+        kept = frame.select((~repeat).fill_null(True)).to_series()
+        if not kept.all():
+            frame = _named_first(frame, columns.session).filter(kept)
     return frame
+
+
+def _named_first(frame, session):
+    """Gives each session's first click the first row that names the session.
+
+    That row may be a repeat, and about to be dropped; but sessions are answered in the
+    order in which the rows name them.
+    """
+    rows = frame[ROW].to_numpy().copy()
+    starts = (frame[session] != frame[session].shift(1)).fill_null(True)
+    first = np.flatnonzero(starts.to_numpy())
+    rows[first] = np.minimum.reduceat(rows, first)
+    return frame.with_columns(pl.Series(ROW, rows))

@@ -22,22 +22,23 @@ def session_schema(config, state):
 
     listed = (Tags.LIST, Tags.CATEGORICAL)
     measured = (Tags.LIST, Tags.CONTINUOUS)
+    scaled = (*measured, Tags.STANDARDISED)
     columns = [ids(config.item, (Tags.ITEM_ID, Tags.ITEM, *listed))]
     columns += [ids(name, (*listed, Tags.ITEM)) for name in config.categorical]
-    columns += [numbers(name, measured) for name in config.continuous]
+    columns += [numbers(name, scaled) for name in config.continuous]
     for name in config.time_features:
         # Told to bodies that read times, and no feature like others: it is huge.
         when = name == "seconds"
         tags = (Tags.LIST, Tags.TIMESTAMP) if when else (*measured, Tags.TIME)
         columns.append(numbers(name, tags))
     if config.recency:
-        columns.append(numbers(RECENCY, (*measured, Tags.ITEM)))
+        columns.append(numbers(RECENCY, (*scaled, Tags.ITEM)))
     columns += [
         ids(name, (Tags.CONTEXT, Tags.CATEGORICAL), None)
         for name in config.context_categorical
     ]
     columns += [
-        numbers(name, (Tags.CONTEXT, Tags.CONTINUOUS), None)
+        numbers(name, (Tags.CONTEXT, Tags.CONTINUOUS, Tags.STANDARDISED), None)
         for name in config.context_continuous
     ]
     columns.append(

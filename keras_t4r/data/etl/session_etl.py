@@ -11,9 +11,10 @@ from keras_t4r.data.etl.schema import session_schema
 from keras_t4r.data.etl.session_table import session_table
 from keras_t4r.data.etl.split import check_split
 from keras_t4r.data.etl.state import STATE_FILE, WORKFLOW_FOLDER, ETLState
-from keras_t4r.data.etl.writer import WindowWriter, new_folder
+from keras_t4r.data.etl.writer import WindowWriter
+from keras_t4r.files import new_folder
 from keras_t4r.schema import VOCABULARY_FOLDER
-from keras_t4r.schema.vocabulary import arrow
+from keras_t4r.schema.encoded_ids import mark_encoded
 
 SCHEMA_FILE = "schema.pbtxt"
 
@@ -147,12 +148,13 @@ class SessionETL:
             min_length: int. Shorter sessions are left out.
 
         Returns:
-            A `pyarrow.Table` with the columns of the files that `write` makes.
+            A `pyarrow.Table` with the columns of the files that `write` makes. Like
+            them it is marked as holding encoded ids (see `schema.encoded_ids`).
         """
         state, source = self._fitted(), open_clicks(clicks)
         with ClickParts(source, self.config, state.kinds) as parts:
             (frame,) = parts
-        return self._session_table(frame, min_length, order="row")
+        return self._marked_table(frame, min_length, order="row")
 
     def fit_transform(self, clicks, min_length=1):
         """`fit`, then `transform`."""
@@ -215,13 +217,17 @@ class SessionETL:
         return sizes
 
     def _log_table(self, frame, source):
-        table = self._session_table(frame, self.config.min_length, order="start")
+        table = self._marked_table(frame, self.config.min_length, order="start")
         if table.num_rows and table[WINDOW][0].as_py() < 1:
             raise ValueError(
                 f"{source} starts at {table[START][0]}, before the log that this "
                 "ETL was fitted on; windows are counted from that. Fit on both."
             )
         return table
+
+    def _marked_table(self, frame, min_length, order):
+        table = self._session_table(frame, min_length, order)
+        return mark_encoded(table, self._state.vocabularies)
 
     # The engine, which NVTabularWorkflow replaces
 
@@ -276,14 +282,14 @@ class SessionETL:
         return dict(self._fitted().kinds)
 
     def vocabulary(self, column):
-        """The raw values of a column's ids, as a `pyarrow.Array`: row 0 is id 2."""
+        """The `Vocabulary` of an id column."""
         vocabularies = self._fitted().vocabularies
         if column not in vocabularies:
             raise ValueError(
                 f"Column {column!r} has no vocabulary; these have one: "
                 f"{list(vocabularies)}."
             )
-        return arrow(vocabularies[column].values)
+        return vocabularies[column]
 
     def decode(self, ids, column=None):
         """Raw values of ids, in an object array of the same shape.
@@ -295,8 +301,7 @@ class SessionETL:
         Returns:
             numpy array. `None` stands for padding and unknown ids.
         """
-        self.vocabulary(column or self.config.item)
-        return self._state.vocabularies[column or self.config.item].decode(ids)
+        return self.vocabulary(column or self.config.item).decode(ids)
 
     def _fitted(self):
         if self._state is None:

@@ -51,10 +51,11 @@ class ETLState:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         for name, vocabulary in self.vocabularies.items():
-            more = {}
+            table = vocabulary.to_table()
             if name == config.item:
-                more["first_time"] = self.first_times[FIRST_ID:]
-            vocabulary.save(folder / f"{name}.parquet", **more)
+                times = pa.array(self.first_times[FIRST_ID:])
+                table = table.append_column("first_time", times)
+            pq.write_table(table, folder / f"{name}.parquet")
         content = {
             "format": _FORMAT,
             "config": asdict(config),
@@ -90,12 +91,14 @@ class ETLState:
         config = ETLConfig(**content["config"])
         tables = {name: _read(folder / f"{name}.parquet") for name in config.ids}
         vocabularies = {
-            name: Vocabulary(name, table["value"], table["count"])
+            name: Vocabulary.from_table(
+                table, FIRST_ID, name, where=str(folder / f"{name}.parquet")
+            )
             for name, table in tables.items()
         }
-        items = tables[config.item]
+        items = vocabularies[config.item]
         first_times = cls.first_times_by_id(
-            vocabularies[config.item], items["value"], items["first_time"]
+            items, items.values, pl.from_arrow(tables[config.item]["first_time"])
         )
         moments = {name: tuple(m) for name, m in content["moments"].items()}
         state = cls(
@@ -108,6 +111,6 @@ def _read(path):
     if not path.is_file():
         raise FileNotFoundError(f"The fitted ETL lacks its vocabulary {path}.")
     try:
-        return pl.from_arrow(pq.read_table(path))
+        return pq.read_table(path)
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"{path} is not a whole parquet file; fit again.") from error

@@ -1,9 +1,5 @@
 """Tables of sessions → a folder of windows."""
 
-import os
-import shutil
-import tempfile
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,40 +12,6 @@ from keras_t4r.data.etl.split import SPLIT_NAMES, split_sessions
 
 # Small enough to stream by, large enough to compress.
 _ROW_GROUP = 65_536
-
-
-@contextmanager
-def new_folder(folder, overwrite=False):
-    """A folder that appears whole under its name, or not at all.
-
-    Yields a temporary sibling, which takes the name at the end; on an error
-    it is removed and what was there before stays.
-    """
-    folder = Path(folder)
-    if folder.exists() and not overwrite:
-        raise FileExistsError(
-            f"{folder} exists already; pass overwrite=True to replace it."
-        )
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent)
-    temporary = Path(temporary)
-    temporary.chmod(0o755)
-    try:
-        yield temporary
-        if folder.exists():
-            old = temporary.with_name(temporary.name + "-old")
-            os.replace(folder, old)
-            try:
-                os.replace(temporary, folder)
-            except BaseException:
-                os.replace(old, folder)
-                raise
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            os.replace(temporary, folder)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
 
 
 class WindowWriter:

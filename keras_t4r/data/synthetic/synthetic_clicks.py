@@ -1,13 +1,13 @@
 """A click log with a planted structure, whose best possible ranking is known."""
 
 import gzip
-import os
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from keras_t4r.data.synthetic.oracle import Oracle
+from keras_t4r.files import new_file
 
 _START = 1_396_310_400_000  # 1 April 2014, where YOOCHOOSE's log begins, in ms.
 _DAY = 86_400_000
@@ -50,7 +50,7 @@ class SyntheticClicks:
     log = SyntheticClicks(seed=1)
     log.write("clicks.csv")
     etl.fit(ClickLog("clicks.csv", columns=SyntheticClicks.columns))
-    best = log.oracle(etl.vocabulary("item_id"), day=6)
+    best = log.oracle(etl.vocabulary("item_id").values, day=6)
     best.predict({"item_id": ids})          # (batch, items + 2) probabilities
     ```
     """
@@ -142,18 +142,16 @@ class SyntheticClicks:
         A path that ends in `.gz` is zipped.
         """
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.tmp")
-        with (gzip.open if path.suffix == ".gz" else open)(temporary, "wb") as file:
+        opened = gzip.open if path.suffix == ".gz" else open
+        with new_file(path) as temporary, opened(temporary, "wb") as file:
             self.clicks().write_csv(file, include_header=False)
-        os.replace(temporary, path)
 
     def oracle(self, vocabulary, day):
         """The true distribution of the next item, in encoded ids.
 
         Args:
             vocabulary: array of raw item ids; row r is id r + 2. What
-                `SessionETL.vocabulary` or `Schema.vocabulary` gives.
+                `SessionETL.vocabulary(…).values` gives.
             day: int. Whose popularity is P; windows of one day count alike.
         """
         return Oracle(

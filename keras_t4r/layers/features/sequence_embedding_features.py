@@ -1,9 +1,8 @@
 import keras
-import pyarrow as pa
-import pyarrow.parquet as pq
 from keras import ops
 
 from keras_t4r.layers.attach_mask import AttachMask
+from keras_t4r.layers.features.kept_vocabularies import KeptVocabularies
 from keras_t4r.schema import Schema
 
 AGGREGATIONS = ("concat", "element-wise-sum", "element-wise-sum-item-multi")
@@ -44,6 +43,8 @@ class SequenceEmbeddingFeatures(keras.layers.Layer):
         max_length: int. The most events of a session, with the one that comes next:
             what a `SessionModel` reads before it answers is one less. `None` takes
             the schema's.
+        vocabularies: dict of column name to `Vocabulary`, kept for whoever asks the
+            model in raw ids. Defaults to those that lie beside the schema's file.
 
     Call arguments:
         inputs: dict of column name to tensor: `(batch, time)` for lists,
@@ -78,6 +79,7 @@ class SequenceEmbeddingFeatures(keras.layers.Layer):
         dropout=0.0,
         embeddings_initializer="embedding_normal",
         max_length=None,
+        vocabularies=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -109,11 +111,10 @@ class SequenceEmbeddingFeatures(keras.layers.Layer):
             c.name for c in self.schema if not (c.is_categorical or c.is_timestamp)
         )
         self._dims = self._table_dims()
-        self._vocabularies = {
-            name: values
-            for name in self._categorical
-            if (values := schema.vocabulary(name)) is not None
-        }
+        if vocabularies is None:
+            self._vocabularies = KeptVocabularies.of_schema(schema, self.schema)
+        else:
+            self._vocabularies = KeptVocabularies(vocabularies, self.schema)
 
     def _table_dims(self):
         dims = {}
@@ -289,19 +290,19 @@ class SequenceEmbeddingFeatures(keras.layers.Layer):
     # Raw values
 
     def vocabulary(self, name):
-        """Raw values of a column's ids, from the first id on, or `None`."""
+        """The `Vocabulary` of a column, or `None` where it has none.
+
+        Raises:
+            ValueError: it has one, but the layer was made from a config in a process
+                that does not hold it.
+        """
         return self._vocabularies.get(name)
 
     def save_assets(self, dir_path):
-        for name, values in self._vocabularies.items():
-            pq.write_table(pa.table({"value": values}), f"{dir_path}/{name}.parquet")
+        self._vocabularies.save(dir_path)
 
     def load_assets(self, dir_path):
-        import pathlib
-
-        for path in pathlib.Path(dir_path).glob("*.parquet"):
-            values = pq.read_table(path)["value"].combine_chunks()
-            self._vocabularies[path.stem] = values
+        self._vocabularies.load(dir_path)
 
     def get_config(self):
         config = super().get_config()
@@ -317,6 +318,7 @@ class SequenceEmbeddingFeatures(keras.layers.Layer):
                 self.embeddings_initializer
             ),
             max_length=self.max_length,
+            vocabularies=self._vocabularies.fingerprints,
         )
         return config
 

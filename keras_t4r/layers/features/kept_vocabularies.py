@@ -1,0 +1,105 @@
+"""The vocabularies that a layer of features keeps for its model."""
+
+from pathlib import Path
+
+from keras_t4r.schema import Vocabulary
+
+
+class KeptVocabularies:
+    """The vocabularies of columns, of which a config says the fingerprints only.
+
+    A layer that is made from a config (`from_config`, `clone_model`) finds its
+    vocabularies among those that live in this process. In another process they come
+    with the assets of a `.keras` file; until then the layer knows that it lacks them,
+    and raises rather than take raw ids for encoded ones.
+
+    Args:
+        vocabularies: dict of column to `Vocabulary`, or to its fingerprint.
+        schema: `Schema`, of the columns.
+
+    Raises:
+        ValueError: a column has no ids, or not as many as the vocabulary.
+    """
+
+    def __init__(self, vocabularies, schema):
+        self.fingerprints, self._held = {}, {}
+        for name, vocabulary in vocabularies.items():
+            if not schema[name].is_categorical:
+                raise ValueError(
+                    f"Column {name!r} has no ids, so it needs no vocabulary."
+                )
+            if isinstance(vocabulary, str):
+                self.fingerprints[name] = vocabulary
+            else:
+                _check_size(vocabulary, schema[name])
+                self.fingerprints[name] = vocabulary.fingerprint
+                self._held[name] = vocabulary
+        for name in self.fingerprints:
+            self._find(name)
+
+    @classmethod
+    def of_schema(cls, schema, features):
+        """The vocabularies that lie beside a schema's file, for some columns."""
+        columns = [column.name for column in features if column.is_categorical]
+        found = {name: schema.vocabulary(name) for name in columns}
+        return cls({k: v for k, v in found.items() if v is not None}, features)
+
+    def get(self, name):
+        """The `Vocabulary` of a column, or `None` where it has none.
+
+        Raises:
+            ValueError: it has one, but that is not in this process.
+        """
+        if name not in self.fingerprints:
+            return None
+        vocabulary = self._find(name)
+        if vocabulary is None:
+            raise ValueError(
+                f"The vocabulary of column {name!r} is not here, so raw ids cannot be "
+                "told from encoded ones: this layer was made from a config, which "
+                "holds no values. Load the model from its .keras file, or read the "
+                "vocabulary with Vocabulary.load before (its fingerprint is "
+                f"{self.fingerprints[name]})."
+            )
+        return vocabulary
+
+    def _find(self, name):
+        if name not in self._held:
+            vocabulary = Vocabulary.living(self.fingerprints[name])
+            if vocabulary is None:
+                return None
+            self._held[name] = vocabulary
+        return self._held[name]
+
+    def save(self, folder):
+        """Writes one parquet file a column."""
+        for name in self.fingerprints:
+            self.get(name).save(Path(folder) / f"{name}.parquet")
+
+    def load(self, folder):
+        """Reads what `save` wrote.
+
+        Raises:
+            FileNotFoundError: a file is missing.
+            ValueError: a file holds another vocabulary than the config's.
+        """
+        for name, fingerprint in self.fingerprints.items():
+            path = Path(folder) / f"{name}.parquet"
+            vocabulary = Vocabulary.load(path, name=name)
+            if vocabulary.fingerprint != fingerprint:
+                raise ValueError(
+                    f"{path} is not the vocabulary of column {name!r} that the model "
+                    f"was saved with: its fingerprint is {vocabulary.fingerprint}, and "
+                    f"should be {fingerprint}."
+                )
+            self._held[name] = vocabulary
+
+
+def _check_size(vocabulary, column):
+    expected = column.first_id, column.cardinality - 1
+    if (vocabulary.first_id, vocabulary.last_id) != expected:
+        raise ValueError(
+            f"The vocabulary of column {column.name!r} has ids {vocabulary.first_id} "
+            f"to {vocabulary.last_id}, the schema has {expected[0]} to {expected[1]}; "
+            "use the schema and the vocabularies of one ETL."
+        )

@@ -1,0 +1,240 @@
+"""A mark says what a value means; an answer hangs on nothing else."""
+
+import keras
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import keras_t4r as t4r
+from keras_t4r.schema.encoded_ids import encoded_columns, mark_encoded
+
+pytestmark = pytest.mark.backends
+# Raw ids that could be taken for encoded ones, and the other way round.
+RAW = np.random.default_rng(0).permutation(np.arange(2, 42)).tolist()
+SESSIONS = {"item_id": [[3, 7], [41], [5, 5, 9, 2]]}
+
+
+def clicks(seed=0, price=False):
+    random = np.random.default_rng(seed)
+    rows = []
+    for session in range(60):
+        for click, item in enumerate(random.permutation(30)[: 3 + session % 4]):
+            row = {"session": session, "time": 100 * session + click, "item": int(item)}
+            rows.append({**row, "price": 10.0 + item} if price else row)
+    return {name: [row[name] for row in rows] for name in rows[0]}
+
+
+def make_etl(**options):
+    options = {"recency": False, "time_features": (), "time_unit": "s", **options}
+    return t4r.SessionETL("session", "time", "item", **options)
+
+
+def make_model(schema, vocabularies=None):
+    keras.utils.set_random_seed(1)
+    features = t4r.SequenceEmbeddingFeatures(
+        schema,
+        d_output=16,
+        embedding_dim=16,
+        embeddings_initializer=keras.initializers.RandomNormal(stddev=1.0),
+        vocabularies=vocabularies,
+    )
+    inputs = schema.inputs()
+    items = inputs[schema.item_id]
+    x, targets = t4r.CausalLanguageModeling()(features(inputs), items)
+    config = t4r.session_config("gpt2", d_model=16, n_head=2, n_layer=1, dropout=0.0)
+    x = t4r.TransformerBlock(config, causal=True)(x)
+    outputs = t4r.NextItemHead(features.item_embedding)(x, targets, item_ids=items)
+    return t4r.SessionModel(inputs, outputs)
+
+
+@pytest.fixture
+def model(build):
+    schema = t4r.Schema((build.schema["item_id"],))
+    return make_model(schema, {"item_id": t4r.Vocabulary(RAW)})
+
+
+def containers(columns):
+    yield columns
+    yield {name: [np.array(row) for row in rows] for name, rows in columns.items()}
+    yield pa.table(columns)
+    yield pl.DataFrame(columns)
+    pd = pytest.importorskip("pandas")
+    yield pd.DataFrame(columns)
+
+
+def assert_same(one, two):
+    assert set(one) == set(two)
+    for name in one:
+        if name == "scores":
+            np.testing.assert_allclose(one[name], two[name], atol=1e-5)
+        else:
+            assert one[name].tolist() == two[name].tolist()
+
+
+def test_the_container_does_not_decide_what_an_id_means(model):
+    encoded = {"item_id": [[RAW.index(i) + 2 for i in s] for s in SESSIONS["item_id"]]}
+    expected = model.recommend(encoded, k=5, encoded=True)
+    assert set(expected["item_id"].ravel()) <= set(RAW)
+    for sessions in containers(SESSIONS):
+        assert_same(model.recommend(sessions, k=5), expected)
+        assert_same(model.recommend(sessions, k=5, encoded=False), expected)
+    for sessions in containers(encoded):
+        assert_same(model.recommend(sessions, k=5, encoded=True), expected)
+    marked = mark_encoded(
+        pa.table(encoded), {"item_id": model.features.vocabulary("item_id")}
+    )
+    assert_same(model.recommend(marked, k=5), expected)
+    later = model.recommend(marked.slice(1), k=5)
+    assert later["item_id"].tolist() == expected["item_id"][1:].tolist()
+    with pytest.raises(TypeError, match="dict of column to lists"):
+        model.recommend([[3, 7]])
+
+
+def test_an_etls_table_is_read_as_encoded_and_raw_ids_as_raw(tmp_path):
+    etl = make_etl().fit(clicks())
+    model = make_model(etl.schema, {"item": etl.vocabulary("item")})
+    log = clicks()
+    first = {name: values[:12] for name, values in log.items()}
+    raw = {"item": [[], [], []], "session": [0, 1, 2]}
+    for session, item in zip(first["session"], first["item"], strict=True):
+        raw["item"][session].append(item)
+    answer = model.recommend(etl.transform(first), k=5)
+    assert_same(answer, model.recommend(raw, k=5))
+    etl.write(log, tmp_path / "out", progress=False)
+    table = pq.read_table(next((tmp_path / "out").glob("*/sessions.parquet")))
+    rows = np.isin(table["session"].to_numpy(), [0, 1, 2])
+    assert_same(answer, model.recommend(table.filter(pa.array(rows)), k=5))
+
+
+def test_ids_of_another_vocabulary_are_refused_and_of_a_shorter_one_taken():
+    etl, other = make_etl().fit(clicks()), make_etl().fit(clicks(seed=1))
+    model = make_model(etl.schema, {"item": etl.vocabulary("item")})
+    with pytest.raises(ValueError, match="'item' of the sessions were encoded by an"):
+        model.recommend(other.transform(clicks()))
+    # Who knows better may say so.
+    model.recommend(other.transform(clicks()), encoded=True)
+    longer = etl.vocabulary("item").extend([1000])
+    column = etl.schema["item"]
+    domain = t4r.Domain(2, longer.last_id, "item")
+    grown = t4r.Schema(
+        [t4r.ColumnSchema("item", "int64", column.tags, domain, column.value_count)]
+    )
+    today = make_model(grown, {"item": longer})
+    assert today.recommend(etl.transform(clicks()))["item"].shape == (60, 10)
+
+
+@pytest.mark.parametrize("split", [None, (0.6, 0.2, 0.2)])
+@pytest.mark.parametrize("rows_in_memory", [10_000, 50])
+def test_every_file_of_an_etl_carries_the_mark(tmp_path, split, rows_in_memory):
+    etl = make_etl(rows_in_memory=rows_in_memory)
+    etl.write(clicks(), tmp_path / "out", split=split, progress=False)
+    mark = {"item": etl.vocabulary("item").fingerprint}
+    files = list((tmp_path / "out").glob("[0-9]*/*.parquet"))
+    assert len(files) == (1 if split is None else 3)
+    for file in files:
+        assert encoded_columns(pq.read_schema(file)) == mark
+    assert encoded_columns(etl.transform(clicks()).schema) == mark
+    assert encoded_columns(pa.schema([("item", pa.int64())])) is None
+
+
+def test_numbers_that_the_etl_standardised_are_not_taken_from_the_log():
+    log = clicks(price=True)
+    etl = make_etl(continuous=["price"]).fit(log)
+    model = make_model(etl.schema, {"item": etl.vocabulary("item")})
+    sessions = etl.transform(log)
+    expected = model.recommend(sessions, k=5)
+    raw = {"item": [[3, 4]], "price": [[13.0, 14.0]]}
+    for encoded in (None, False):
+        with pytest.raises(ValueError, match="'price' was standardised by the ETL"):
+            model.recommend(raw, encoded=encoded)
+    columns = {name: sessions[name].to_pylist() for name in ("session", *raw)}
+    assert_same(model.recommend(columns, k=5, encoded=True), expected)
+
+
+def test_answers_come_in_the_order_of_the_sessions_whatever_the_batch(model):
+    random = np.random.default_rng(2)
+    lists = [random.choice(RAW, n).tolist() for n in random.integers(1, 30, 23)]
+    keys = random.permutation(23).tolist()
+    model.features.session_column = "session"
+    sessions = {"item_id": lists, "session": keys}
+    for exclude_seen in (False, True):
+        whole = model.recommend(sessions, k=4, exclude_seen=exclude_seen)
+        assert whole["session"].tolist() == keys
+        parts = model.recommend(sessions, 4, exclude_seen, batch_size=5)
+        assert_same(whole, parts)
+        for row in (0, 7, 22):
+            one = model.recommend({"item_id": [lists[row]]}, 4, exclude_seen)
+            assert one["item_id"][0].tolist() == whole["item_id"][row].tolist()
+            if exclude_seen:
+                assert not set(one["item_id"][0]) & set(lists[row])
+
+
+def test_places_without_an_item_are_marked(model):
+    seen = RAW[:30]
+    answer = model.recommend({"item_id": [seen, RAW[:1]]}, k=15, exclude_seen=True)
+    real = np.isfinite(answer["scores"])
+    assert real.sum(1).tolist() == [10, 15]
+    assert answer["item_id"].dtype == np.int64
+    assert set(answer["item_id"][0, :10]) == set(RAW[30:])
+    assert (answer["item_id"][~real] == -1).all()
+    assert model.decode([[2, 1, 0]]).tolist() == [[RAW[0], -1, -1]]
+
+
+def test_without_a_vocabulary_raw_ids_are_the_encoded_ones(build):
+    model = make_model(t4r.Schema((build.schema["item_id"],)))
+    answer = model.recommend({"item_id": [list(range(2, 40))]}, 5, exclude_seen=True)
+    assert set(answer["item_id"][0]) == {40, 41, 0}
+    assert model.decode([[7, 0]]).tolist() == [[7, 0]]
+
+
+@pytest.mark.parametrize("make", [dict, pa.table, pl.DataFrame])
+def test_an_empty_request_gets_an_empty_answer(model, make):
+    model.features.session_column = "session"
+    empty = {"item_id": [], "session": []}
+    answer = model.recommend(make(empty), k=3)
+    assert answer["item_id"].shape == answer["scores"].shape == (0, 3)
+    assert answer["session"].shape == (0,)
+
+
+def test_a_compiled_answer_is_made_once_and_follows_the_weights(model, monkeypatch):
+    traces = []
+    top_k = type(model).top_k
+    monkeypatch.setattr(
+        type(model),
+        "top_k",
+        lambda self, x, **how: traces.append(how) or top_k(self, x, **how),
+    )
+    before = model.recommend(SESSIONS, k=5)
+    first = len(traces)
+    for _ in range(3):
+        assert_same(model.recommend(SESSIONS, k=5), before)
+    # PyTorch, which compiles nothing, calls it each time.
+    eager = keras.backend.backend() == "torch"
+    assert len(traces) == (4 * first if eager else first)
+    model.recommend(SESSIONS, k=5, exclude_seen=True)
+    assert traces[-1] == {"k": 5, "exclude_seen": True}
+    model.set_weights([-w for w in model.get_weights()])
+    after = model.recommend(SESSIONS, k=5)
+    x = {"item_id": np.array([[RAW.index(3) + 2, RAW.index(7) + 2, 0, 0]], "int32")}
+    best = np.sort(model.predict_on_batch(x)[0])[::-1][:5]
+    np.testing.assert_allclose(after["scores"][0], best, atol=1e-5)
+    assert not np.allclose(after["scores"], before["scores"])
+
+
+def test_asking_leaves_the_model_as_it_was(build, tmp_path):
+    model = build.model("clm", "gpt2")
+    sessions = build.sessions(16)
+    paths = [v.path for v in model.variables]
+    config = model.get_config()
+    before = model.recommend(sessions, k=5)
+    assert [v.path for v in model.variables] == paths
+    assert model.get_config() == config
+    loader = t4r.KerasSequenceLoader(sessions, build.schema, 8)
+    model.fit(loader, epochs=1, verbose=0)
+    after = model.recommend(sessions, k=5)
+    assert not np.allclose(before["scores"], after["scores"])
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert_same(loaded.recommend(sessions, k=5), after)
