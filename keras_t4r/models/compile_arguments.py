@@ -1,6 +1,72 @@
 """What `compile` is told, output by output: next-item heads apart from the others."""
 
+from dataclasses import dataclass
+
 import keras
+
+from keras_t4r.models.ranking import Ranking
+
+
+@dataclass(frozen=True)
+class CompileArguments:
+    """The arguments of `compile` that speak of outputs, sorted by their kind.
+
+    Args:
+        given: dict. The arguments as they were given, for saving.
+        losses, loss_weights, metrics, weighted_metrics: dicts by output name, of
+            outputs that are no next-item scores; as Keras takes them.
+        weights_of_heads: dict of next-item output to the weight of its loss.
+        ranking: `Ranking`. The metrics of next-item outputs.
+    """
+
+    given: dict
+    losses: dict
+    loss_weights: dict
+    metrics: dict
+    weighted_metrics: dict
+    weights_of_heads: dict
+    ranking: Ranking
+
+    @classmethod
+    def sort(cls, names, heads, **given):
+        """Sorts and checks what `compile` was given.
+
+        Args:
+            names: list of strings. The model's outputs.
+            heads: collection of strings. Those that are of next-item heads.
+            **given: `loss`, `loss_weights`, `metrics` and `weighted_metrics`.
+
+        Raises:
+            ValueError: see `SessionModel.compile`.
+        """
+        sorted_ = {
+            what: split_by_output(value, what, names, heads)
+            for what, value in given.items()
+        }
+        losses_of_heads, losses = sorted_["loss"]
+        refuse_losses_of_heads(losses_of_heads)
+        weights_of_heads, weights = sorted_["loss_weights"]
+        lost = sorted(set(weights) - set(losses))
+        if lost:
+            raise ValueError(f"loss_weights names {lost}, which have no loss.")
+        ranking = {
+            what: metrics_of_heads(sorted_[what][0], what)
+            for what in ("metrics", "weighted_metrics")
+        }
+        return cls(
+            given=given,
+            losses=losses,
+            loss_weights={name: weights.get(name, 1.0) for name in losses},
+            metrics=sorted_["metrics"][1],
+            weighted_metrics=sorted_["weighted_metrics"][1],
+            weights_of_heads=weights_of_heads,
+            ranking=Ranking(**ranking, with_names=len(names) > 1),
+        )
+
+    @property
+    def measured(self):
+        """Names of the outputs with metrics of Keras's kind."""
+        return {*self.metrics, *self.weighted_metrics}
 
 
 def split_by_output(argument, what, names, heads):

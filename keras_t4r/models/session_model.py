@@ -1,5 +1,4 @@
 import functools
-from dataclasses import dataclass
 
 import keras
 from keras import ops
@@ -8,28 +7,27 @@ from keras_t4r.backend import name as backend_name
 from keras_t4r.backend import scale_for_replicas
 from keras_t4r.data.loader.loader_epoch import follow_epochs
 from keras_t4r.data.loader.sequence_loader import KerasSequenceLoader
-from keras_t4r.layers.attach_mask import AttachMask
 from keras_t4r.layers.features.sequence_embedding_features import (
     SequenceEmbeddingFeatures,
 )
 from keras_t4r.layers.heads.weighing import Weight, weighing
 from keras_t4r.layers.memory.in_model import find_memories
-from keras_t4r.models.compile_arguments import (
-    metrics_of_heads,
-    refuse_losses_of_heads,
-    split_by_output,
-)
+from keras_t4r.models.compile_arguments import CompileArguments
 from keras_t4r.models.graph import by_output, head_of, layers_of, output_names
+from keras_t4r.models.head_checks import check_heads
+from keras_t4r.models.likelihood import next_item_loss
 from keras_t4r.models.mask_repair import keep_masks
-from keras_t4r.models.probe import probe
-from keras_t4r.models.ranking import Ranking
+from keras_t4r.models.probe import probe as try_out
 from keras_t4r.models.recommender import Recommender
 from keras_t4r.models.scheme_checks import check_schemes
+from keras_t4r.models.step_data import (
+    as_keras_takes,
+    pack_weights,
+    targets_by_output,
+    unpack,
+    weights_by_output,
+)
 from keras_t4r.models.top_k import hide_seen, top_k
-
-# Where `y` holds sample weights on the way through Keras, which would leave those of
-# next-item outputs out: they have no `y` in training.
-_WEIGHTS = "keras_t4r_sample_weight"
 
 
 @keras.saving.register_keras_serializable(package="keras_t4r")
@@ -77,30 +75,9 @@ class SessionModel(keras.Model):
 
     def __init__(self, inputs, outputs, name=None, **kwargs):
         super().__init__(inputs, keep_masks(inputs, outputs), name=name, **kwargs)
-        layers = layers_of(self)
-        check_schemes(layers)
-        self._check_heads()
-
-    def _check_heads(self):
-        if self._find_features() is None:
-            return
-        schema = self.schema
-        for name, head in self.heads.items():
-            column = schema[schema.item_id if head.target is None else head.target]
-            rows = head.item_bias.shape[0] + head.first_id if head.bias else None
-            if head.first_id != column.first_id:
-                raise ValueError(
-                    f"The ids of column {column.name!r} begin at {column.first_id}, "
-                    f"but {head.name!r} (output {name!r}) takes those from "
-                    f"{head.first_id} on for items: make it with "
-                    f"NextItemHead(first_id={column.first_id})."
-                )
-            if rows not in (None, column.cardinality):
-                raise ValueError(
-                    f"{head.name!r} (output {name!r}) scores {rows} ids, but column "
-                    f"{column.name!r} has {column.cardinality}: give it the table, or "
-                    "the cardinality, of that column, or name another by target=."
-                )
+        check_schemes(layers_of(self))
+        if self._find_features() is not None:
+            check_heads(self.heads, self.schema)
 
     # Outputs
 
@@ -115,9 +92,13 @@ class SessionModel(keras.Model):
     def _names(self):
         return output_names(self)
 
-    def _plain(self, values):
-        """Of values by output, those whose outputs are no next-item scores."""
-        return {k: v for k, v in values.items() if k not in self.heads}
+    def _targets(self, y):
+        columns = {name: head.target for name, head in self.heads.items()}
+        features = self._find_features()
+        if features is not None:
+            item = features.schema.item_id
+            columns = {name: column or item for name, column in columns.items()}
+        return targets_by_output(y, self._names, columns)
 
     # Training and evaluation
 
@@ -160,23 +141,14 @@ class SessionModel(keras.Model):
                 output, or XLA is asked for where it cannot be had.
         """
         names, heads = self._names, self.heads
-        of_heads, losses = split_by_output(loss, "loss", names, heads)
-        refuse_losses_of_heads(of_heads)
-        weights_of_heads, weights = split_by_output(
-            loss_weights, "loss_weights", names, heads
+        arguments = CompileArguments.sort(
+            names,
+            heads,
+            loss=loss,
+            loss_weights=loss_weights,
+            metrics=metrics,
+            weighted_metrics=weighted_metrics,
         )
-        lost = sorted(set(weights) - set(losses))
-        if lost:
-            raise ValueError(
-                f"loss_weights has an entry for {lost}, which has no loss."
-            )
-        ranking, plain = {}, {}
-        for what, given in (
-            ("metrics", metrics),
-            ("weighted_metrics", weighted_metrics),
-        ):
-            of_heads, plain[what] = split_by_output(given, what, names, heads)
-            ranking[what] = metrics_of_heads(of_heads, what)
         if heads and backend_name() == "tensorflow":
             if jit_compile is True:
                 raise ValueError(
@@ -185,14 +157,12 @@ class SessionModel(keras.Model):
                     'to know their number. Leave it at "auto".'
                 )
             jit_compile = False
-        if losses:
-            weights = {name: weights.get(name, 1.0) for name in losses}
         super().compile(
             optimizer=optimizer,
-            loss=losses or None,
-            loss_weights=weights or None,
-            metrics=plain["metrics"] or None,
-            weighted_metrics=plain["weighted_metrics"] or None,
+            loss=arguments.losses or None,
+            loss_weights=arguments.loss_weights or None,
+            metrics=arguments.metrics or None,
+            weighted_metrics=arguments.weighted_metrics or None,
             run_eagerly=run_eagerly,
             steps_per_execution=steps_per_execution,
             jit_compile=jit_compile,
@@ -200,36 +170,27 @@ class SessionModel(keras.Model):
         )
         # So that a model that is saved before it was fit comes back whole.
         self.optimizer.build(self.trainable_variables)
-        self._ranking = Ranking(**ranking, with_names=len(names) > 1)
-        self._probed = not probe
-        self._settings = _Settings(
-            probe=probe,
-            losses=frozenset(losses),
-            metrics=frozenset([*plain["metrics"], *plain["weighted_metrics"]]),
-            loss_weights=weights_of_heads,
-            given={
-                "loss": loss,
-                "loss_weights": loss_weights,
-                "metrics": metrics,
-                "weighted_metrics": weighted_metrics,
-            },
-        )
+        self._arguments = arguments
+        self._probe, self._probed = probe, not probe
 
     def get_compile_config(self):
         config = super().get_compile_config()
         if config:
-            given = {**self._settings.given, "probe": self._settings.probe}
+            given = {**self._arguments.given, "probe": self._probe}
             config.update(keras.saving.serialize_keras_object(given))
         return config
 
     def compile_from_config(self, config):
         self.compile(**keras.saving.deserialize_keras_object(config))
 
+    # Before `compile` there is none.
+    _arguments = None
+
     @property
     def metrics(self):
-        ranking = getattr(self, "_ranking", None)
-        if ranking is None:
+        if self._arguments is None:
             return super().metrics
+        ranking = self._arguments.ranking
         return [*super().metrics, *ranking.by_log.values(), ranking.directions]
 
     def fit(
@@ -283,11 +244,11 @@ class SessionModel(keras.Model):
         if isinstance(validation_data, KerasSequenceLoader):
             self._check_loader(validation_data)
         if not self._probed:
-            probe(self, *self._read())
+            try_out(self, *self._read())
             self._probed = True
         if shuffle is None:
             shuffle = not isinstance(x, keras.utils.PyDataset)
-        y, sample_weight = self._with_weights(y, sample_weight)
+        y, sample_weight = self._pack_weights(y, sample_weight)
         return super().fit(
             x,
             y,
@@ -341,7 +302,7 @@ class SessionModel(keras.Model):
         if exclude_seen:
             self._excludes_seen = True
             self.make_test_function(force=True)
-        y, sample_weight = self._with_weights(y, sample_weight)
+        y, sample_weight = self._pack_weights(y, sample_weight)
         self._evaluates = True
         try:
             return super().evaluate(
@@ -378,31 +339,22 @@ class SessionModel(keras.Model):
                 f"max_length={loader.max_length + (loader.target is not None)}."
             )
 
-    def _with_weights(self, y, sample_weight):
-        """`y` with the sample weights in it, and no others, where there are heads."""
+    def _pack_weights(self, y, sample_weight):
         if sample_weight is None or not self.heads:
             return y, sample_weight
         y = y if isinstance(y, dict) else self._targets(y)
-        return {**y, _WEIGHTS: sample_weight}, None
-
-    @staticmethod
-    def _unpack(data):
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        if isinstance(y, dict) and _WEIGHTS in y:
-            y = dict(y)
-            sample_weight = y.pop(_WEIGHTS)
-        return x, y or None if isinstance(y, dict) else y, sample_weight
+        return pack_weights(y, sample_weight), None
 
     def train_step(self, *args):
         # On JAX the state comes first.
         *state, data = args
-        x, y, sample_weight = self._unpack(data)
+        x, y, sample_weight = unpack(data)
         with weighing(self._weights_of_layers(sample_weight)):
             return super().train_step(*state, (x, y, sample_weight))
 
     def test_step(self, *args):
         *state, data = args
-        x, y, sample_weight = self._unpack(data)
+        x, y, sample_weight = unpack(data)
         missing = sorted(set(self.heads) - set(self._targets(y)))
         if missing:
             raise ValueError(
@@ -423,70 +375,29 @@ class SessionModel(keras.Model):
 
     def _weights_of_layers(self, sample_weight):
         """What counts for the layers that add losses, by their names."""
-        names = self._names
-        if sample_weight is None or isinstance(sample_weight, (dict, list, tuple)):
-            whole = None
-        else:
-            whole = sample_weight
-        by_name = self._sample_weights(sample_weight, names)
-        weights = {None: Weight(sessions=whole)}
+        by_name = weights_by_output(sample_weight, self._names)
+        several = isinstance(sample_weight, (dict, list, tuple))
+        weights = {None: Weight(sessions=None if several else sample_weight)}
         for name, head in self.heads.items():
-            factor = self._settings.loss_weights.get(name, 1.0)
+            factor = self._arguments.weights_of_heads.get(name, 1.0)
             weights[head.name] = Weight(factor, by_name.get(name))
         return weights
-
-    @staticmethod
-    def _sample_weights(sample_weight, names):
-        """Dict of output name to weights; one array counts for every output."""
-        if sample_weight is None:
-            return {}
-        if isinstance(sample_weight, dict):
-            return dict(sample_weight)
-        if isinstance(sample_weight, (list, tuple)):
-            return dict(zip(names, sample_weight, strict=True))
-        return dict.fromkeys(names, sample_weight)
-
-    def _targets(self, y):
-        """Dict of output name to targets, of those outputs that have some."""
-        names, heads = self._names, self.heads
-        if y is None:
-            return {}
-        if isinstance(y, (list, tuple)):
-            return dict(zip(names, y, strict=True))
-        if not isinstance(y, dict):
-            # One array is of the only output, else of the only next-item output.
-            names = names if len(names) == 1 else list(heads)
-            return {names[0]: y} if len(names) == 1 else {}
-        found = {}
-        for name in names:
-            column = name
-            if name in heads and name not in y:
-                column = heads[name].target or self._item_id
-            if column in y:
-                found[name] = y[column]
-        return found
-
-    @property
-    def _item_id(self):
-        features = self._find_features()
-        return None if features is None else features.schema.item_id
 
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
         names, heads = self._names, self.heads
         outputs, targets = by_output(names, y_pred), self._targets(y)
-        weights = self._sample_weights(sample_weight, names)
+        weights = weights_by_output(sample_weight, names)
         training = training and not self._tests
         if training:
             self._refuse_targets_of_heads(targets)
-        losses = self._settings.losses
+        losses = self._arguments.losses
         self._need(losses, targets, "a loss")
         loss = 0.0
         if losses or self.losses:
-            loss = super().compute_loss(
-                x, *_pairs(losses, targets, outputs, weights), training=training
-            )
+            taken = as_keras_takes(losses, targets, outputs, weights)
+            loss = super().compute_loss(x, *taken, training=training)
         elif training:
             raise ValueError(
                 "The model has no loss to train on: an output must come from a "
@@ -497,29 +408,32 @@ class SessionModel(keras.Model):
         for name in heads:
             if name in targets:
                 scores = self._served(outputs[name], x)
-                one = _likelihood(targets[name], scores, weights.get(name))
-                factor = self._settings.loss_weights.get(name, 1.0)
+                one = next_item_loss(targets[name], scores, weights.get(name))
+                factor = self._arguments.weights_of_heads.get(name, 1.0)
                 loss = loss + scale_for_replicas(factor * one)
         return loss
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         names, heads = self._names, self.heads
         outputs, targets = by_output(names, y_pred), self._targets(y)
-        weights = self._sample_weights(sample_weight, names)
-        metrics = self._settings.metrics
-        if metrics:
-            self._need(metrics, targets, "metrics")
-            super().compute_metrics(x, *_pairs(metrics, targets, outputs, weights))
+        weights = weights_by_output(sample_weight, names)
+        measured = self._arguments.measured
+        if measured:
+            self._need(measured, targets, "metrics")
+            super().compute_metrics(
+                x, *as_keras_takes(measured, targets, outputs, weights)
+            )
+        ranking = self._arguments.ranking
         ranked = [name for name in heads if name in targets]
         for name in ranked:
             scores = self._served(outputs[name], x)
-            self._ranking.update(name, targets[name], scores, weights.get(name))
-        logs = self._plain_result()
+            ranking.update(name, targets[name], scores, weights.get(name))
         # In training there is nothing to rank.
-        return {**logs, **self._ranking.result()} if ranked else logs
+        logs = self._plain_result()
+        return {**logs, **ranking.result()} if ranked else logs
 
     def get_metrics_result(self):
-        ranks = self._ranking.result() if self._evaluates else {}
+        ranks = self._arguments.ranking.result() if self._evaluates else {}
         return {**self._plain_result(), **ranks}
 
     def _plain_result(self):
@@ -551,6 +465,26 @@ class SessionModel(keras.Model):
                 f"fit was given targets of {given}, but next-item outputs take theirs "
                 "from the scheme: train on whole sessions, without these targets."
             )
+
+    # The states of random generators, which Keras's weights files leave out: with them
+    # a run that `BackupAndRestore` takes up goes on as if it had never stopped.
+
+    def _seeds(self):
+        weights = {id(v) for v in self.non_trainable_weights}
+        return [v for v in self.non_trainable_variables if id(v) not in weights]
+
+    def save_own_variables(self, store):
+        super().save_own_variables(store)
+        for number, state in enumerate(self._seeds()):
+            store[f"seed_{number}"] = ops.convert_to_numpy(state)
+
+    def load_own_variables(self, store):
+        held = {key: store[key] for key in store.keys()}
+        for number, state in enumerate(self._seeds()):
+            value = held.pop(f"seed_{number}", None)
+            if value is not None:
+                state.assign(value)
+        super().load_own_variables(held)
 
     # Recommending
 
@@ -683,30 +617,33 @@ class SessionModel(keras.Model):
     ):
         """The `k` items most likely to come next, in raw ids.
 
-                Args:
-                    sessions: dict of column to list of lists, `pyarrow.Table`, polars or
-                        pandas frame, with raw ids, as `{"item_id": [["a", "b"], ["c"]]}`; ids
-                        that the vocabulary does not hold count as unknown, and without a
-                        vocabulary raw ids are the encoded ones. Or a table of an ETL's
-                        `transform`, or read from what it wrote: that carries a mark, which
-                        says that its ids are encoded, and by which vocabulary.
-                    k: int. How many items.
-                    exclude_seen: bool. Leave out the items of the session itself.
-                    batch_size: int. Sessions scored at a time.
-        ba
-                Returns:
-                    A dict of NumPy arrays, in the order of the sessions: the item column
-                    `(sessions, k)` with raw ids, `"scores"` `(sessions, k)`, and the session
-                    column where the sessions have one. Where fewer than `k` items are left,
-                    the last places hold none: their score is minus infinity, so that
-                    `np.isfinite(scores).sum(1)` items are real, and their id is `None` for
-                    text, -1 for integers, 0 where there is no vocabulary.
+        Args:
+            sessions: dict of column to list of lists, `pyarrow.Table`, polars or
+                pandas frame, with raw ids, as `{"item_id": [["a", "b"], ["c"]]}`; ids
+                that the vocabulary does not hold count as unknown, and without a
+                vocabulary raw ids are the encoded ones. Or a table of an ETL's
+                `transform`, or read from what it wrote: that carries a mark, which
+                says that its ids are encoded, and by which vocabulary.
+            k: int. How many items.
+            exclude_seen: bool. Leave out the items of the session itself.
+            batch_size: int. Sessions scored at a time.
+            encoded: bool. Whether ids are encoded and numbers standardised, whatever
+                the mark says. `None` asks the mark.
+            head: string. Name of the output that answers, where several do.
 
-                Raises:
-                    ValueError: a column is missing, lists differ in length, `k` is out of
-                        range; a table was encoded by another vocabulary than the model's; raw
-                        sessions hold a number that the ETL standardised; the model was made
-                        from a config, and its vocabularies are not in this process.
+        Returns:
+            A dict of NumPy arrays, in the order of the sessions: the item column
+            `(sessions, k)` with raw ids, `"scores"` `(sessions, k)`, and the session
+            column where the sessions have one. Where fewer than `k` items are left,
+            the last places hold none: their score is minus infinity, so that
+            `np.isfinite(scores).sum(1)` items are real, and their id is `None` for
+            text, -1 for integers, 0 where there is no vocabulary.
+
+        Raises:
+            ValueError: a column is missing, lists differ in length, `k` is out of
+                range; a table was encoded by another vocabulary than the model's; raw
+                sessions hold a number that the ETL standardised; the model was made
+                from a config, and its vocabularies are not in this process.
         """
         self._check_k(k)
         return self._recommender.recommend(
@@ -724,55 +661,3 @@ class SessionModel(keras.Model):
         Ids that are no items come out as `None` for text, as -1 for integers.
         """
         return self._recommender.decode(ids)
-
-
-@dataclass
-class _Settings:
-    """What `compile` was told, beyond what Keras keeps."""
-
-    probe: bool
-    losses: frozenset
-    metrics: frozenset
-    loss_weights: dict
-    given: dict
-
-
-def _pairs(names, targets, outputs, weights):
-    """`(y, y_pred, sample_weight)` of some outputs, as Keras takes them."""
-    if not names:
-        return None, None, None
-    names = sorted(names)
-    y, y_pred = {}, {}
-    for name in names:
-        y[name], y_pred[name] = targets[name], outputs[name]
-        if len(y[name].shape) == 2 and len(y_pred[name].shape) == 3:
-            y_pred[name] = _of_events(y_pred[name], ops.shape(y[name])[1])
-            if y_pred[name].shape[-1] == 1:
-                # One value an event: Keras would take the events for classes.
-                y[name] = ops.expand_dims(y[name], -1)
-    given = {name: weights[name] for name in names if name in weights}
-    if len(given) in (0, len(names)):
-        return y, y_pred, given or None
-    ones = {name: ops.ones(ops.shape(y[name])[:1], "float32") for name in names}
-    return y, y_pred, {**ones, **given}
-
-
-def _of_events(output, time):
-    """An output `(batch, time, …)` without the position of the next event."""
-    mask = getattr(output, "_keras_mask", None)
-    output = output[:, :time]
-    return output if mask is None else AttachMask()((output, mask[:, :time]))
-
-
-def _likelihood(targets, scores, sample_weight):
-    """Mean of minus the logarithm of the target's share of the softmax."""
-    # Targets that are no items (unknown, or padding) have no likelihood.
-    targets = ops.cast(targets, "int32")
-    of_target = ops.take_along_axis(scores, targets[:, None], axis=1)[:, 0]
-    known = of_target > -float("inf")
-    count = ops.sum(ops.cast(known, "float32"))
-    loss = ops.logsumexp(scores, axis=1) - ops.where(known, of_target, 0.0)
-    loss = ops.where(known, loss, 0.0)
-    if sample_weight is not None:
-        loss = loss * ops.cast(sample_weight, "float32")
-    return ops.sum(loss) / ops.maximum(count, 1.0)

@@ -13,12 +13,12 @@ KIND = sys.argv[1]
 DEVICES = 1 if KIND == "one" else 2
 os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={DEVICES}"
 
-import keras
-import numpy as np
-import pyarrow as pa
-from keras import ops
+import keras  # noqa: E402
+import numpy as np  # noqa: E402
+import pyarrow as pa  # noqa: E402
+from keras import ops  # noqa: E402
 
-import keras_t4r as t4r
+import keras_t4r as t4r  # noqa: E402
 
 # Neither the table's rows (43) nor the sessions (50) divide by the devices or batches.
 ITEMS, WIDTH, SESSIONS = 41, 8, 50

@@ -123,6 +123,8 @@ class NextItemHead(keras.layers.Layer):
                 f"{self.name!r} has {rows} ids, and those below {self.first_id} are no "
                 "items: there is nothing to score."
             )
+        # Ids that are scored, those that are no items among them.
+        self.rows = rows
         self.own_table = None
         if table_shape is None:
             self.own_table = self.add_weight(

@@ -1,0 +1,95 @@
+"""Targets and sample weights of a step, by the names of the outputs."""
+
+import keras
+from keras import ops
+
+from keras_t4r.layers.attach_mask import AttachMask
+
+# Where `y` holds sample weights on the way through Keras, which would leave those of
+# next-item outputs out: they have no `y` in training.
+_WEIGHTS = "keras_t4r_sample_weight"
+
+
+def pack_weights(y, sample_weight):
+    """`y`, a dict, with the sample weights in it."""
+    return {**y, _WEIGHTS: sample_weight}
+
+
+def unpack(data):
+    """`(x, y, sample_weight)` of what Keras hands to a step."""
+    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+    if isinstance(y, dict):
+        y = dict(y)
+        sample_weight = y.pop(_WEIGHTS, sample_weight)
+        y = y or None
+    return x, y, sample_weight
+
+
+def targets_by_output(y, names, columns):
+    """Dict of output name to targets, of those outputs that have some.
+
+    Args:
+        y: `None`; an array, of the only output or else of the only next-item output; a
+            list in the order of the outputs; or a dict by the names of outputs, for
+            next-item outputs also of columns.
+        names: list of strings. All outputs.
+        columns: dict of next-item output to the name of its column.
+    """
+    if y is None:
+        return {}
+    if isinstance(y, (list, tuple)):
+        return dict(zip(names, y, strict=True))
+    if not isinstance(y, dict):
+        names = names if len(names) == 1 else list(columns)
+        return {names[0]: y} if len(names) == 1 else {}
+    keys = {n: n if n in y else columns.get(n, n) for n in names}
+    return {name: y[key] for name, key in keys.items() if key in y}
+
+
+def weights_by_output(sample_weight, names):
+    """Dict of output name to sample weights; one array counts for every output."""
+    if sample_weight is None:
+        return {}
+    if isinstance(sample_weight, dict):
+        return dict(sample_weight)
+    if isinstance(sample_weight, (list, tuple)):
+        return dict(zip(names, sample_weight, strict=True))
+    return dict.fromkeys(names, sample_weight)
+
+
+def as_keras_takes(names, targets, outputs, weights):
+    """`(y, y_pred, sample_weight)` of some outputs, each a dict by name, or `None`.
+
+    Outputs of events lose the position of the next event, and targets of events get
+    the axis of their output's single value. What is padding among the events has
+    weight 0: Keras's losses look at masks, but not all of its metrics do.
+    """
+    if not names:
+        return None, None, None
+    y, y_pred, counts = {}, {}, {}
+    for name in sorted(names):
+        y[name], y_pred[name] = targets[name], outputs[name]
+        weight = weights.get(name)
+        if len(y[name].shape) == 2 and len(y_pred[name].shape) == 3:
+            y[name], y_pred[name], mask = _of_events(y[name], y_pred[name])
+            if weight is not None and len(weight.shape) == 1:
+                weight = ops.expand_dims(weight, -1)
+            if mask is not None:
+                weight = ops.cast(mask, "float32") * (1.0 if weight is None else weight)
+        if weight is not None:
+            counts[name] = weight
+    if not counts:
+        return y, y_pred, None
+    ones = {name: ops.ones(ops.shape(y[name])[:1], "float32") for name in y}
+    return y, y_pred, {**ones, **counts}
+
+
+def _of_events(y, output):
+    mask = getattr(output, "_keras_mask", None)
+    time = ops.shape(y)[1]
+    output = output[:, :time]
+    if mask is not None:
+        mask = mask[:, :time]
+        output = AttachMask()((output, mask))
+    # One value an event: Keras would take the events for classes.
+    return (ops.expand_dims(y, -1) if output.shape[-1] == 1 else y), output, mask
