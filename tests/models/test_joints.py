@@ -283,17 +283,52 @@ def test_keras_layers_between_any_two(between, tmp_path):
     )
 
 
+@keras.saving.register_keras_serializable(package="tests")
+class WithContent(keras.layers.Layer):
+    """An item's vector: that of its id, and one made of what is known of it."""
+
+    def __init__(self, size, **kwargs):
+        super().__init__(**kwargs)
+        self.size = size
+
+    def build(self, table_shape):
+        shape = (table_shape[0], self.size)
+        self.content = self.add_weight(shape=shape, trainable=False, name="content")
+        self.kernel = self.add_weight(shape=(self.size, table_shape[1]), name="kernel")
+
+    def call(self, table):
+        return table + ops.matmul(self.content, self.kernel)
+
+    def get_config(self):
+        return {**super().get_config(), "size": self.size}
+
+
 def test_a_table_is_computed_from_ids_and_content(tmp_path):
     inputs = SCHEMA.inputs()
     x, targets, table = encoder(inputs)
+    layer = WithContent(3)
+    model = t4r.SessionModel(inputs, t4r.NextItemHead()(x, targets, layer(table)))
     content = np.random.default_rng(0).normal(size=(ITEMS + 2, 3)).astype("float32")
-    table = table + keras.layers.Dense(4)(ops.convert_to_tensor(content)) * (
-        ops.ones_like(table[:, :1])
+    layer.content.assign(content)
+    before = ops.convert_to_numpy(layer.kernel)
+    model.compile(keras.optimizers.Adam(1e-2), metrics=ndcg())
+    trains_and_comes_back(model, whole(), held_out(), tmp_path)
+    np.testing.assert_array_equal(ops.convert_to_numpy(layer.content), content)
+    assert np.abs(ops.convert_to_numpy(layer.kernel) - before).max() > 1e-3
+
+
+@pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")
+def test_int8_comes_back_from_a_file(tmp_path):
+    inputs = SCHEMA.inputs()
+    x, targets, table = encoder(inputs)
+    bought = keras.layers.Dense(1, "sigmoid")(
+        t4r.TaskTower((4,))(t4r.SessionSummary("attention")(t4r.MMoE(1, 2, (8,))(x)[0]))
     )
-    model = t4r.SessionModel(inputs, t4r.NextItemHead()(x, targets, table))
-    model.compile("adam", metrics=ndcg())
-    losses = model.fit(whole(), epochs=1, verbose=0).history["loss"]
-    assert np.isfinite(losses).all()
+    scores = t4r.NextItemHead()(x, targets, table)
+    model = t4r.SessionModel(inputs, {"next_item": scores, "bought": bought})
+    model.quantize("int8")
+    model.save(tmp_path / "model.keras")
+    same(model, keras.saving.load_model(tmp_path / "model.keras"))
 
 
 @keras.saving.register_keras_serializable(package="tests")

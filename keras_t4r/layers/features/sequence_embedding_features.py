@@ -3,13 +3,14 @@ from keras import ops
 
 from keras_t4r.layers.attach_mask import AttachMask
 from keras_t4r.layers.features.kept_vocabularies import KeptVocabularies
+from keras_t4r.quantization import KeepsQuantization
 from keras_t4r.schema import Schema
 
 AGGREGATIONS = ("concat", "element-wise-sum", "element-wise-sum-item-multi")
 
 
 @keras.saving.register_keras_serializable(package="keras_t4r")
-class SequenceEmbeddingFeatures(keras.layers.Layer):
+class SequenceEmbeddingFeatures(KeepsQuantization, keras.layers.Layer):
     """Turns the columns of a session into one vector an event.
 
     Ids are looked up in embedding tables (columns of the same domain share

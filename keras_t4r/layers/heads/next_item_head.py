@@ -6,13 +6,14 @@ from keras_t4r.layers.heads.weighing import over_events, weight_of
 from keras_t4r.layers.schemes.masking_scheme import ASKED
 from keras_t4r.losses.full_softmax import FullSoftmax
 from keras_t4r.losses.next_item_loss import get_loss
+from keras_t4r.quantization import KeepsQuantization
 
 # The score's bias of ids that are no items. Finite, so that 0 times it is 0.
 _NO_ITEM = -1e9
 
 
 @keras.saving.register_keras_serializable(package="keras_t4r")
-class NextItemHead(keras.layers.Layer):
+class NextItemHead(KeepsQuantization, keras.layers.Layer):
     """Scores all items for the event that comes next.
 
     `score[i] = (h · e_i + b_i) / temperature`, with `h` the body's output at a

@@ -3,10 +3,11 @@ from keras import ops
 
 from keras_t4r.backend import mean_over_replicas
 from keras_t4r.layers.heads.weighing import over_events, weight_of
+from keras_t4r.quantization import KeepsQuantization
 
 
 @keras.saving.register_keras_serializable(package="keras_t4r")
-class ReplacedTokenDetection(keras.layers.Layer):
+class ReplacedTokenDetection(KeepsQuantization, keras.layers.Layer):
     """Trains a discriminator to tell replaced items from those that were clicked.
 
     A generator, the model that is served, learns to name hidden items (masked language

@@ -5,12 +5,13 @@ from keras import ops
 
 from keras_t4r.backend import only_shapes_are_asked
 from keras_t4r.layers.heads.layer_widths import as_widths
+from keras_t4r.quantization import KeepsQuantization
 
 KINDS = ("first", "last", "mean", "max", "attention")
 
 
 @keras.saving.register_keras_serializable(package="keras_t4r")
-class SessionSummary(keras.layers.Layer):
+class SessionSummary(KeepsQuantization, keras.layers.Layer):
     """One vector a session, of the vectors of its real events.
 
     - `"first"`, `"last"`: the vector of the first or last real event.

@@ -3,10 +3,11 @@
 import keras
 
 from keras_t4r.layers.heads.layer_widths import as_widths
+from keras_t4r.quantization import KeepsQuantization
 
 
 @keras.saving.register_keras_serializable(package="keras_t4r")
-class TaskTower(keras.layers.Layer):
+class TaskTower(KeepsQuantization, keras.layers.Layer):
     """Dense layers one after the other: `x ← dropout(f(x W + b))`.
 
     It stands between what the tasks share and the output of one of them. In

@@ -9,10 +9,11 @@ from keras_t4r.layers.heads.experts.kernels import draw_one_by_one
 from keras_t4r.layers.heads.experts.positive_counts import check_counts
 from keras_t4r.layers.heads.experts.rows import as_rows, from_rows
 from keras_t4r.layers.heads.layer_widths import as_widths
+from keras_t4r.quantization import KeepsQuantization
 
 
 @keras.saving.register_keras_serializable(package="keras_t4r")
-class CGC(keras.layers.Layer):
+class CGC(KeepsQuantization, keras.layers.Layer):
     """Customized gate control: each task has experts of its own beside shared ones.
 
     `y_t = Σ_k g_tk(x_t) · e_tk(x_t)  +  Σ_j g_t,m+j(x_t) · s_j(x_s)`, with `m` experts

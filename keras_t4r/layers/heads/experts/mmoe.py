@@ -9,10 +9,11 @@ from keras_t4r.layers.heads.experts.kernels import draw_one_by_one
 from keras_t4r.layers.heads.experts.positive_counts import check_counts
 from keras_t4r.layers.heads.experts.rows import as_rows, from_rows
 from keras_t4r.layers.heads.layer_widths import as_widths
+from keras_t4r.quantization import KeepsQuantization
 
 
 @keras.saving.register_keras_serializable(package="keras_t4r")
-class MMoE(keras.layers.Layer):
+class MMoE(KeepsQuantization, keras.layers.Layer):
     """Multi-gate mixture of experts: each task takes its own mixture of shared experts.
 
     `y_t = Σ_k g_tk(x) · e_k(x)` with `g_t(x) = softmax(W_t x)`, for each task `t`. An

@@ -5,10 +5,11 @@ import keras
 from keras_t4r.layers.heads.experts.cgc import CGC
 from keras_t4r.layers.heads.experts.positive_counts import check_counts
 from keras_t4r.layers.heads.layer_widths import as_widths
+from keras_t4r.quantization import KeepsQuantization
 
 
 @keras.saving.register_keras_serializable(package="keras_t4r")
-class PLE(keras.layers.Layer):
+class PLE(KeepsQuantization, keras.layers.Layer):
     """Progressive layered extraction: several levels of `CGC`.
 
     Level 1 reads `x`; each further one reads what the one before gave for each task and
