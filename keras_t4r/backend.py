@@ -3,6 +3,8 @@
 Everything else in the package is written in `keras.ops`.
 """
 
+import math
+
 import keras
 from keras import ops
 
@@ -62,11 +64,48 @@ def mean_over_replicas(x):
         return x
     import tensorflow as tf
 
-    if not tf.distribute.in_cross_replica_context():
-        context = tf.distribute.get_replica_context()
-        if context.num_replicas_in_sync > 1:
-            return context.all_reduce(tf.distribute.ReduceOp.MEAN, x)
-    return x
+    if _replica() is None:
+        return x
+    context = tf.distribute.get_replica_context()
+    return context.all_reduce(tf.distribute.ReduceOp.MEAN, x)
+
+
+def of_one_replica(loss):
+    """A loss, marked with the replica that computes it; see `losses_of_replica`."""
+    replica = _replica()
+    if replica is not None:
+        loss._keras_t4r_replica = replica
+    return loss
+
+
+def losses_of_replica(losses):
+    """Those losses that are not marked as another replica's.
+
+    Replicas of `MirroredStrategy` take turns within one layer, whose list of losses
+    they share: without this one would train on the losses of those before it.
+    """
+    replica = _replica()
+    if replica is None:
+        return losses
+    return [
+        loss
+        for loss in losses
+        if getattr(loss, "_keras_t4r_replica", replica) == replica
+    ]
+
+
+def _replica():
+    """The number of this replica of `tf.distribute`, `None` where there is one."""
+    if name() != "tensorflow":
+        return None
+    import tensorflow as tf
+
+    if tf.distribute.in_cross_replica_context():
+        return None
+    context = tf.distribute.get_replica_context()
+    if context.num_replicas_in_sync == 1:
+        return None
+    return int(tf.get_static_value(context.replica_id_in_sync_group))
 
 
 def scale_for_replicas(loss):
@@ -135,3 +174,14 @@ def fuses_attention(dtype):
     compiled, only GPUs have in float16.
     """
     return name() == "torch" or (name() == "jax" and dtype != "float16")
+
+
+def devices_of_a_model():
+    """How many devices share a model's weights: more than one by `ModelParallel` only.
+
+    `keras.distribution` works on JAX.
+    """
+    distribution = keras.distribution.distribution()
+    if not isinstance(distribution, keras.distribution.ModelParallel):
+        return 1
+    return math.prod(distribution.device_mesh.shape)

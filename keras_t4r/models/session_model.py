@@ -3,8 +3,8 @@ import functools
 import keras
 from keras import ops
 
+from keras_t4r.backend import losses_of_replica, scale_for_replicas
 from keras_t4r.backend import name as backend_name
-from keras_t4r.backend import scale_for_replicas
 from keras_t4r.data.loader.loader_epoch import follow_epochs
 from keras_t4r.data.loader.sequence_loader import KerasSequenceLoader
 from keras_t4r.layers.features.sequence_embedding_features import (
@@ -172,6 +172,10 @@ class SessionModel(keras.Model):
         self.optimizer.build(self.trainable_variables)
         self._arguments = arguments
         self._probe, self._probed = probe, not probe
+
+    @property
+    def losses(self):
+        return losses_of_replica(super().losses)
 
     def get_compile_config(self):
         config = super().get_compile_config()

@@ -1,15 +1,16 @@
 """Losses of a small model on one device or several; run as a program of its own.
 
-    python distributed_runs.py KIND
+    python distributed_runs.py KIND FILE
 
-`KIND` is `one`, `mirrored` (TensorFlow), `data` or `model` (JAX). Prints JSON.
+`KIND` is `one`, `mirrored` (TensorFlow), `data` or `model` (JAX). Saves the model to
+`FILE` and prints JSON.
 """
 
 import json
 import os
 import sys
 
-KIND = sys.argv[1]
+KIND, FILE = sys.argv[1:]
 DEVICES = 1 if KIND == "one" else 2
 os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={DEVICES}"
 
@@ -62,9 +63,12 @@ def run():
     model = make_model()
     train = loader(0, shuffle=False)
     losses = model.fit(train, epochs=2, verbose=0).history["loss"]
-    logs = model.evaluate(loader(1, target="last"), verbose=0, return_dict=True)
-    weights = [float(np.abs(ops.convert_to_numpy(v)).sum()) for v in model.weights]
-    return {"losses": losses, "logs": logs, "weights": weights}
+    test = loader(1, target="last")
+    logs = model.evaluate(test, verbose=0, return_dict=True)
+    model.save(FILE)
+    x, _ = test[0]
+    scores = ops.convert_to_numpy(model.predict_on_batch(x))
+    return {"losses": losses, "logs": logs, "scores": scores[:, 2:].tolist()}
 
 
 def main():

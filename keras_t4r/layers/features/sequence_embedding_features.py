@@ -3,6 +3,7 @@ from keras import ops
 
 from keras_t4r.layers.attach_mask import AttachMask
 from keras_t4r.layers.features.kept_vocabularies import KeptVocabularies
+from keras_t4r.layers.sharded_rows import ShardedRows
 from keras_t4r.quantization import KeepsQuantization
 from keras_t4r.schema import Schema
 
@@ -10,7 +11,7 @@ AGGREGATIONS = ("concat", "element-wise-sum", "element-wise-sum-item-multi")
 
 
 @keras.saving.register_keras_serializable(package="keras_t4r")
-class SequenceEmbeddingFeatures(KeepsQuantization, keras.layers.Layer):
+class SequenceEmbeddingFeatures(KeepsQuantization, ShardedRows, keras.layers.Layer):
     """Turns the columns of a session into one vector an event.
 
     Ids are looked up in embedding tables (columns of the same domain share
@@ -156,12 +157,12 @@ class SequenceEmbeddingFeatures(KeepsQuantization, keras.layers.Layer):
                 f"{rows[self._item.table_name]}: give both the same domain."
             )
         for table, dim in self._dims.items():
-            self.tables[table] = self.add_weight(
-                name=f"{owner[table]}_embedding",
-                shape=(rows[table], dim),
-                initializer=_zero_padding_row(self.embeddings_initializer),
-                # The few rows that a batch needs are cast, not the whole table.
-                autocast=False,
+            # The few rows that a batch needs are cast, not the whole table.
+            self.tables[table] = self.add_table(
+                f"{owner[table]}_embedding",
+                rows[table],
+                dim,
+                _zero_padding_row(self.embeddings_initializer),
             )
         item_dim = self._dims[self._item.table_name]
         widths = {
@@ -218,7 +219,7 @@ class SequenceEmbeddingFeatures(KeepsQuantization, keras.layers.Layer):
             x = self._output_projection(x)
         x = self._dropout(x, training=training)
         x = x * ops.cast(ops.expand_dims(mask, -1), x.dtype)
-        table = ops.convert_to_tensor(self.tables[self._item.table_name])
+        table = self.rows_of(self.tables[self._item.table_name])
         return self._attach_mask((x, mask)), table
 
     def _check(self, inputs):
@@ -283,9 +284,10 @@ class SequenceEmbeddingFeatures(KeepsQuantization, keras.layers.Layer):
         self._check(inputs)
         batch, time = inputs[self._item.name].shape
         table = self.tables[self._item.table_name]
+        shape = (self._item.cardinality, table.shape[1])
         return (
             keras.KerasTensor((batch, time, self._width), dtype=self.compute_dtype),
-            keras.KerasTensor(table.shape, dtype=table.dtype),
+            keras.KerasTensor(shape, dtype=table.dtype),
         )
 
     # Raw values

@@ -1,9 +1,10 @@
 import keras
 from keras import ops
 
-from keras_t4r.backend import mean_over_replicas, shapes_are_fixed
+from keras_t4r.backend import mean_over_replicas, of_one_replica, shapes_are_fixed
 from keras_t4r.layers.heads.weighing import over_events, weight_of
 from keras_t4r.layers.schemes.masking_scheme import ASKED
+from keras_t4r.layers.sharded_rows import ShardedRows
 from keras_t4r.losses.full_softmax import FullSoftmax
 from keras_t4r.losses.next_item_loss import get_loss
 from keras_t4r.quantization import KeepsQuantization
@@ -13,7 +14,7 @@ _NO_ITEM = -1e9
 
 
 @keras.saving.register_keras_serializable(package="keras_t4r")
-class NextItemHead(KeepsQuantization, keras.layers.Layer):
+class NextItemHead(KeepsQuantization, ShardedRows, keras.layers.Layer):
     """Scores all items for the event that comes next.
 
     `score[i] = (h · e_i + b_i) / temperature`, with `h` the body's output at a
@@ -128,11 +129,8 @@ class NextItemHead(KeepsQuantization, keras.layers.Layer):
         self.rows = rows
         self.own_table = None
         if table_shape is None:
-            self.own_table = self.add_weight(
-                name="item_embedding",
-                shape=(rows, dim),
-                initializer=keras.initializers.RandomNormal(stddev=0.05),
-            )
+            initializer = keras.initializers.RandomNormal(stddev=0.05)
+            self.own_table = self.add_table("item_embedding", rows, dim, initializer)
         if self.bias:
             self.item_bias = self.add_weight(
                 name="item_bias", shape=(rows - self.first_id,), initializer="zeros"
@@ -192,7 +190,8 @@ class NextItemHead(KeepsQuantization, keras.layers.Layer):
         return (_unit(x) if self.normalize else x) / self.temperature
 
     def _rows(self, table):
-        table = ops.convert_to_tensor(self.own_table if table is None else table)
+        table = self.rows_of(self.own_table) if table is None else table
+        table = ops.convert_to_tensor(table)
         return _unit(ops.cast(table, "float32")) if self.normalize else table
 
     def _bias(self, rows):
@@ -229,7 +228,7 @@ class NextItemHead(KeepsQuantization, keras.layers.Layer):
         ids = ops.maximum(ids, self.first_id)
         loss = self.loss.call(hidden, rows, bias, ids, weights)
         loss = loss / ops.maximum(mean_over_replicas(count), 1.0)
-        self.add_loss(weight.loss * loss)
+        self.add_loss(of_one_replica(weight.loss * loss))
         return hidden, rows, bias, at
 
     def _scores(self, x, targets, table):

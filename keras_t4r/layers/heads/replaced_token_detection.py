@@ -1,7 +1,7 @@
 import keras
 from keras import ops
 
-from keras_t4r.backend import mean_over_replicas
+from keras_t4r.backend import mean_over_replicas, of_one_replica
 from keras_t4r.layers.heads.weighing import over_events, weight_of
 from keras_t4r.quantization import KeepsQuantization
 
@@ -74,7 +74,8 @@ class ReplacedTokenDetection(KeepsQuantization, keras.layers.Layer):
 
     def call(self, scores, x, replaced, item_ids, training=None):
         if training:
-            self.add_loss(self.weight * self._loss(x, replaced, item_ids))
+            loss = self.weight * self._loss(x, replaced, item_ids)
+            self.add_loss(of_one_replica(loss))
         return scores
 
     def _loss(self, x, replaced, item_ids):
