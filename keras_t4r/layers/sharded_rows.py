@@ -31,9 +31,13 @@ class ShardedRows:
         return tensor if rows is None else tensor[:rows]
 
     def save_own_variables(self, store):
-        super().save_own_variables(store)
+        # What may be written once only is cut before.
+        whole = {}
+        super().save_own_variables(whole)
         for key, variable, rows in self._cut():
-            store[key] = ops.convert_to_numpy(variable)[:rows]
+            whole[key] = ops.convert_to_numpy(variable)[:rows]
+        for key, value in whole.items():
+            store[key] = value
 
     def load_own_variables(self, store):
         held = {key: store[key] for key in store.keys()}

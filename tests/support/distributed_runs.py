@@ -67,7 +67,7 @@ def run():
     logs = model.evaluate(test, verbose=0, return_dict=True)
     model.save(FILE)
     x, _ = test[0]
-    scores = ops.convert_to_numpy(model.predict_on_batch(x))
+    scores = ops.convert_to_numpy(model.predict(x, verbose=0))
     return {"losses": losses, "logs": logs, "scores": scores[:, 2:].tolist()}
 
 
