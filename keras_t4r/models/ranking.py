@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-# Keras's callbacks look for a metric's direction in lists of this class only.
+from keras import ops
 from keras.src.trainers.compile_utils import MetricsList
 
 from keras_t4r.metrics.ranking_metric import RankingMetric
@@ -43,7 +43,9 @@ class Ranking:
                 if isinstance(metric, RankingMetric):
                     metric.update_ranks(ranks, targets, weight)
                 else:
-                    metric.update_state(targets, scores, sample_weight=weight)
+                    # Keras's count what is not finite as a miss of the whole row.
+                    finite = ops.maximum(scores, -1e30)
+                    metric.update_state(targets, finite, sample_weight=weight)
 
     def result(self):
         """Dict of the name in the logs to the metric's value."""
@@ -57,7 +59,10 @@ class _Direction:
 
 
 class _Directions(MetricsList):
-    """Tells callbacks in auto mode which way a metric is better; it has no state."""
+    """Tells callbacks in auto mode which way a metric is better; it has no state.
+
+    Keras's callbacks look for a metric's direction in lists of this class only.
+    """
 
     def __init__(self, by_log):
         known = {

@@ -245,8 +245,10 @@ class SessionModel(keras.Model):
                     "fit trains on whole sessions, but the loader holds back their "
                     f"last item: make it without target={x.target!r}."
                 )
+        # Here as well as in the step: on JAX a step that fails takes the weights along.
+        self._refuse_targets_of_heads(self._targets(y))
         if isinstance(validation_data, KerasSequenceLoader):
-            self._check_loader(validation_data)
+            self._check_test_loader(validation_data)
         if not self._probed:
             try_out(self, *self._read())
             self._probed = True
@@ -302,7 +304,9 @@ class SessionModel(keras.Model):
                 no target.
         """
         if isinstance(x, KerasSequenceLoader):
-            self._check_loader(x)
+            self._check_test_loader(x)
+        elif y is not None:
+            self._need_targets_of_heads(self._targets(y))
         if exclude_seen:
             self._excludes_seen = True
             self.make_test_function(force=True)
@@ -343,6 +347,11 @@ class SessionModel(keras.Model):
                 f"max_length={loader.max_length + (loader.target is not None)}."
             )
 
+    def _check_test_loader(self, loader):
+        self._check_loader(loader)
+        if loader.target is None:
+            self._need_targets_of_heads({})
+
     def _pack_weights(self, y, sample_weight):
         if sample_weight is None or not self.heads:
             return y, sample_weight
@@ -359,12 +368,7 @@ class SessionModel(keras.Model):
     def test_step(self, *args):
         *state, data = args
         x, y, sample_weight = unpack(data)
-        missing = sorted(set(self.heads) - set(self._targets(y)))
-        if missing:
-            raise ValueError(
-                f"There is no target to evaluate {missing} on: make the loader with "
-                "target='last'."
-            )
+        self._need_targets_of_heads(self._targets(y))
         if self._find_features() is not None and isinstance(x, dict):
             x = self.newest(x)
         self._tests = True
@@ -462,6 +466,14 @@ class SessionModel(keras.Model):
                 f"targets={missing}."
             )
 
+    def _need_targets_of_heads(self, targets):
+        missing = sorted(set(self.heads) - set(targets))
+        if missing:
+            raise ValueError(
+                f"There is no target to evaluate {missing} on: make the loader with "
+                "target='last'."
+            )
+
     def _refuse_targets_of_heads(self, targets):
         given = sorted(set(self.heads) & set(targets))
         if given:
@@ -469,6 +481,20 @@ class SessionModel(keras.Model):
                 f"fit was given targets of {given}, but next-item outputs take theirs "
                 "from the scheme: train on whole sessions, without these targets."
             )
+
+    def save(self, filepath, *args, **kwargs):
+        """Saves as `keras.Model.save` does, in Keras's own format.
+
+        Raises:
+            ValueError: the path asks for HDF5, which holds no vocabularies.
+        """
+        if str(filepath).endswith((".h5", ".hdf5")):
+            raise ValueError(
+                f"A SessionModel is saved as .keras, not as {filepath}: HDF5 holds "
+                "neither its vocabularies nor the state of its random generators. "
+                "save_weights takes .weights.h5."
+            )
+        return super().save(filepath, *args, **kwargs)
 
     # The states of random generators, which Keras's weights files leave out: with them
     # a run that `BackupAndRestore` takes up goes on as if it had never stopped.

@@ -1,0 +1,267 @@
+"""What Keras's `compile`, `fit` and `evaluate` promise; refusals in one sentence."""
+
+import keras
+import numpy as np
+import pyarrow as pa
+import pytest
+from keras import ops
+
+import keras_t4r as t4r
+
+pytestmark = pytest.mark.backends
+WIDTH, ITEMS = 8, 20
+
+
+def make_schema(longest=8):
+    column = t4r.ColumnSchema(
+        "item_id",
+        tags=("item_id", "categorical"),
+        domain=t4r.Domain(2, ITEMS + 1),
+        value_count=(1, longest),
+    )
+    return t4r.Schema((column,))
+
+
+SCHEMA = make_schema()
+
+
+def sessions(count=32, seed=0, longest=8):
+    rng = np.random.default_rng(seed)
+    rows = [
+        rng.integers(2, ITEMS + 2, n).tolist()
+        for n in rng.integers(2, longest + 1, count)
+    ]
+    return pa.table({"item_id": pa.array(rows, pa.list_(pa.int32()))})
+
+
+def loader(seed=0, **options):
+    return t4r.KerasSequenceLoader(
+        sessions(seed=seed), SCHEMA, 16, bucket=False, **options
+    )
+
+
+def held_out(**options):
+    return loader(1, target="last", **options)
+
+
+def encoder(inputs, body=None, scheme=None, **features):
+    x, table = t4r.SequenceEmbeddingFeatures(SCHEMA, embedding_dim=WIDTH, **features)(
+        inputs
+    )
+    x, targets = (scheme or t4r.CausalLanguageModeling())(x, inputs["item_id"])
+    if body is None:
+        config = t4r.session_config("gpt2", WIDTH, n_head=2, n_layer=1, dropout=0.0)
+        body = t4r.TransformerBlock(config)
+    return body(x), targets, table
+
+
+def make_model(body=None, scheme=None, head=None, compiled=True, **features):
+    keras.utils.set_random_seed(2)
+    inputs = SCHEMA.inputs()
+    scores = (head or t4r.NextItemHead())(*encoder(inputs, body, scheme, **features))
+    model = t4r.SessionModel(inputs, scores)
+    if compiled:
+        model.compile("adam", metrics=[t4r.metrics.NDCG(5)])
+    return model
+
+
+# The model owns the length.
+
+
+def test_a_loader_that_shows_more_than_the_model_reads_is_refused():
+    model = make_model(max_length=5)
+    assert model.max_history == 4
+    with pytest.raises(ValueError, match="up to 7 events of a session, but the model"):
+        model.evaluate(held_out(), verbose=0)
+    with pytest.raises(ValueError, match="make the loader with max_length=5"):
+        model.fit(loader(), verbose=0)
+    with pytest.raises(ValueError, match="make the loader with max_length=4"):
+        model.fit(loader(max_length=5), validation_data=held_out(), verbose=0)
+    model.fit(loader(max_length=5), validation_data=held_out(max_length=4), verbose=0)
+
+
+@pytest.mark.parametrize("length", [4, 9])
+def test_evaluation_of_arrays_reads_what_serving_reads(length):
+    model = make_model(max_length=length)
+    table = sessions(40, seed=3)
+    whole = t4r.KerasSequenceLoader(table, make_schema(9), 40, target="last")
+    x, y = whole[0]
+    ndcg = model.evaluate(x, y, batch_size=40, verbose=0, return_dict=True)["ndcg_5"]
+    rows = [row[:-1] for row in table["item_id"].to_pylist()]
+    ids = model.recommend({"item_id": rows}, k=5)["item_id"]
+    places = [list(i).index(t) if t in i else None for i, t in zip(ids, y, strict=True)]
+    expected = np.mean([0 if p is None else 1 / np.log2(p + 2) for p in places])
+    assert ndcg == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_schema_without_a_length_wants_one():
+    schema = make_schema(0)
+    with pytest.raises(ValueError, match="max_length"):
+        t4r.SequenceEmbeddingFeatures(schema)
+    features = t4r.SequenceEmbeddingFeatures(schema, max_length=6)
+    assert features.max_length == 6
+
+
+# What looks ahead, or sees padding, is found before it trains.
+
+
+class TwoWay(keras.layers.Layer):
+    """A user's layer that mixes all events."""
+
+    supports_masking = True
+
+    def call(self, x, mask=None):
+        return x + ops.mean(x, axis=1, keepdims=True)
+
+
+def nested_two_way():
+    x = keras.Input((None, WIDTH))
+    config = t4r.session_config("bert", WIDTH, n_head=2, n_layer=1)
+    return keras.Model(x, t4r.TransformerBlock(config, causal=False)(x))
+
+
+def attention():
+    layer = keras.layers.MultiHeadAttention(2, 4)
+    return lambda x: layer(x, x)
+
+
+LOOKS_AHEAD = {
+    "bidirectional": lambda: t4r.TransformerBlock(
+        keras.layers.Bidirectional(
+            keras.layers.GRU(WIDTH // 2, return_sequences=True, use_cudnn=False)
+        )
+    ),
+    "nested": nested_two_way,
+    "attention": attention,
+    "own": TwoWay,
+    "said to be causal": lambda: t4r.TransformerBlock(TwoWay(), causal=True),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*does not support masking.*:UserWarning")
+@pytest.mark.parametrize("kind", LOOKS_AHEAD)
+def test_what_looks_ahead_under_a_causal_scheme_is_refused(kind):
+    if kind == "nested":
+        with pytest.raises(ValueError, match="needs a causal body"):
+            make_model(LOOKS_AHEAD[kind]())
+        return
+    model = make_model(LOOKS_AHEAD[kind]())
+    with pytest.raises(ValueError, match="looks ahead: changing an event"):
+        model.fit(loader(), verbose=0)
+    model.compile("adam", probe=False)
+    model.fit(loader(), verbose=0)
+
+
+@pytest.mark.filterwarnings("ignore:.*does not support masking.*:UserWarning")
+@pytest.mark.parametrize(
+    "body",
+    [
+        lambda: keras.layers.GRU(WIDTH, return_sequences=True, use_cudnn=False),
+        lambda: (
+            lambda x: keras.layers.MultiHeadAttention(2, 4)(x, x, use_causal_mask=True)
+        ),
+    ],
+    ids=["gru", "causal attention"],
+)
+def test_what_keeps_to_the_past_is_not(body):
+    make_model(body()).fit(loader(), verbose=0)
+
+
+class LosesMask(keras.layers.Layer):
+    def call(self, x):
+        return x * 1.5 + 0.5
+
+
+@pytest.mark.filterwarnings("ignore:.*does not support masking.*:UserWarning")
+def test_a_mask_lost_before_the_body_is_said_not_guessed():
+    def body(keep):
+        config = t4r.session_config("bert", WIDTH, n_head=2, n_layer=1)
+        block, loses = t4r.TransformerBlock(config, causal=False), LosesMask()
+        if keep:
+            return lambda x: block(t4r.KeepMask()(x, loses(x)))
+        return lambda x: block(loses(x))
+
+    model = make_model(body(False), t4r.MaskedLanguageModeling())
+    with pytest.raises(ValueError, match=r"sees padding.*KeepMask"):
+        model.fit(loader(), verbose=0)
+    make_model(body(True), t4r.MaskedLanguageModeling()).fit(loader(), verbose=0)
+
+
+# compile, fit, evaluate.
+
+
+def test_what_cannot_be_done_is_refused_in_a_sentence():
+    model = make_model(compiled=False)
+    for metric in ("accuracy", ["accuracy"]):
+        with pytest.raises(ValueError, match="give objects that read scores"):
+            model.compile("adam", metrics=metric)
+    with pytest.raises(ValueError, match=r"pass it there, NextItemHead\(loss="):
+        model.compile("adam", loss="mse")
+    with pytest.raises(ValueError, match="the model's outputs are"):
+        model.compile("adam", metrics={"nothing": [t4r.metrics.NDCG(5)]})
+    if keras.backend.backend() == "tensorflow":
+        with pytest.raises(ValueError, match="jit_compile=True cannot be had"):
+            model.compile("adam", jit_compile=True)
+    model.compile("adam", metrics=[t4r.metrics.NDCG(5)])
+    with pytest.raises(ValueError, match="fit trains on whole sessions"):
+        model.fit(held_out(max_length=7), verbose=0)
+    x, y = held_out()[0]
+    with pytest.raises(ValueError, match="take theirs from the scheme"):
+        model.fit(x, y, verbose=0)
+    with pytest.raises(ValueError, match="class_weight has no meaning"):
+        model.fit(loader(), class_weight={0: 1.0}, verbose=0)
+    with pytest.raises(ValueError, match=r"make the loader with target='last'"):
+        model.evaluate(loader(), verbose=0)
+    with pytest.raises(ValueError, match=r"is saved as \.keras"):
+        model.save("model.h5")
+
+
+def test_a_head_that_takes_other_ids_than_the_schema_is_refused():
+    with pytest.raises(ValueError, match=r"NextItemHead\(first_id=2\)"):
+        make_model(head=t4r.NextItemHead(first_id=1))
+    with pytest.raises(ValueError, match="scores 9 ids, but column 'item_id' has 22"):
+        inputs = SCHEMA.inputs()
+        x, targets, _ = encoder(inputs)
+        t4r.SessionModel(inputs, t4r.NextItemHead(cardinality=9)(x, targets))
+
+
+def test_arguments_stand_where_keras_has_them():
+    model = make_model()
+    (x,) = loader(shuffle=False)[0]
+    history = model.fit(x, None, 8, 2, 0)
+    assert len(history.history["loss"]) == 2
+    assert history.params["steps"] == 2
+    x, y = held_out()[0]
+    assert len(model.evaluate(x, y, 8, 0)) == 2
+    assert model.predict(x, 8, 0).shape == (16, ITEMS + 2)
+
+
+def test_a_metric_of_keras_reads_the_scores():
+    model = make_model(compiled=False)
+    top = keras.metrics.SparseTopKCategoricalAccuracy(5, name="top_5")
+    model.compile("adam", metrics=[top, t4r.metrics.Recall(5)])
+    model.fit(loader(), verbose=0)
+    logs = model.evaluate(held_out(), verbose=0, return_dict=True)
+    assert logs["top_5"] == pytest.approx(logs["recall_5"], abs=1e-6)
+
+
+def test_seen_items_are_left_out_of_evaluation_as_of_answers():
+    model = make_model()
+    x, y = held_out()[0]
+    rows = [[int(i) for i in row if i] for row in x["item_id"]]
+    model.fit(loader(), epochs=2, verbose=0)
+    for exclude in (True, False):
+        logs = model.evaluate(x, y, verbose=0, return_dict=True, exclude_seen=exclude)
+        ids = model.recommend({"item_id": rows}, 5, exclude)["item_id"]
+        places = [
+            list(i).index(t) if t in i else None for i, t in zip(ids, y, strict=True)
+        ]
+        expected = np.mean([0 if p is None else 1 / np.log2(p + 2) for p in places])
+        assert logs["ndcg_5"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_recompiling_forgets_the_metrics_before():
+    model = make_model()
+    model.compile("adam", metrics=[t4r.metrics.MRR(3)])
+    logs = model.evaluate(held_out(), verbose=0, return_dict=True)
+    assert set(logs) == {"loss", "mrr_3"}
