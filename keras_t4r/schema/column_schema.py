@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from keras_t4r.schema.domain import PADDING_ID, Domain
-from keras_t4r.schema.tags import Tags, plain_tag
+from keras_t4r.schema.tags import TARGET_TAGS, Tags, plain_tag
 
 DTYPES = ["float32", "int64", "string"]
 
@@ -65,6 +65,11 @@ class ColumnSchema:
     @property
     def is_continuous(self):
         return self.dtype == "float32"
+
+    @property
+    def is_target(self):
+        """Whether a model is to predict the column: it is then never an input."""
+        return not TARGET_TAGS.isdisjoint(self.tags)
 
     @property
     def is_timestamp(self):

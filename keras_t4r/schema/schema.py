@@ -107,14 +107,16 @@ class Schema:
 
     @property
     def features(self):
-        """The columns a model reads: ids with a domain, and numbers."""
+        """The columns a model reads: ids with a domain, and numbers; no targets."""
         key = self.session_id
         return replace(
             self,
             columns=tuple(
                 c
                 for c in self.columns
-                if c.name != key and (c.is_categorical or c.is_continuous)
+                if c.name != key
+                and not c.is_target
+                and (c.is_categorical or c.is_continuous)
             ),
         )
 

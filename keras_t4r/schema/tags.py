@@ -19,7 +19,22 @@ class Tags:
     TIME = "time"
     TIMESTAMP = "timestamp"
     GROUPBY = "groupby_col"
+    TARGET = "target"
+    BINARY_CLASSIFICATION = "binary_classification"
+    MULTI_CLASS_CLASSIFICATION = "multi_class_classification"
+    REGRESSION = "regression"
     STANDARDISED = "standardised"
+
+
+# What a column is tagged with that a model is to predict: it is never an input.
+TARGET_TAGS = frozenset(
+    (
+        Tags.TARGET,
+        Tags.BINARY_CLASSIFICATION,
+        Tags.MULTI_CLASS_CLASSIFICATION,
+        Tags.REGRESSION,
+    )
+)
 
 
 def plain_tag(tag):

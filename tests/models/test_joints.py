@@ -25,15 +25,12 @@ SCHEMA = t4r.Schema(
             domain=t4r.Domain(2, CATEGORIES + 1, "category"),
             value_count=(1, LENGTH),
         ),
+        t4r.ColumnSchema("bought", "float32", ("binary_classification",)),
+        t4r.ColumnSchema("spent", "float32", ("regression",)),
+        t4r.ColumnSchema("liked", "float32", ("target",), None, (1, LENGTH)),
+        t4r.ColumnSchema("weight", "float32", ("target",)),
     )
 )
-TARGETS = (
-    t4r.ColumnSchema("bought", "float32", ("target",)),
-    t4r.ColumnSchema("spent", "float32", ("target",)),
-    t4r.ColumnSchema("liked", "float32", ("target",), None, (1, LENGTH)),
-    t4r.ColumnSchema("weight", "float32", ("target",)),
-)
-FULL = t4r.Schema((*SCHEMA.columns, *TARGETS))
 
 
 def sessions(count=32, seed=0):
@@ -58,18 +55,15 @@ def sessions(count=32, seed=0):
 
 def whole(targets=None, **options):
     options = {"targets": targets, **options} if targets else options
-    return t4r.KerasSequenceLoader(
-        sessions(), FULL, 16, columns=SCHEMA.names, bucket=False, **options
-    )
+    return t4r.KerasSequenceLoader(sessions(), SCHEMA, 16, bucket=False, **options)
 
 
 def held_out(targets=None, **options):
     options = {"targets": targets, **options} if targets else options
     return t4r.KerasSequenceLoader(
         sessions(seed=1),
-        FULL,
+        SCHEMA,
         16,
-        columns=SCHEMA.names,
         target="last",
         bucket=False,
         **options,
