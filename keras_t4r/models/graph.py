@@ -72,6 +72,11 @@ def by_output(names, values):
     return {names[0]: values}
 
 
+def is_of_events(tensor):
+    """Whether a symbolic output has a value an event: its second axis is free."""
+    return len(tensor.shape) > 1 and tensor.shape[1] is None
+
+
 def operation_of(tensor):
     """The layer or operation that a symbolic tensor comes from."""
     return tensor._keras_history.operation

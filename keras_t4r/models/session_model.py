@@ -13,7 +13,13 @@ from keras_t4r.layers.features.sequence_embedding_features import (
 from keras_t4r.layers.heads.weighing import Weight, weighing
 from keras_t4r.layers.memory.in_model import find_memories
 from keras_t4r.models.compile_arguments import CompileArguments
-from keras_t4r.models.graph import by_output, head_of, layers_of, output_names
+from keras_t4r.models.graph import (
+    by_output,
+    head_of,
+    is_of_events,
+    layers_of,
+    output_names,
+)
 from keras_t4r.models.head_checks import check_heads
 from keras_t4r.models.likelihood import next_item_loss
 from keras_t4r.models.mask_repair import keep_masks
@@ -415,7 +421,7 @@ class SessionModel(keras.Model):
             return loss
         for name in heads:
             if name in targets:
-                scores = self._served(outputs[name], x)
+                scores = self._served(name, outputs[name], x)
                 one = next_item_loss(targets[name], scores, weights.get(name))
                 factor = self._arguments.weights_of_heads.get(name, 1.0)
                 loss = loss + scale_for_replicas(factor * one)
@@ -434,7 +440,7 @@ class SessionModel(keras.Model):
         ranking = self._arguments.ranking
         ranked = [name for name in heads if name in targets]
         for name in ranked:
-            scores = self._served(outputs[name], x)
+            scores = self._served(name, outputs[name], x)
             ranking.update(name, targets[name], scores, weights.get(name))
         # In training there is nothing to rank.
         logs = self._plain_result()
@@ -451,9 +457,10 @@ class SessionModel(keras.Model):
             logs.update(result if isinstance(result, dict) else {metric.name: result})
         return logs
 
-    def _served(self, scores, x):
-        """Scores as `recommend` ranks them."""
-        if not self._excludes_seen:
+    def _served(self, name, scores, x):
+        """Scores of an output as they are ranked when serving."""
+        # What was seen are items: ids of other columns are others' ids.
+        if not self._excludes_seen or self.heads[name].target is not None:
             return scores
         return hide_seen(scores, x[self.schema.item_id])
 
@@ -588,18 +595,69 @@ class SessionModel(keras.Model):
         Returns:
             The pair of scores `(batch, k)` and encoded ids `(batch, k)`.
         """
-        self._check_k(k)
-        seen = inputs[self.schema.item_id] if exclude_seen else None
+        name = self._head_name(head)
+        self._check_k(k, [self.heads[name]])
         outputs = by_output(self._names, self(self.newest(inputs), training=False))
-        return top_k(outputs[self._head_name(head)], k, self._first_id, seen)
+        return self._best(self.heads[name], outputs[name], inputs, k, exclude_seen)
 
-    @property
-    def _first_id(self):
-        return self.schema[self.schema.item_id].first_id
+    def answers(self, inputs, k=10, exclude_seen=False):
+        """All outputs as they are served, of one forward pass; traceable, for export.
 
-    def _check_k(self, k):
-        column = self.schema[self.schema.item_id]
-        items = column.cardinality - column.first_id
+        Args:
+            inputs: dict of column to tensor, encoded and right-padded.
+            k: int. Number of ids that next-item outputs answer with; one of fewer ids
+                answers with all of them. It says nothing to other outputs.
+            exclude_seen: bool. Leave out the items of the session itself, from outputs
+                of the items.
+
+        Returns:
+            A dict by the outputs' names. Of next-item outputs the pair of scores
+            `(batch, k)` and encoded ids `(batch, k)`, as of `top_k`. Of the others the
+            values in float32; those of events, `(batch, time, …)`, are right-padded
+            with 0, and are of the events that the model read, the newest `max_history`.
+
+        Raises:
+            ValueError: `k` is not between 1 and the most ids that an output scores, or
+                there is no output of the items whose seen ones could be left out.
+        """
+        heads, tensors = self.heads, by_output(self._names, self.output)
+        if heads:
+            self._check_k(k, heads.values())
+        if exclude_seen and all(head.target is not None for head in heads.values()):
+            raise ValueError(
+                "exclude_seen leaves items out, but the model has no next-item output "
+                "of its items: leave exclude_seen out."
+            )
+        newest = self.newest(inputs)
+        outputs = by_output(self._names, self(newest, training=False))
+        items = newest[self.schema.item_id]
+        answers = {}
+        for name, output in outputs.items():
+            if name in heads:
+                head = heads[name]
+                answers[name] = self._best(head, output, inputs, k, exclude_seen)
+                continue
+            output = ops.cast(output, "float32")
+            if is_of_events(tensors[name]):
+                # A scheme may have appended the event that comes next.
+                output = output[:, : ops.shape(items)[1]]
+                real = ops.not_equal(items, 0)
+                for _ in output.shape[2:]:
+                    real = ops.expand_dims(real, -1)
+                output = ops.where(real, output, 0.0)
+            answers[name] = output
+        return answers
+
+    def _best(self, head, scores, inputs, k, exclude_seen):
+        """`top_k` of the scores of a head, which may have fewer ids than `k`."""
+        seen = None
+        if exclude_seen and head.target is None:
+            seen = inputs[self.schema.item_id]
+        k = min(k, head.rows - head.first_id)
+        return top_k(scores, k, head.first_id, seen)
+
+    def _check_k(self, k, heads):
+        items = max(head.rows - head.first_id for head in heads)
         if not 1 <= k <= items:
             raise ValueError(
                 f"k must lie between 1 and the number of items, {items}, not at {k}."
@@ -675,14 +733,10 @@ class SessionModel(keras.Model):
                 sessions hold a number that the ETL standardised; the model was made
                 from a config, and its vocabularies are not in this process.
         """
-        self._check_k(k)
+        head = self._head_name(head)
+        self._check_k(k, [self.heads[head]])
         return self._recommender.recommend(
-            sessions,
-            batch_size,
-            encoded,
-            k=k,
-            exclude_seen=exclude_seen,
-            head=self._head_name(head),
+            sessions, batch_size, encoded, k=k, exclude_seen=exclude_seen, head=head
         )
 
     def decode(self, ids):

@@ -7,25 +7,35 @@ import numpy as np
 
 from keras_t4r.files import new_folder
 from keras_t4r.models.recommender import NO_ITEM
+from keras_t4r.serving.served_outputs import EVENTS, ServedOutputs
 
-SCORES = "scores"
 # What stands for "no item", in inputs and in answers.
 _PADDING = {"int64": NO_ITEM, "string": ""}
 
 
 def export_saved_model(model, path, k=20, exclude_seen=False, overwrite=False):
-    """Writes a SavedModel that recommends, for TF Serving, Triton or plain TensorFlow.
+    """Writes a SavedModel that answers, for TF Serving, Triton or plain TensorFlow.
 
     The top-k and the removal of seen items are in the graph, the very functions of
-    `SessionModel.recommend`. Batch and time are free axes; XLA is not used.
+    `SessionModel.recommend`; all outputs come of one forward pass. Batch and time are
+    free axes; XLA is not used.
 
     Signature `serving_default`: one input a column of the model, named after it:
     right-padded `(batch, time)` for lists, `(batch,)` for the others; int32 for
-    encoded ids, float32 for numbers. Outputs: the item column, `(batch, k)` raw ids
-    (int64, or strings), and `"scores"`, `(batch, k)` float32, best first. Where the
-    model has no vocabulary the ids are the encoded ones. Where fewer than `k` items are
-    left, the last places hold none: their score is minus infinity, and their id -1,
-    `""`, or 0 without a vocabulary.
+    encoded ids, float32 for numbers. Where the model has one output, next-item scores
+    of the items, it answers with the item column, `(batch, k)` raw ids (int64, or
+    strings), and `"scores"`, `(batch, k)` float32, best first. Otherwise the names are
+    those of the model's outputs:
+
+    - A next-item output: `OUTPUT`, `(batch, k)` raw ids of its column, and
+      `OUTPUT_scores`. One of fewer than `k` ids answers with all of them.
+    - Any other: `OUTPUT`, its values in float32. Values of events, `(batch, time, …)`,
+      are right-padded with 0, and are of the events that the model read, the newest
+      `max_history`. With them comes `"events"`, `(batch,)` int32: how many they are.
+
+    Where a column has no vocabulary the ids are the encoded ones. Where fewer than `k`
+    items are left, the last places hold none: their score is minus infinity, and their
+    id -1, `""`, or 0 without a vocabulary.
 
     Signature `recommend_raw`, where every column of the model is categorical and has
     a vocabulary: the same with raw ids as inputs, int64 padded with -1 or strings
@@ -35,13 +45,15 @@ def export_saved_model(model, path, k=20, exclude_seen=False, overwrite=False):
         model: `SessionModel`.
         path: path. Folder to write.
         k: int. Number of items in an answer.
-        exclude_seen: bool. Leave out the items of the session itself.
+        exclude_seen: bool. Leave out the items of the session itself, from outputs of
+            the items.
         overwrite: bool. Replace what is at `path`.
 
     Raises:
         FileExistsError: `path` exists, and `overwrite` is false.
-        ValueError: `k` is not between 1 and the number of items, or Keras runs on
-            another backend than TensorFlow.
+        ValueError: `k` is not between 1 and the number of items; `exclude_seen` is
+            asked of a model that has no output of the items; two tensors of the answer
+            would have the same name; or Keras runs on another backend than TensorFlow.
 
     Example:
 
@@ -51,12 +63,18 @@ def export_saved_model(model, path, k=20, exclude_seen=False, overwrite=False):
     served(item_id=tf.constant([["214717005", "214716986"]]))
     ```
     """
-    vocabulary = model.features.vocabulary(model.schema.item_id)
-    write_saved_model(model, path, vocabulary, k, exclude_seen, overwrite)
+    columns = ServedOutputs.of(model).columns
+    vocabularies = {name: model.features.vocabulary(name) for name in columns}
+    write_saved_model(model, path, vocabularies, k, exclude_seen, overwrite)
 
 
-def write_saved_model(model, path, vocabulary, k, exclude_seen, overwrite=False):
-    """`export_saved_model` with the items' `Vocabulary` given, or `None`."""
+def write_saved_model(model, path, vocabularies, k, exclude_seen, overwrite=False):
+    """`export_saved_model` with the vocabularies given.
+
+    Args:
+        vocabularies: dict of each column that is answered to its `Vocabulary`, or to
+            `None`.
+    """
     if keras.backend.backend() != "tensorflow":
         raise ValueError(
             f"Keras runs on {keras.backend.backend()!r} here, and a SavedModel is "
@@ -65,9 +83,9 @@ def write_saved_model(model, path, vocabulary, k, exclude_seen, overwrite=False)
         )
     archive = keras.export.ExportArchive()
     archive.track(model)
-    recommend = _recommend(model, vocabulary, k, exclude_seen)
+    answer = _answerer(model, vocabularies, k, exclude_seen)
     archive.add_endpoint(
-        "serving_default", recommend, [_signature(model.schema, _encoded_type)]
+        "serving_default", answer, [_signature(model.schema, _encoded_type)]
     )
     if _reads_raw(model):
         encode, tables = _encoder(model)
@@ -75,7 +93,7 @@ def write_saved_model(model, path, vocabulary, k, exclude_seen, overwrite=False)
             archive.track(table)
         archive.add_endpoint(
             "recommend_raw",
-            lambda inputs: recommend(encode(inputs)),
+            lambda inputs: answer(encode(inputs)),
             [_signature(model.schema, lambda column: raw_type(model, column))],
         )
     with new_folder(path, overwrite) as folder:
@@ -87,24 +105,41 @@ def raw_type(model, column):
     return model.features.vocabulary(column.name).dtype
 
 
-def _recommend(model, vocabulary, k, exclude_seen):
+def _answerer(model, vocabularies, k, exclude_seen):
+    """A function from encoded inputs to the tensors of an answer, by their names."""
     import tensorflow as tf
 
-    item, values = model.schema.item_id, None
-    if vocabulary is not None:
-        no_item = np.full(vocabulary.first_id, _PADDING[vocabulary.dtype], object)
-        values = np.concatenate([no_item, _plain(vocabulary)])
-        values = tf.constant(values.tolist(), vocabulary.dtype)
+    served, item = ServedOutputs.of(model), model.schema.item_id
+    raw = {
+        column: _raw_by_id(vocabulary)
+        for column, vocabulary in vocabularies.items()
+        if vocabulary is not None
+    }
 
-    def recommend(inputs):
-        scores, ids = model.top_k(inputs, k, exclude_seen)
-        if values is None:
-            ids = tf.cast(ids, tf.int64)
-        else:
-            ids = tf.gather(values, ids)
-        return {item: ids, SCORES: scores}
+    def answer(inputs):
+        outputs = model.answers(inputs, k, exclude_seen)
+        found = {name: outputs[name] for name in served.plain}
+        for name, (ids, scores, column) in served.ranked.items():
+            found[scores], index = outputs[name]
+            if column in raw:
+                found[ids] = tf.gather(raw[column], index)
+            else:
+                found[ids] = tf.cast(index, tf.int64)
+        if served.of_events:
+            events = tf.math.count_nonzero(inputs[item], axis=1, dtype=tf.int32)
+            found[EVENTS] = tf.minimum(events, model.max_history)
+        return found
 
-    return recommend
+    return answer
+
+
+def _raw_by_id(vocabulary):
+    """A constant that holds the raw value of each id, also of those that have none."""
+    import tensorflow as tf
+
+    nothing = np.full(vocabulary.first_id, _PADDING[vocabulary.dtype], object)
+    values = np.concatenate([nothing, _plain(vocabulary)])
+    return tf.constant(values.tolist(), vocabulary.dtype)
 
 
 def _encoder(model):

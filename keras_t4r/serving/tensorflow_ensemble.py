@@ -5,7 +5,8 @@ import shutil
 
 from keras_t4r.files import new_folders
 from keras_t4r.serving import triton_config
-from keras_t4r.serving.saved_model import SCORES, write_saved_model
+from keras_t4r.serving.saved_model import write_saved_model
+from keras_t4r.serving.served_outputs import ServedOutputs
 
 RESULT = "result_"
 PLATFORMS = ("python", "tensorflow_savedmodel")
@@ -30,7 +31,7 @@ def export_tensorflow_ensemble(
     - `NAME`: the ensemble, the one to ask.
     - `NAME_nvt`: the workflow (in `NAME_nvt/VERSION/workflow/`), in Triton's Python
       backend. Raw rows become the padded inputs of the model.
-    - `NAME_tf`: the model with its top-k.
+    - `NAME_tf`: the model with its top-k, as `export_saved_model` writes it.
 
     A request holds raw interaction rows, of one session or many, as one `(rows, 1)`
     tensor a raw column: int64, float64 or text, as in `workflow.input_columns`. NaN
@@ -40,6 +41,12 @@ def export_tensorflow_ensemble(
     `(sessions, k)` float32. (`result_`, since Triton needs other names for what
     leaves an ensemble than for what enters it.) Where fewer than `k` items are left,
     the last places hold none: their score is minus infinity, and their id -1 or `""`.
+
+    A model of more outputs, or of others, answers with all of them, as
+    `export_saved_model` says, each with `result_` before its name: a next-item output
+    with `result_OUTPUT`, raw ids of its column, and `result_OUTPUT_scores`; any other
+    with `result_OUTPUT`, float32; and `result_events`, `(sessions,)` int32, says of how
+    many events a session has values, where an output has one an event.
 
     Items that the workflow has never seen count as unknown, and the session is
     answered by what else it has; long sessions are cut to their newest events. A
@@ -53,7 +60,8 @@ def export_tensorflow_ensemble(
         name: string. Name of the ensemble.
         path: path. The model repository; made if it does not exist.
         k: int. Number of items in an answer.
-        exclude_seen: bool. Leave out the items of the session itself.
+        exclude_seen: bool. Leave out the items of the session itself, from outputs of
+            the items.
         version: int. Version folder to write.
         platform: string. `"python"` runs the SavedModel in Triton's Python backend,
             on any Triton; `"tensorflow_savedmodel"` in its TensorFlow backend, which
@@ -65,7 +73,8 @@ def export_tensorflow_ensemble(
 
     Raises:
         FileExistsError: a model of that name is there, and `overwrite` is false.
-        ValueError: workflow and model do not fit, or an argument is out of range.
+        ValueError: workflow and model do not fit, an argument is out of range, or two
+            tensors of the answer would have the same name.
 
     Example:
 
@@ -89,14 +98,14 @@ def export_tensorflow_ensemble(
 
 
 def _write_ensemble(folder, model, workflow, k, version):
-    session, item = workflow.schema.session_id, model.schema.item_id
+    session = workflow.schema.session_id
     inputs = _raw_inputs(workflow)
     columns = {column.name: column.name for column in model.schema}
-    outputs = _session_outputs(workflow, RESULT) + _answers(model, workflow, k, RESULT)
+    answers = _answers(model, workflow, k)
     config = triton_config.ensemble(
         folder.name,
         inputs,
-        outputs,
+        _session_outputs(workflow, RESULT) + _answers(model, workflow, k, RESULT),
         [
             (
                 f"{folder.name}_nvt",
@@ -107,7 +116,7 @@ def _write_ensemble(folder, model, workflow, k, version):
             (
                 f"{folder.name}_tf",
                 _prefixed(columns),
-                {item: RESULT + item, SCORES: RESULT + SCORES},
+                {column["name"]: RESULT + column["name"] for column in answers},
             ),
         ],
     )
@@ -134,9 +143,10 @@ def _write_model(folder, model, workflow, k, exclude_seen, version, platform):
     else:
         config = triton_config.saved_model(folder.name, inputs, outputs)
         inside = _save(folder, config, version)
-    vocabulary = workflow.vocabulary(model.schema.item_id)
+    columns = ServedOutputs.of(model).columns
+    vocabularies = {name: workflow.vocabulary(name) for name in columns}
     target = inside / "model.savedmodel"
-    write_saved_model(model, target, vocabulary, k, exclude_seen)
+    write_saved_model(model, target, vocabularies, k, exclude_seen)
 
 
 def _save(folder, config, version, program=None):
@@ -176,11 +186,11 @@ def _model_inputs(model):
 
 
 def _answers(model, workflow, k, prefix=""):
-    item = model.schema.item_id
-    kind = workflow.input_columns[item]
+    served = ServedOutputs.of(model)
+    types = {name: workflow.vocabulary(name).dtype for name in served.columns}
     return [
-        triton_config.tensor(prefix + item, kind, (-1, k)),
-        triton_config.tensor(prefix + SCORES, "float32", (-1, k)),
+        triton_config.tensor(prefix + tensor.name, tensor.dtype, tensor.shape)
+        for tensor in served.tensors(k, types)
     ]
 
 
@@ -195,6 +205,7 @@ def _check(model, workflow, name, version, platform):
         raise ValueError(f"`name` must be the plain name of a folder, not {name!r}.")
     if not isinstance(version, int) or version < 1:
         raise ValueError(f"`version` must be a positive integer, not {version!r}.")
+    ServedOutputs.of(model, taken=[workflow.schema.session_id])
     for column in model.schema:
         if column.name not in workflow.schema:
             raise ValueError(
@@ -205,9 +216,13 @@ def _check(model, workflow, name, version, platform):
             continue
         made = workflow.schema[column.name]
         vocabulary = model.features.vocabulary(column.name)
-        if made.cardinality != column.cardinality or (
-            vocabulary is not None and vocabulary != workflow.vocabulary(column.name)
-        ):
+        same = (made.first_id, made.cardinality) == (
+            column.first_id,
+            column.cardinality,
+        )
+        if vocabulary is not None:
+            same = same and vocabulary == workflow.vocabulary(column.name)
+        if not same:
             raise ValueError(
                 f"The ids of column {column.name!r} do not mean the same to workflow "
                 f"({made.cardinality} ids) and model ({column.cardinality}): export "

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from keras_t4r.serving.saved_model import SCORES
+from keras_t4r.serving.served_outputs import EVENTS, SCORES
 from keras_t4r.serving.tensorflow_ensemble import RESULT
 
 _FITS = {
@@ -18,7 +18,7 @@ _MISSING = {"INT64": np.iinfo("int64").min, "FP64": float("nan"), "BYTES": ""}
 
 
 class TritonClient:
-    """Asks an ensemble of `export_tensorflow_ensemble` for recommendations.
+    """Asks an ensemble of `export_tensorflow_ensemble` for its answers.
 
     Args:
         url: string. `host:port` of the server, as `TritonServer.http_url` or
@@ -56,10 +56,11 @@ class TritonClient:
         self._models = {}
 
     def recommend(self, name, rows):
-        """Recommends for each session of the rows.
+        """Recommends for each session of the rows, by a model of one output.
 
         Args:
-            name: string. The ensemble.
+            name: string. The ensemble, of a model that scores items and has no other
+                output; `predict` asks any.
             rows: list of dicts, dict of columns, or a frame (polars, pandas,
                 pyarrow). Raw interaction rows; columns that the ensemble does not
                 read are left aside, and `None` means "no value".
@@ -73,8 +74,48 @@ class TritonClient:
 
         Raises:
             ConnectionError: no server answers at the address.
-            ValueError: a column is missing, or has values of another type.
+            ValueError: a column is missing, or has values of another type; or the
+                ensemble has other outputs.
             RuntimeError: the server's own error.
+        """
+        names = [x["name"].removeprefix(RESULT) for x in self._outputs(name)]
+        if names[2:] != [SCORES]:
+            raise ValueError(
+                f"{name!r} answers with {names[1:]}, and not with items and scores "
+                "alone: ask it by predict."
+            )
+        return _sessions(self.predict(name, rows), names[1])
+
+    def predict(self, name, rows):
+        """All outputs of the model, for each session of the rows.
+
+        Args:
+            name: string. The ensemble.
+            rows: as of `recommend`.
+
+        Returns:
+            A dict of NumPy arrays, whose rows are the sessions in the order in which
+            the rows first name them: the session column `(sessions,)` with raw ids;
+            and by the names of the model's outputs
+
+            - of a next-item output the raw ids of its column, `(sessions, k)`, and
+              under `OUTPUT_scores` their scores, best first. Places without an id have
+              the score minus infinity, and hold `None` for text, -1 for integers. (A
+              model of one output, of the items, has the item column and `"scores"`.)
+            - of any other the values, float32 `(sessions, …)`; those of events as a
+              list of arrays `(events, …)`, one a session, of its newest events in the
+              order of time.
+
+        Raises:
+            ConnectionError, ValueError, RuntimeError: as of `recommend`.
+
+        Example:
+
+        ```python
+        client.predict("t4rec", rows)
+        # {"session_id": array([7]), "next_item": array([[2147, …]]),
+        #  "next_item_scores": array([[9.1, …]]), "bought": array([[0.07]])}
+        ```
         """
         inputs = [
             self._input(column, _column(rows, column["name"]))
@@ -85,7 +126,7 @@ class TritonClient:
             grpc = self.protocol == "grpc"
             options = {"client_timeout": self.timeout} if grpc else {}
             answer = self._client.infer(name, inputs, **options)
-        return _sessions(answer, self._models[name]["outputs"])
+        return _answers(answer, self._outputs(name))
 
     def close(self):
         """Closes the connection."""
@@ -98,10 +139,16 @@ class TritonClient:
         self.close()
 
     def _columns(self, name):
+        return self._described(name)["inputs"]
+
+    def _outputs(self, name):
+        return self._described(name)["outputs"]
+
+    def _described(self, name):
         if name not in self._models:
             with self._errors():
                 self._models[name] = self._metadata(name)
-        return self._models[name]["inputs"]
+        return self._models[name]
 
     def _metadata(self, name):
         if self.protocol == "http":
@@ -181,22 +228,57 @@ def _array(column, values):
     return np.array(values, dtype="int64" if kind == "INT64" else "float64")
 
 
-def _sessions(answer, outputs):
-    columns = {}
+def _ids_and_scores(outputs):
+    """Names of ids → names of their scores, of an ensemble's outputs."""
+    # The session comes first; other outputs that are no float32 are raw ids.
+    names = [output["name"] for output in outputs]
+    ids = [x["name"] for x in outputs[1:] if x["datatype"] in ("INT64", "BYTES")]
+    own = {name: f"{name}_scores" for name in ids}
+    return {n: s if s in names else RESULT + SCORES for n, s in own.items()}
+
+
+def _answers(answer, outputs):
+    """Dict of output name to array, or for values of events to a list of arrays."""
+    arrays = {output["name"]: answer.as_numpy(output["name"]) for output in outputs}
+    events = arrays.pop(RESULT + EVENTS) if _has_events(outputs) else None
+    ranked = _ids_and_scores(outputs)
+    found = {}
     for number, output in enumerate(outputs):
-        values = answer.as_numpy(output["name"])
+        name = output["name"]
+        if name not in arrays:
+            continue
+        values = arrays[name]
         if values.dtype == object:
             values = np.char.decode(values.astype("S"), "utf-8")
-        # The session comes first, a single value; lists come after it.
-        values = values[:, 0] if number == 0 else values
-        columns[output["name"].removeprefix(RESULT)] = values.tolist()
-    if SCORES in columns:
-        # The items come right before their scores.
-        items = list(columns)[list(columns).index(SCORES) - 1]
-        columns[items] = [
-            [None if s == -math.inf else i for i, s in zip(*pair, strict=True)]
-            for pair in zip(columns[items], columns[SCORES], strict=True)
-        ]
+        if number == 0:
+            values = values[:, 0]
+        elif name in ranked and values.dtype.kind == "U":
+            real = np.isfinite(arrays[ranked[name]])
+            values = np.where(real, values.astype(object), None)
+        elif _is_of_events(output):
+            pairs = zip(values, events, strict=True)
+            values = [of_session[:count] for of_session, count in pairs]
+        found[name.removeprefix(RESULT)] = values
+    return found
+
+
+def _has_events(outputs):
+    return any(_is_of_events(output) for output in outputs)
+
+
+def _is_of_events(output):
+    """Whether an output has a value an event: its second axis is free."""
+    shape = [int(size) for size in output["shape"]]
+    return output["datatype"] == "FP32" and len(shape) > 1 and shape[1] == -1
+
+
+def _sessions(columns, items):
+    """A dict a session; places without an item hold `None`."""
+    columns = {name: values.tolist() for name, values in columns.items()}
+    columns[items] = [
+        [None if s == -math.inf else i for i, s in zip(*pair, strict=True)]
+        for pair in zip(columns[items], columns[SCORES], strict=True)
+    ]
     return [
         dict(zip(columns, row, strict=True))
         for row in zip(*columns.values(), strict=True)

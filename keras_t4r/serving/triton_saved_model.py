@@ -27,7 +27,7 @@ class TritonPythonModel:
             tf.config.experimental.set_memory_growth(gpu, True)
         folder = pathlib.Path(args["model_repository"]) / args["model_version"]
         self.loaded = tf.saved_model.load(str(folder / "model.savedmodel"))
-        self.recommend = self.loaded.signatures["serving_default"]
+        self.serve = self.loaded.signatures["serving_default"]
         config = json.loads(args["model_config"])
         self.inputs = [column["name"] for column in config["input"]]
         self.outputs = [column["name"] for column in config["output"]]
@@ -41,7 +41,7 @@ class TritonPythonModel:
                 dtype = pb_utils.triton_string_to_numpy(column["data_type"])
                 shape = [2 if int(size) < 0 else int(size) for size in column["dims"]]
                 inputs[column["name"]] = tf.constant(np.zeros(shape, dtype))
-            self.recommend(**inputs)
+            self.serve(**inputs)
 
     def execute(self, requests):
         return [self.answer(request) for request in requests]
@@ -51,7 +51,7 @@ class TritonPythonModel:
         for name in self.inputs:
             values = pb_utils.get_input_tensor_by_name(request, name).as_numpy()
             inputs[name] = tf.convert_to_tensor(values)
-        outputs = self.recommend(**inputs)
+        outputs = self.serve(**inputs)
         return pb_utils.InferenceResponse(
             [pb_utils.Tensor(name, outputs[name].numpy()) for name in self.outputs]
         )

@@ -82,15 +82,16 @@ def test_integer_ids_come_back_as_integers(build_model, tmp_path, schema):
 @pytest.mark.parametrize("kind", ["int64", "string", "encoded"])
 def test_places_without_an_item_are_marked(build_model, kind):
     from keras_t4r.schema import ColumnSchema, Domain, Schema
-    from keras_t4r.serving.saved_model import _recommend
+    from keras_t4r.serving.saved_model import _answerer
 
     tags = ("item_id", "categorical")
     schema = Schema([ColumnSchema("i", "int64", tags, Domain(2, 5, "i"), (1, 20))])
     model = build_model(schema)
     raw = {"int64": [70, 50, 60, 80], "string": list("abcd"), "encoded": [2, 3, 4, 5]}
     vocabulary = None if kind == "encoded" else Vocabulary(raw[kind])
-    recommend = tf.function(_recommend(model, vocabulary, 4, exclude_seen=True))
-    answer = recommend({"i": tf.constant([[3, 5, 0]])})
+    vocabularies = {"i": vocabulary}
+    answerer = tf.function(_answerer(model, vocabularies, 4, exclude_seen=True))
+    answer = answerer({"i": tf.constant([[3, 5, 0]])})
     nothing = {"int64": -1, "string": "", "encoded": 0}[kind]
     ids = text(answer["i"]) if kind == "string" else answer["i"].numpy().tolist()
     assert ids[0][2:] == [nothing, nothing]
@@ -159,4 +160,85 @@ def test_an_existing_folder_is_kept(item_model, tmp_path):
 def test_a_k_beyond_the_catalogue_leaves_nothing_behind(item_model, tmp_path):
     with pytest.raises(ValueError, match="k must lie between 1 and"):
         export_saved_model(item_model, tmp_path / "1", k=100_000)
+    assert list(tmp_path.iterdir()) == []
+
+
+def served_answer(path, model, sessions):
+    """What the SavedModel says to sessions of an ETL."""
+    served = tf.saved_model.load(str(path)).signatures["serving_default"]
+    inputs = {}
+    for column in model.schema:
+        dtype = "int32" if column.is_categorical else "float32"
+        inputs[column.name] = padded(sessions[column.name].to_pylist(), 0, dtype)
+    return {name: value.numpy() for name, value in served(**inputs).items()}
+
+
+def test_all_outputs_are_answered(
+    tasks_model, expected_of_tasks, etl, clicks, tmp_path
+):
+    sessions = etl.transform(clicks).slice(0, 30)
+    assert max(map(len, sessions["item_id"].to_pylist())) > 6
+    export_saved_model(tasks_model, tmp_path / "1", k=9)
+    answer = served_answer(tmp_path / "1", tasks_model, sessions)
+    expected = expected_of_tasks(tasks_model, etl, sessions, 9)
+    assert set(answer) == {"events", *expected} - {"session_id"}
+    # There are seven categories.
+    assert answer["next_category"].shape == (30, 7)
+    assert answer["next_category"].dtype == "int64"
+    assert answer["next_category"].tolist() == expected["next_category"].tolist()
+    assert text(tf.constant(answer["next_item"])) == expected["next_item"].tolist()
+    for name in ("next_item_scores", "next_category_scores", "bought"):
+        np.testing.assert_allclose(answer[name], expected[name], atol=1e-5)
+    assert answer["liked"].shape == (30, 5, 2)
+    for values, count, own in zip(
+        answer["liked"], answer["events"], expected["liked"], strict=True
+    ):
+        assert len(own) == count
+        np.testing.assert_allclose(values[:count], own, atol=1e-5)
+        assert not values[count:].any()
+
+
+def test_seen_items_are_left_out_of_scores_of_items_alone(
+    tasks_model, etl, clicks, tmp_path
+):
+    sessions = etl.transform(clicks).slice(0, 10)
+    export_saved_model(tasks_model, tmp_path / "1", k=100, exclude_seen=True)
+    answer = served_answer(tmp_path / "1", tasks_model, sessions)
+    seen = [set(etl.decode(row)) for row in sessions["item_id"].to_pylist()]
+    for row, own in zip(text(tf.constant(answer["next_item"])), seen, strict=True):
+        assert not set(row) & own
+    assert np.isfinite(answer["next_category_scores"]).all()
+
+
+def test_a_model_without_a_next_item_output_is_exported(
+    build_tasks_model, tasks_model, schema, etl, clicks, tmp_path
+):
+    sessions = etl.transform(clicks).slice(0, 4)
+    model = build_tasks_model(schema, ["bought"])
+    export_saved_model(model, tmp_path / "1")
+    answer = served_answer(tmp_path / "1", model, sessions)
+    assert set(answer) == {"bought"}
+    assert answer["bought"].shape == (4, 1)
+    with pytest.raises(ValueError, match="no next-item output of its items"):
+        export_saved_model(model, tmp_path / "2", exclude_seen=True)
+
+
+def test_scores_of_another_column_alone_go_by_the_outputs_name(
+    build_tasks_model, schema, etl, clicks, tmp_path
+):
+    sessions = etl.transform(clicks).slice(0, 4)
+    model = build_tasks_model(schema, ["next_category"])
+    with pytest.raises(ValueError, match="number of items, 7, not at 8"):
+        export_saved_model(model, tmp_path / "1", k=8)
+    export_saved_model(model, tmp_path / "1", k=3)
+    answer = served_answer(tmp_path / "1", model, sessions)
+    assert set(answer) == {"next_category", "next_category_scores"}
+    assert set(answer["next_category"].ravel()) <= set(range(7))
+
+
+@pytest.mark.parametrize("name", ["next_item_scores", "events"])
+def test_two_tensors_of_one_name_are_refused(build_tasks_model, schema, tmp_path, name):
+    model = build_tasks_model(schema, bought=name)
+    with pytest.raises(ValueError, match=f"would be named '{name}'"):
+        export_saved_model(model, tmp_path / "1")
     assert list(tmp_path.iterdir()) == []

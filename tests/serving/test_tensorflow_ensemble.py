@@ -130,7 +130,7 @@ def test_a_failure_leaves_the_old_export_and_nothing_half_written(
     model, etl, repository, monkeypatch
 ):
     before = files(repository)
-    monkeypatch.setattr(type(model), "top_k", lambda *args: 1 / 0)
+    monkeypatch.setattr(type(model), "answers", lambda *args: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         export_tensorflow_ensemble(model, etl, "shop", repository, overwrite=True)
     assert files(repository) == before
@@ -189,3 +189,62 @@ def test_a_model_without_vocabulary_takes_the_workflows(
     loaded = tf.saved_model.load(str(tmp_path / "shop_tf" / "1" / "model.savedmodel"))
     outputs = loaded.signatures["serving_default"].structured_outputs
     assert outputs["item_id"].dtype == tf.string
+
+
+@pytest.mark.parametrize("platform", ["python", "tensorflow_savedmodel"])
+def test_all_outputs_are_declared(tasks_model, etl, tmp_path, platform):
+    export_tensorflow_ensemble(
+        tasks_model, etl, "shop", tmp_path, k=9, platform=platform
+    )
+    shapes = {
+        "next_item": ("TYPE_STRING", [-1, 9]),
+        "next_item_scores": ("TYPE_FP32", [-1, 9]),
+        "next_category": ("TYPE_INT64", [-1, 7]),
+        "next_category_scores": ("TYPE_FP32", [-1, 7]),
+        "bought": ("TYPE_FP32", [-1, 1]),
+        "liked": ("TYPE_FP32", [-1, -1, 2]),
+        "events": ("TYPE_INT32", [-1]),
+    }
+    for part, prefix in (("shop", "result_"), ("shop_tf", "")):
+        declared = {}
+        for column in config_of(tmp_path / part).output:
+            kind = type(column).DESCRIPTOR.fields_by_name["data_type"].enum_type
+            kind = kind.values_by_number[column.data_type].name
+            declared[column.name] = (kind, list(column.dims))
+        declared.pop("result_session_id", None)
+        assert declared == {prefix + name: shape for name, shape in shapes.items()}
+    loaded = tf.saved_model.load(str(tmp_path / "shop_tf" / "1" / "model.savedmodel"))
+    specs = loaded.signatures["serving_default"].structured_outputs
+    for name, (_, shape) in shapes.items():
+        assert [-1 if n is None else n for n in specs[name].shape] == shape
+
+
+def test_an_output_named_as_the_session_is_refused(
+    build_tasks_model, schema, etl, tmp_path
+):
+    model = build_tasks_model(schema, bought="session_id")
+    with pytest.raises(ValueError, match="would be named 'session_id'"):
+        export_tensorflow_ensemble(model, etl, "shop", tmp_path / "m")
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_workflow_of_other_ids_of_a_second_output_is_refused(
+    build_tasks_model, schema, etl, clicks, tmp_path, kept
+):
+    """The categories count as many; they are others, or their ids begin elsewhere."""
+    if kept:
+        model = build_tasks_model(schema)
+        others = {**clicks, "category": [c + 1 for c in clicks["category"]]}
+        columns = {"categorical": ["category"], "continuous": ["price"]}
+        etl = SessionETL("session_id", "timestamp", "item_id", **columns).fit(others)
+    else:
+        # As of a schema without vocabularies beside it.
+        columns = []
+        for c in schema.columns:
+            if c.name == "category":
+                c = dataclasses.replace(c, domain=dataclasses.replace(c.domain, min=1))
+            columns.append(c)
+        model = build_tasks_model(type(schema)(tuple(columns)), ["next_item", "bought"])
+    with pytest.raises(ValueError, match="'category' do not mean the same"):
+        export_tensorflow_ensemble(model, etl, "shop", tmp_path / "m")
+    assert not (tmp_path / "m").exists()

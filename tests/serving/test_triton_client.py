@@ -87,3 +87,47 @@ def test_without_tritonclient_the_extra_is_named(monkeypatch, protocol):
     monkeypatch.setitem(sys.modules, f"tritonclient.{protocol}", None)
     with pytest.raises(ImportError, match=r"keras_t4r\[triton\]"):
         TritonClient("localhost:1", protocol)
+
+
+class Reply:
+    """What Triton sent."""
+
+    def __init__(self, **arrays):
+        self.arrays = arrays
+
+    def as_numpy(self, name):
+        return self.arrays[name]
+
+
+def test_an_answer_is_read_by_the_names_of_its_outputs():
+    # gRPC describes shapes as text.
+    described = {
+        "session_id": ("INT64", ["-1", "1"]),
+        "item": ("BYTES", ["-1", "2"]),
+        "item_scores": ("FP32", ["-1", "2"]),
+        "shelf": ("INT64", ["-1", "2"]),
+        "shelf_scores": ("FP32", ["-1", "2"]),
+        "liked": ("FP32", ["-1", "-1"]),
+        "events": ("INT32", ["-1"]),
+    }
+    outputs = [
+        {"name": f"result_{name}", "datatype": kind, "shape": shape}
+        for name, (kind, shape) in described.items()
+    ]
+    least = -np.inf
+    reply = Reply(
+        result_session_id=np.array([[7], [8]]),
+        result_item=np.array([["é".encode(), b""], [b"", b"b"]], object),
+        result_item_scores=np.array([[1, least], [2, 1]], "float32"),
+        result_shelf=np.array([[5, -1], [6, 5]]),
+        result_shelf_scores=np.array([[1, least], [2, 1]], "float32"),
+        result_liked=np.array([[0.5, 0.0], [0.25, 0.75]], "float32"),
+        result_events=np.array([1, 2], "int32"),
+    )
+    found = triton_client._answers(reply, outputs)
+    assert list(found) == list(described)[:-1]
+    assert found["session_id"].tolist() == [7, 8]
+    # Empty text may be an item's id.
+    assert found["item"].tolist() == [["é", None], ["", "b"]]
+    assert found["shelf"].tolist() == [[5, -1], [6, 5]]
+    assert [values.tolist() for values in found["liked"]] == [[0.5], [0.25, 0.75]]

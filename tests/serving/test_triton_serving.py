@@ -280,6 +280,36 @@ def test_a_body_that_reads_times_is_served_with_them(
     server.unload("timed")
 
 
+def test_all_outputs_of_a_model_are_served(
+    server, repository, tasks_model, expected_of_tasks, model, etl, clicks
+):
+    export_tensorflow_ensemble(tasks_model, etl, "tasks", repository, k=K)
+    server.load("tasks")
+    rows = first(clicks, 2000)
+    sessions = etl.transform(rows)
+    assert max(map(len, sessions["item_id"].to_pylist())) > 5
+    expected = expected_of_tasks(tasks_model, etl, sessions, K)
+    for protocol, url in {"http": server.http_url, "grpc": server.grpc_url}.items():
+        with TritonClient(url, protocol) as client:
+            answer = client.predict("tasks", rows)
+            assert set(answer) == set(expected)
+            for name in ("session_id", "next_item", "next_category"):
+                assert answer[name].tolist() == expected[name].tolist()
+            for name in ("next_item_scores", "next_category_scores", "bought"):
+                assert answer[name].dtype == "float32"
+                np.testing.assert_allclose(answer[name], expected[name], atol=1e-5)
+            for values, own in zip(answer["liked"], expected["liked"], strict=True):
+                assert values.shape == own.shape
+                np.testing.assert_allclose(values, own, atol=1e-5)
+            with pytest.raises(ValueError, match=r"'liked'.*ask it by predict"):
+                client.recommend("tasks", rows)
+            one = client.predict("shop", rows)
+            best = model.recommend(sessions, k=K)
+            assert set(one) == {"session_id", "item_id", "scores"}
+            assert one["item_id"].tolist() == best["item_id"].tolist()
+    server.unload("tasks")
+
+
 # Last, since nothing is served after it.
 def test_a_retrained_model_takes_over_and_is_unloaded_with_its_parts(
     server, one_client, repository, schema, etl, build_model, model
