@@ -298,6 +298,11 @@ class SequenceEmbeddingFeatures(keras.layers.Layer):
         """
         return self._vocabularies.get(name)
 
+    @property
+    def vocabularies_here(self):
+        """Dict of column to `Vocabulary`, of those that this process holds."""
+        return self._vocabularies.here()
+
     def save_assets(self, dir_path):
         self._vocabularies.save(dir_path)
 
