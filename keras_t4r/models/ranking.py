@@ -1,4 +1,4 @@
-"""The ranking metrics of a model, output by output."""
+"""The metrics of a model's next-item outputs."""
 
 from dataclasses import dataclass
 
@@ -18,17 +18,28 @@ class Ranking:
         weighted_metrics: the same, for metrics that count sample weights.
         with_names: bool. Whether the logs name the output too, as Keras does where
             there are several: `next_item_ndcg_20`.
+
+    Attributes:
+        by_output: dict of output name to dict of the name in the logs to metric. Names
+            are Keras's: a second metric of a name is `weighted_ndcg_20` where it counts
+            weights, else it has a number.
+        by_log: the same metrics, in one dict.
     """
 
     def __init__(self, metrics, weighted_metrics, with_names):
         self.metrics = metrics
         self.weighted_metrics = weighted_metrics
-        self.by_log = {
-            f"{name}_{metric.name}" if with_names else metric.name: metric
-            for given in (metrics, weighted_metrics)
-            for name, of_output in given.items()
-            for metric in of_output
+        self.by_output = {
+            name: _by_log(
+                metrics.get(name, []),
+                weighted_metrics.get(name, []),
+                f"{name}_" if with_names else "",
+            )
+            for name in {**metrics, **weighted_metrics}
         }
+        self.by_log = {}
+        for found in self.by_output.values():
+            self.by_log.update(found)
         self.directions = _Directions(self.by_log)
 
     def update(self, name, targets, scores, sample_weight):
@@ -50,6 +61,19 @@ class Ranking:
     def result(self):
         """Dict of the name in the logs to the metric's value."""
         return {log: metric.result() for log, metric in self.by_log.items()}
+
+
+def _by_log(plain, weighted, prefix):
+    found = {}
+    for metric in (*plain, *weighted):
+        log = f"{prefix}{metric.name}"
+        if log in found and not any(metric is m for m in plain):
+            log = f"{prefix}weighted_{metric.name}"
+        number, first = 1, log
+        while log in found:
+            log, number = f"{first}_{number}", number + 1
+        found[log] = metric
+    return found
 
 
 @dataclass

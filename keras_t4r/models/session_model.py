@@ -12,6 +12,7 @@ from keras_t4r.layers.features.sequence_embedding_features import (
 )
 from keras_t4r.layers.heads.weighing import Weight, weighing
 from keras_t4r.layers.memory.in_model import find_memories
+from keras_t4r.metrics.ranking_metric import RankingMetric
 from keras_t4r.models.compile_arguments import CompileArguments
 from keras_t4r.models.graph import (
     by_output,
@@ -203,6 +204,25 @@ class SessionModel(keras.Model):
         ranking = self._arguments.ranking
         return [*super().metrics, *ranking.by_log.values(), ranking.directions]
 
+    @property
+    def ranking_metrics(self):
+        """Dict of next-item output to its ranking metrics, by their names in the logs.
+
+        Where there are several outputs, the logs name the output, too:
+        `next_item_ndcg_20`.
+        """
+        if self._arguments is None:
+            return {}
+        by_output = self._arguments.ranking.by_output
+        return {
+            name: {
+                log: metric
+                for log, metric in by_output.get(name, {}).items()
+                if isinstance(metric, RankingMetric)
+            }
+            for name in self.heads
+        }
+
     def fit(
         self,
         x=None,
@@ -236,8 +256,9 @@ class SessionModel(keras.Model):
                 `keras.Model.fit`.
 
         Raises:
-            ValueError: the loader holds back the last item, or reads more events than
-                the model, or a layer sees what it must not see.
+            ValueError: the loader holds back the last item, or gives what the model
+                does not read (see `check_loader`), or a layer sees what it must not
+                see.
         """
         if class_weight is not None and self.heads:
             raise ValueError(
@@ -245,7 +266,7 @@ class SessionModel(keras.Model):
                 "from the scheme: give sessions a sample_weight."
             )
         if isinstance(x, KerasSequenceLoader):
-            self._check_loader(x)
+            self.check_loader(x)
             if x.target is not None:
                 raise ValueError(
                     "fit trains on whole sessions, but the loader holds back their "
@@ -306,8 +327,8 @@ class SessionModel(keras.Model):
                 **kwargs: as in `keras.Model.evaluate`.
 
         Raises:
-            ValueError: the loader gives more events than the model reads, or there is
-                no target.
+            ValueError: the loader gives what the model does not read (see
+                `check_loader`), or there is no target.
         """
         if isinstance(x, KerasSequenceLoader):
             self._check_test_loader(x)
@@ -340,10 +361,18 @@ class SessionModel(keras.Model):
     _evaluates = False
     _excludes_seen = False
 
-    def _check_loader(self, loader):
-        """Refuses a loader that shows more events than the model serves with."""
+    def check_loader(self, loader):
+        """Checks that a `KerasSequenceLoader` gives what the model reads.
+
+        `fit` and `evaluate` do so.
+
+        Raises:
+            ValueError: it shows more events than the model serves with, or its ids were
+                encoded by another vocabulary than the model's.
+        """
         if self._find_features() is None:
             return
+        loader.check_ids(self.features.vocabularies_here)
         most = self.max_history + (loader.target is None)
         if loader.max_length > most:
             raise ValueError(
@@ -354,7 +383,7 @@ class SessionModel(keras.Model):
             )
 
     def _check_test_loader(self, loader):
-        self._check_loader(loader)
+        self.check_loader(loader)
         if loader.target is None:
             self._need_targets_of_heads({})
 
@@ -451,10 +480,17 @@ class SessionModel(keras.Model):
         return {**self._plain_result(), **ranks}
 
     def _plain_result(self):
+        # Keras, which is shown the measured outputs only, names none where it is one.
+        measured = self._arguments.measured
+        alone = len(measured) == 1 < len(self._names)
+        prefix = "".join(f"{name}_" for name in measured) if alone else ""
         logs = {}
         for metric in super().metrics:
             result = metric.result()
-            logs.update(result if isinstance(result, dict) else {metric.name: result})
+            if isinstance(result, dict):
+                logs.update({f"{prefix}{log}": value for log, value in result.items()})
+            else:
+                logs[metric.name] = result
         return logs
 
     def _served(self, name, scores, x):

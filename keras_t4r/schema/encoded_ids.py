@@ -33,22 +33,23 @@ def encoded_columns(arrow_schema):
     return None if mark is None else json.loads(mark)
 
 
-def check_encoded(arrow_schema, vocabularies, where):
-    """Raises where ids were encoded by another vocabulary than the model's.
+def check_encoded(arrow_schema, vocabularies, where, whose="model"):
+    """Raises where ids were encoded by another vocabulary than those given.
 
-    Ids of a vocabulary that the model's was extended from mean the same: they pass.
+    Ids of a vocabulary that the given one was extended from mean the same: they pass.
 
     Args:
         arrow_schema: `pyarrow.Schema`, of a table or of a parquet file.
-        vocabularies: dict of column to the model's `Vocabulary`, or `None`.
+        vocabularies: dict of column to `Vocabulary`, or `None`.
         where: string. What to call the table in the error.
+        whose: string. What to call the owner of the vocabularies there.
     """
     for name, fingerprint in (encoded_columns(arrow_schema) or {}).items():
         vocabulary = vocabularies.get(name)
         if vocabulary is not None and not vocabulary.covers(fingerprint):
             raise ValueError(
                 f"The ids of column {name!r} of {where} were encoded by another "
-                f"vocabulary than the model's ({fingerprint} and "
+                f"vocabulary than the {whose}'s ({fingerprint} and "
                 f"{vocabulary.fingerprint}), so they mean other values: encode the "
-                "clicks with the ETL that made the model's training data."
+                f"clicks with the ETL that the {whose} is of."
             )

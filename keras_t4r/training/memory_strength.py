@@ -72,7 +72,8 @@ def tune_memory(
     print(tune_memory(model, day_7))
     ```
     """
-    return MemoryTuner(model, memory)(sessions, grid, metric=metric, target=target)
+    tuner = MemoryTuner(model, memory)
+    return tuner.tune(sessions, grid, metric=metric, target=target)
 
 
 class MemoryTuner:
@@ -87,7 +88,8 @@ class MemoryTuner:
         self._model = model
         self._network, self._answer = split_at(model, self.memory)
 
-    def __call__(self, sessions, grid=STRENGTHS, *, metric=None, target=None):
+    def tune(self, sessions, grid=STRENGTHS, *, metric=None, target=None):
+        """See `tune_memory`."""
         strength = self.memory.strength
         now = float(ops.convert_to_numpy(strength))
         # The first of equals is kept: without a reason the strength stays.

@@ -1,5 +1,6 @@
 import sys
 import time
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
@@ -7,7 +8,6 @@ import keras
 
 from keras_t4r.data.loader.sequence_loader import KerasSequenceLoader
 from keras_t4r.layers.memory.in_model import find_memories
-from keras_t4r.metrics.ranking_metric import RankingMetric
 from keras_t4r.schema import Schema
 from keras_t4r.training.callback_state import set_states, states_of
 from keras_t4r.training.checkpoint import Checkpoint
@@ -30,6 +30,7 @@ def fit_windows(
     epochs=5,
     batch_size=256,
     max_length=None,
+    targets=None,
     replay=0,
     baselines=None,
     callbacks=None,
@@ -57,10 +58,14 @@ def fit_windows(
         evaluate: string. Name of the parquet file to evaluate on.
         epochs: int. Epochs a window.
         batch_size: int.
-        max_length: int. Newest events kept of a session; the schema's by default.
+        max_length: int. Newest events kept of a session, the one that is held back in
+            evaluation among them; the schema's by default.
+        targets: list of strings. Columns of the targets of the model's other outputs,
+            as of `KerasSequenceLoader`.
         replay: int. How many earlier windows to fit on again beside each.
         baselines: dict of name to baseline, as of `standard_baselines`. They learn
-            the same windows, and are evaluated beside the model.
+            the same windows, and are evaluated beside the model, by the metrics of
+            its outputs that score items.
         callbacks: list of Keras callbacks, or a function that makes them for a
             window.
         checkpoint: path. Folder of the run's checkpoint, written after every
@@ -100,21 +105,18 @@ def fit_windows(
             f"{folder} has {len(windows)} window(s) {windows}; two are needed, one to "
             "fit on and the next to evaluate on."
         )
-    metrics = [m for m in model.metrics if isinstance(m, RankingMetric)]
-    if not metrics:
-        raise ValueError(
-            "The model has no ranking metrics to evaluate: compile it with "
-            "metrics=[NDCG(20), …]."
-        )
+    metrics = _of_items(model)
+    first = next(iter(metrics.values()))
     memories = find_memories(model)
     if len(memories) > 1:
         raise ValueError(
             f"The model has {len(memories)} memories, and fit_windows can tune one: "
             "fit the windows one by one, and tune each with tune_memory."
         )
-    tune = MemoryTuner(model) if memories else None
+    tuner = MemoryTuner(model) if memories else None
     files = _Files(folder, windows, train, evaluate)
-    files.check(schema, max_length, tuned=bool(memories))
+    load = _Loaders(model, schema, max_length, targets)
+    files.check(model, load, tuned=bool(memories))
     run = _Run(model, Checkpoint(checkpoint) if checkpoint else None, verbose)
     run.resume()
     for number, (now, after) in enumerate(pairwise(windows)):
@@ -124,46 +126,88 @@ def fit_windows(
             baseline.update(today)
         if number < run.window:
             continue
-        loader = KerasSequenceLoader(
-            [*past, today],
-            schema,
-            batch_size,
-            max_length=max_length,
-            seed=seed + _SEED_STEP * number,
+        loader = load.to_fit(
+            [*past, today], batch_size, seed=seed + _SEED_STEP * number
         )
-        if tune and run.epoch == 0:
+        if tuner and run.epoch == 0:
             if number:
-                fresh = KerasSequenceLoader(
-                    today, schema, 512, target="last", max_length=max_length
-                )
-                tune(fresh, metric=metrics[0])
-            tune.memory.update_state(
-                KerasSequenceLoader(today, schema, 1024, max_length=max_length)
-            )
+                tuner.tune(load.to_evaluate(today), metric=first)
+            tuner.memory.update_state(load.to_fit(today, 1024))
         made = callbacks(now) if callable(callbacks) else list(callbacks or [])
         seconds = run.fit(loader, epochs, made)
-        test = KerasSequenceLoader(
-            target, schema, 512, target="last", max_length=max_length
-        )
+        test = load.to_evaluate(target)
         note = f"{loader.num_sessions} sessions, {seconds:.0f} s"
-        if tune:
-            note += f", strength {float(tune.memory.strength):g}"
-        run.add(after, "model", _evaluate(model, test, metrics), note)
-        if tune:
-            with tune.memory.set_aside():
-                logs = _evaluate(model, test, metrics)
+        if tuner:
+            note += f", strength {float(tuner.memory.strength):g}"
+        run.add(after, "model", _evaluate(model, test), note)
+        if tuner:
+            with tuner.memory.set_aside():
+                logs = _evaluate(model, test)
             run.add(after, "model, no memory", logs, "the network alone")
         for name, baseline in baselines.items():
             started = time.perf_counter()
-            logs = evaluate_scorer(baseline, test, metrics)
+            found = evaluate_scorer(baseline, test, list(metrics.values()))
+            logs = {log: found[metric.name] for log, metric in metrics.items()}
             run.add(after, name, logs, f"{time.perf_counter() - started:.0f} s")
         run.finish_window([] if callable(callbacks) else made)
     return run.report
 
 
-def _evaluate(model, loader, metrics):
+def _of_items(model):
+    """Dict of name in the logs to ranking metric, of the outputs that score items."""
+    found = {}
+    for name, metrics in model.ranking_metrics.items():
+        if model.heads[name].target is None:
+            found.update(metrics)
+    if not found:
+        raise ValueError(
+            "The model has no ranking metrics to evaluate: compile it with "
+            "metrics=[NDCG(20), …]."
+        )
+    return found
+
+
+def _evaluate(model, loader):
+    """The model's ranking metrics on sessions, by their names in the logs."""
     logs = model.evaluate(loader, verbose=0, return_dict=True)
-    return {m.name: logs[m.name] for m in metrics}
+    ranked = model.ranking_metrics.values()
+    return {log: logs[log] for metrics in ranked for log in metrics}
+
+
+class _Loaders:
+    """Makes the loaders that a model is fit and evaluated with."""
+
+    def __init__(self, model, schema, max_length, targets):
+        self._schema = schema
+        self._targets = targets
+        # Those of outputs that score no items, but categories and the like.
+        columns = [head.target for head in model.heads.values()]
+        self._next_columns = [name for name in columns if name is not None] or None
+        self._max_length = max_length
+
+    def to_fit(self, paths, batch_size, **arguments):
+        return KerasSequenceLoader(
+            paths,
+            self._schema,
+            batch_size,
+            max_length=self._max_length,
+            targets=self._targets,
+            **arguments,
+        )
+
+    def to_evaluate(self, paths, **arguments):
+        length = self._max_length
+        return KerasSequenceLoader(
+            paths,
+            self._schema,
+            512,
+            target="last",
+            # The event that is held back takes a place.
+            max_length=None if length is None else max(1, length - 1),
+            targets=self._targets,
+            next_columns=self._next_columns,
+            **arguments,
+        )
 
 
 class _Run:
@@ -271,31 +315,32 @@ class _Files:
     def evaluate(self, window):
         return self._file(window, self._names[1])
 
-    def check(self, schema, max_length, tuned):
+    def check(self, model, load, tuned):
         """Reads the items of all files, for no run should end in its last window."""
+        # A buffer of one: only the column of items is read, all are looked for.
         for window in self.windows[:-1]:
-            self._check(self.train(window), schema, max_length, None)
-        for window in self.windows[1:]:
-            self._check(self.evaluate(window), schema, max_length, "last")
+            with _named(self.train(window), "fitted on") as path:
+                model.check_loader(load.to_fit(path, 512, buffer_rows=1))
+        evaluated = [self.evaluate(window) for window in self.windows[1:]]
         if tuned:
-            for window in self.windows[1:-1]:
-                self._check(self.train(window), schema, max_length, "last")
-
-    def _check(self, path, schema, max_length, target):
-        try:
-            # A buffer of one: only the column of items is read, all are looked for.
-            KerasSequenceLoader(
-                path, schema, 512, target=target, max_length=max_length, buffer_rows=1
-            )
-        except ValueError as error:
-            use = "evaluated on" if target else "fitted on"
-            raise ValueError(f"{path} cannot be {use}: {error}") from error
+            evaluated += [self.train(window) for window in self.windows[1:-1]]
+        for path in evaluated:
+            with _named(path, "evaluated on"):
+                model.check_loader(load.to_evaluate(path, buffer_rows=1))
 
     def _file(self, window, name):
         path = self.folder / str(window) / f"{name}.parquet"
         if not path.is_file():
             raise FileNotFoundError(f"Window {window} has no file {path}.")
         return path
+
+
+@contextmanager
+def _named(path, use):
+    try:
+        yield path
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be {use}: {error}") from error
 
 
 def _windows(folder):

@@ -159,7 +159,7 @@ def test_the_design_script_with_a_second_output(tmp_path):
     logs = trains_and_comes_back(
         model, whole(["bought"]), held_out(["bought"]), tmp_path
     )
-    assert {"loss", "next_item_ndcg_5", "auc"} <= set(logs)
+    assert {"loss", "next_item_ndcg_5", "bought_auc"} <= set(logs)
 
 
 @pytest.mark.parametrize("scheme", ["clm", "mlm"])

@@ -42,11 +42,11 @@ def make_model(schema, vocabularies=None):
     )
     inputs = schema.inputs()
     items = inputs[schema.item_id]
-    x, targets = t4r.CausalLanguageModeling()(features(inputs), items)
+    x, table = features(inputs)
+    x, targets = t4r.CausalLanguageModeling()(x, items)
     config = t4r.session_config("gpt2", d_model=16, n_head=2, n_layer=1, dropout=0.0)
     x = t4r.TransformerBlock(config, causal=True)(x)
-    outputs = t4r.NextItemHead(features.item_embedding)(x, targets, item_ids=items)
-    return t4r.SessionModel(inputs, outputs)
+    return t4r.SessionModel(inputs, t4r.NextItemHead()(x, targets, table))
 
 
 @pytest.fixture
@@ -214,7 +214,8 @@ def test_a_compiled_answer_is_made_once_and_follows_the_weights(model, monkeypat
     eager = keras.backend.backend() == "torch"
     assert len(traces) == (4 * first if eager else first)
     model.recommend(SESSIONS, k=5, exclude_seen=True)
-    assert traces[-1] == {"k": 5, "exclude_seen": True}
+    (head,) = model.heads
+    assert traces[-1] == {"k": 5, "exclude_seen": True, "head": head}
     model.set_weights([-w for w in model.get_weights()])
     after = model.recommend(SESSIONS, k=5)
     x = {"item_id": np.array([[RAW.index(3) + 2, RAW.index(7) + 2, 0, 0]], "int32")}

@@ -8,6 +8,7 @@ import pytest
 
 import keras_t4r as t4r
 from keras_t4r.layers.memory.in_model import find_memories
+from keras_t4r.schema.encoded_ids import mark_encoded
 from keras_t4r.training.baselines import Markov, Popularity
 
 ITEMS, EPOCHS = 30, 2
@@ -41,17 +42,17 @@ def folder(tmp_path):
     return tmp_path / "sessions"
 
 
-def make_model(memory=False, small=False):
+def make_model(memory=False, small=False, schema=SCHEMA):
     keras.utils.set_random_seed(5)
-    features = t4r.SequenceEmbeddingFeatures(SCHEMA, embedding_dim=16, dropout=0.1)
-    inputs = SCHEMA.inputs()
-    x = features(inputs)
+    features = t4r.SequenceEmbeddingFeatures(schema, embedding_dim=16, dropout=0.1)
+    inputs = schema.inputs()
+    x, table = features(inputs)
     x, targets = t4r.MaskedLanguageModeling(rate=0.4)(x, inputs["item_id"])
     if small:
         x = keras.layers.Dense(16)(x)
     else:
         x = t4r.TransformerBlock(keras.layers.LSTM(16, return_sequences=True))(x)
-    outputs = t4r.NextItemHead(features.item_embedding)(x, targets)
+    outputs = t4r.NextItemHead()(x, targets, table)
     if memory:
         step = t4r.TransitionMemory(SCHEMA, 16.0, half_life=2)
         outputs = step(outputs, inputs["item_id"])
@@ -98,6 +99,88 @@ def test_a_memory_learns_each_window_before_the_next_is_evaluated(folder):
         report.best_baseline("ndcg_5")
     # The second window, ranked before it was learned, took the counts' side.
     assert float(memory.strength) < 16.0
+
+
+def two_outputs(memory=False):
+    """Items, and whether the session was bought, which the first item says."""
+    keras.utils.set_random_seed(5)
+    inputs = SCHEMA.inputs()
+    items = inputs["item_id"]
+    x, table = t4r.SequenceEmbeddingFeatures(SCHEMA, embedding_dim=16)(inputs)
+    x, targets = t4r.CausalLanguageModeling()(x, items)
+    x = t4r.TransformerBlock(keras.layers.GRU(16, return_sequences=True))(x)
+    scores = t4r.NextItemHead()(x, targets, table)
+    if memory:
+        scores = t4r.TransitionMemory(SCHEMA)(scores, items)
+    bought = keras.layers.Dense(1, "sigmoid")(t4r.SessionSummary("first")(x))
+    model = t4r.SessionModel(inputs, {"next_item": scores, "bought": bought})
+    model.compile(
+        keras.optimizers.Adam(1e-2),
+        loss={"bought": "binary_crossentropy"},
+        metrics={"next_item": [t4r.metrics.NDCG(5)], "bought": ["auc"]},
+    )
+    return model
+
+
+def test_a_model_of_several_outputs_is_fit_by_the_targets_of_the_files(folder):
+    for path in folder.glob("*/sessions.parquet"):
+        table = pq.read_table(path)
+        bought = [int(row[0] > 15) for row in table["item_id"].to_pylist()]
+        pq.write_table(table.append_column("bought", pa.array(bought)), path)
+    baselines = {"count": Markov(SCHEMA)}
+    schema = t4r.Schema((*SCHEMA, t4r.ColumnSchema("bought", "int64")))
+    model, report = run(
+        folder,
+        two_outputs(memory=True),
+        schema=schema,
+        targets=["bought"],
+        baselines=baselines,
+    )
+    assert report.models == ["model", "model, no memory", "count"]
+    # The model's names in the logs, for the baselines too.
+    assert report.metrics == ["next_item_ndcg_5"]
+    test = t4r.KerasSequenceLoader(
+        folder / "3", schema, 512, target="last", targets=["bought"]
+    )
+    logs = model.evaluate(test, verbose=0, return_dict=True)
+    assert logs["next_item_ndcg_5"] == report.rows[-3]["next_item_ndcg_5"]
+    assert logs["bought_auc"] > 0.6
+    with pytest.raises(ValueError, match="have a loss, but the data has no targets"):
+        run(folder, two_outputs())
+
+
+def test_max_length_counts_the_event_that_is_held_back(folder, monkeypatch):
+    loaders = []
+
+    class Recorded(t4r.KerasSequenceLoader):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            loaders.append((self.target, self.max_length))
+
+    monkeypatch.setattr("keras_t4r.training.windows.KerasSequenceLoader", Recorded)
+    for length, given in ((None, 8), (8, 8), (5, 5)):
+        loaders.clear()
+        run(folder, make_model(memory=True, small=True), max_length=length)
+        assert set(loaders) == {(None, given), ("last", given - 1)}
+
+
+def test_sessions_of_another_etl_are_found_before_the_first_is_fit(folder):
+    other = t4r.Vocabulary([f"item {i}" for i in range(ITEMS)], name="item_id")
+    path = folder / "3" / "sessions.parquet"
+    pq.write_table(mark_encoded(pq.read_table(path), {"item_id": other}), path)
+    run(folder, make_model(small=True))
+    own = t4r.Vocabulary([f"item {-i}" for i in range(ITEMS)], name="item_id")
+    own.save(folder / "vocabularies" / "item_id.parquet")
+    schema = t4r.Schema.load(folder / "schema.pbtxt")
+    model = make_model(memory=True, schema=schema)
+    before = model.get_weights()
+    # By the schema beside the files, and by the model's where it is another.
+    for given in (None, SCHEMA):
+        message = "3/sessions.parquet were encoded by another vocabulary than the"
+        with pytest.raises(ValueError, match=message):
+            run(folder, model, schema=given)
+    for one, another in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, another)
 
 
 class Killed(Exception):

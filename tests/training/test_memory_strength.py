@@ -162,9 +162,10 @@ def test_a_session_model_is_tuned_and_saved_as_before(tmp_path):
     features = t4r.SequenceEmbeddingFeatures(SCHEMA, embedding_dim=8)
     inputs = SCHEMA.inputs()
     items = inputs["item_id"]
-    x, targets = t4r.CausalLanguageModeling()(features(inputs), items)
+    x, table = features(inputs)
+    x, targets = t4r.CausalLanguageModeling()(x, items)
     x = t4r.TransformerBlock(keras.layers.GRU(8, return_sequences=True))(x)
-    scores = t4r.NextItemHead(features.item_embedding)(x, targets)
+    scores = t4r.NextItemHead()(x, targets, table)
     memory = make_memory(200.0)
     scores = t4r.NoRepeat()(memory(scores, items), items)
     model = t4r.SessionModel(inputs, scores)

@@ -217,6 +217,18 @@ class KerasSequenceLoader(keras.utils.PyDataset):
         full, rest = divmod(self.num_sessions, self._step)
         return full + bool(rest and not self.drop_last)
 
+    def check_ids(self, vocabularies):
+        """Checks that the sessions' ids mean what a model takes them for.
+
+        Args:
+            vocabularies: dict of column to the model's `Vocabulary`.
+
+        Raises:
+            ValueError: an ETL encoded the ids of a file by another vocabulary. One that
+                the model's was extended from is no other.
+        """
+        self._stream.files.check_ids(vocabularies)
+
     # Copies in other processes
 
     def __getstate__(self):

@@ -12,6 +12,7 @@ from keras_t4r.data.etl.state import WORKFLOW_FOLDER
 from keras_t4r.data.loader.session_arrays import SessionPiece
 from keras_t4r.data.loader.session_tables import as_table
 from keras_t4r.schema import VOCABULARY_FOLDER
+from keras_t4r.schema.encoded_ids import check_encoded, encoded_columns
 
 BESIDE_SESSIONS = (VOCABULARY_FOLDER, WORKFLOW_FOLDER)
 _WILDCARDS = set("*?[")
@@ -42,7 +43,8 @@ class SessionFiles:
     Raises:
         FileNotFoundError: a path or a pattern leads to no file.
         ValueError: a file is no parquet file, or lacks a column; no file has rows;
-            some files have session ids and others not.
+            some files have session ids and others not; ids were encoded by another
+            vocabulary than the one beside the schema's file.
     """
 
     def __init__(self, paths, schema, names, needs_key=False, weight=None):
@@ -52,9 +54,11 @@ class SessionFiles:
         self._needed = [*names, schema.session_id] if needs_key else self.names
         self.parts = []
         self._first_key = None
+        self._marked = {}
         table = as_table(paths)
         if table is not None:
             self._check_columns(table.column_names, "The table")
+            self._note_mark(table.schema, "the table")
             if table.num_rows:
                 self.parts.append(Part(table, 0, table.num_rows, 0))
             where = "The table"
@@ -65,6 +69,7 @@ class SessionFiles:
             where = files[0] if len(files) == 1 else f"Each of the {len(files)} files"
         if not self.parts:
             raise ValueError(f"{where} has no rows; there are no sessions to read.")
+        self._check_own_ids()
 
     def read(self, part, names=None):
         """Reads and checks one row group.
@@ -102,6 +107,7 @@ class SessionFiles:
         except (pa.ArrowException, OSError) as error:
             raise ValueError(_unreadable(path, error)) from error
         self._check_columns(held.names, path)
+        self._note_mark(held, path)
         if metadata.num_rows:
             self._check_key(held, path)
         first_row = 0
@@ -110,6 +116,23 @@ class SessionFiles:
             if rows:
                 self.parts.append(Part(path, group, rows, first_row))
             first_row += rows
+
+    def check_ids(self, vocabularies, whose="model"):
+        """Raises where ids were encoded by other vocabularies: see `check_encoded`."""
+        for where, held in self._marked.values():
+            check_encoded(held, vocabularies, where, whose)
+
+    def _note_mark(self, held, where):
+        """Keeps one file of each ETL, for many files have the same mark."""
+        mark = encoded_columns(held)
+        if mark is not None:
+            self._marked.setdefault(frozenset(mark.items()), (where, held))
+
+    def _check_own_ids(self):
+        marked = {name for mark in self._marked for name, _ in mark}
+        names = marked.intersection(self.names)
+        vocabularies = {name: self.schema.vocabulary(name) for name in names}
+        self.check_ids(vocabularies, whose="schema")
 
     def _check_columns(self, present, where):
         for name in self._needed:

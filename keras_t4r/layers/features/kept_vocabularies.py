@@ -63,6 +63,11 @@ class KeptVocabularies:
             )
         return vocabulary
 
+    def here(self):
+        """Dict of column to `Vocabulary`, of those that are in this process."""
+        found = {name: self._find(name) for name in self.fingerprints}
+        return {name: v for name, v in found.items() if v is not None}
+
     def _find(self, name):
         if name not in self._held:
             vocabulary = Vocabulary.living(self.fingerprints[name])

@@ -301,6 +301,11 @@ class SequenceEmbeddingFeatures(KeepsQuantization, ShardedRows, keras.layers.Lay
         """
         return self._vocabularies.get(name)
 
+    @property
+    def vocabularies_here(self):
+        """Dict of column to `Vocabulary`, of those that this process holds."""
+        return self._vocabularies.here()
+
     def save_assets(self, dir_path):
         self._vocabularies.save(dir_path)
 
