@@ -23,12 +23,12 @@ REPOSITORY = Path(__file__).parents[1]
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     """Where tests run in several processes, those that share what is slow to make stay
-    together: models of one kind, else files. Bodies are small: they go anywhere."""
+    together: models of one case, else files. Bodies are small: they go anywhere."""
     for item in items:
         folder = item.path.parent.name
         params = getattr(getattr(item, "callspec", None), "params", {})
-        if folder == "models" and "kind" in params:
-            item.add_marker(pytest.mark.xdist_group("-".join(map(str, params["kind"]))))
+        if folder == "models" and "case" in params:
+            item.add_marker(pytest.mark.xdist_group(str(params["case"])))
         elif folder != "bodies":
             item.add_marker(pytest.mark.xdist_group(item.path.name))
 

@@ -1,0 +1,196 @@
+"""What the promises must not hang on: cases that differ in all of it.
+
+`CASES` is a pairwise covering: any two values of two factors that go together stand
+together in at least one case.
+"""
+
+import dataclasses
+import itertools
+
+import keras
+from allpairspy import AllPairs
+from body_kinds import KINDS
+from body_kinds import SORTS as SORTS_OF_BODIES
+
+# Events of the loader, where a case has it shorter than the schema.
+SHORT = 5
+
+FACTORS = {
+    "body": tuple(KINDS),
+    "scheme": ("clm", "clm-last", "mlm", "plm", "plm-all", "rtd"),
+    # Where the scores' table comes from.
+    "table": ("tied", "own", "computed"),
+    "loss": ("full", "sampled", "users"),
+    # What is between the model and its layers.
+    "nesting": ("flat", "nested", "between"),
+    "outputs": ("one", "category", "bought"),
+    "step": ("none", "no-repeat", "memory"),
+    "schema_length": (8, 12),
+    "features_length": (None, SHORT + 1),
+    "loader_length": (None, SHORT),
+    # What `recommend` is asked with.
+    "container": ("dict", "table", "polars"),
+    "encoded": (False, True),
+    "first_id": (2, 1),
+    "vocabulary": ("text", "int", "none"),
+    # Whether the loader gives targets of another task.
+    "targets": (False, True),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One value of each of the `FACTORS`."""
+
+    body: str = "xlnet"
+    scheme: str = "mlm"
+    table: str = "tied"
+    loss: str = "full"
+    nesting: str = "flat"
+    outputs: str = "one"
+    step: str = "none"
+    schema_length: int = 8
+    features_length: int | None = None
+    loader_length: int | None = None
+    container: str = "dict"
+    encoded: bool = False
+    first_id: int = 2
+    vocabulary: str = "none"
+    targets: bool = False
+
+    def __str__(self):
+        lengths = (self.schema_length, self.features_length, self.loader_length)
+        return "-".join(
+            (
+                f"{self.body}-{self.scheme}-{self.table}-{self.loss}-{self.nesting}",
+                f"{self.outputs}-{self.step}",
+                "of".join("all" if n is None else str(n) for n in reversed(lengths)),
+                f"{'encoded' if self.encoded else 'raw'}_{self.container}",
+                f"{self.vocabulary}_from_{self.first_id}",
+                "targets" if self.targets else "no_targets",
+            )
+        )
+
+    @property
+    def causal(self):
+        return self.scheme.startswith("clm")
+
+    @property
+    def history(self):
+        """Events that the model answers from; the one that comes next is not here."""
+        return (self.features_length or self.schema_length) - 1
+
+    @property
+    def output(self):
+        """Name of the output of items, which the logs have where there are more."""
+        return None if self.outputs == "one" else "item"
+
+
+def schemes_of(body):
+    """The schemes that go with a body, by its directions and its streams."""
+    if True in KINDS[body].directions:
+        yield "clm"
+    # Which targets count is nothing that a body sees: one of each sort shows it.
+    if body in ("gpt2", "llama", "gru", "hstu"):
+        yield "clm-last"
+    if False in KINDS[body].directions:
+        yield from ("mlm", "rtd")
+    if body == "xlnet":
+        yield from ("plm", "plm-all")
+
+
+def go_together(case):
+    """Whether a case may have these values; `case` is a dict of some factors."""
+    body, scheme = case.get("body"), case.get("scheme")
+    if body and scheme and scheme not in schemes_of(body):
+        return False
+    # A loader that gives more events than the model reads is refused.
+    if case.get("features_length") and case.get("loader_length", SHORT) is None:
+        return False
+    # That head is trained on a target that the loader gives.
+    return case.get("outputs") != "bought" or case.get("targets", True)
+
+
+def pairs_of(case):
+    """Every two of a dict's items."""
+    return set(itertools.combinations(case.items(), 2))
+
+
+def valid_pairs():
+    """Every two values that go together, in the order of the factors."""
+    values = [[(name, v) for v in of_name] for name, of_name in FACTORS.items()]
+    pairs = itertools.combinations(values, 2)
+    both = itertools.chain.from_iterable(itertools.starmap(itertools.product, pairs))
+    return [pair for pair in both if go_together(dict(pair))]
+
+
+def _cover():
+    def fits(values):
+        return go_together(dict(zip(FACTORS, values, strict=False)))
+
+    found = [
+        dict(zip(FACTORS, values, strict=True))
+        for values in AllPairs(list(FACTORS.values()), fits)
+    ]
+    # The package ends at the first row that it finds nothing new for.
+    missing = set(valid_pairs()).difference(*map(pairs_of, found))
+    while missing:
+        found.append(_complete(dict(min(missing, key=repr)), missing, found))
+        missing -= pairs_of(found[-1])
+    return [Case(**values) for values in found]
+
+
+def _complete(case, missing, found):
+    """A case with these values; each other one is that which is missing most in pairs,
+    then the one that fewest cases have."""
+    for name, values in FACTORS.items():
+        if name not in case:
+            choices = [_in_order({**case, name: value}) for value in values]
+            case = max(
+                filter(go_together, choices),
+                key=lambda choice: (
+                    len(missing & pairs_of(choice)),
+                    -sum(other[name] == choice[name] for other in found),
+                ),
+            )
+    return _in_order(case)
+
+
+def _in_order(case):
+    return {name: case[name] for name in FACTORS if name in case}
+
+
+CASES = _cover()
+
+
+def _choose(sorts, taken, start):
+    """Some cases: of each sort of body one, and every value of the other factors."""
+    cases = [case for case in CASES[start:] + CASES[:start] if case not in taken]
+    chosen, seen = [], set()
+
+    def values(case):
+        shown = dataclasses.asdict(case)
+        del shown["body"]
+        return set(shown.items())
+
+    def gain(case):
+        return len(values(case) - seen)
+
+    for sort in sorts:
+        chosen.append(max((c for c in cases if c.body == sort), key=gain))
+        seen |= values(chosen[-1])
+    everything = set().union(*map(values, CASES))
+    while seen < everything:
+        chosen.append(max(cases, key=gain))
+        seen |= values(chosen[-1])
+    return chosen
+
+
+# What JAX and PyTorch run. TensorFlow runs all, and shows with JAX's what has little
+# to do with the body: that a seed tells all, that nothing is pickled.
+_JAX = _choose(SORTS_OF_BODIES, [], 0)
+SORTS = {
+    "tensorflow": _JAX,
+    "jax": _JAX,
+    "torch": _choose(SORTS_OF_BODIES, _JAX, len(CASES) // 2),
+}[keras.backend.backend()]
