@@ -1,0 +1,148 @@
+import keras
+from keras import ops
+
+from keras_t4r.layers.features.sequence_embedding_features import (
+    SequenceEmbeddingFeatures,
+)
+from keras_t4r.layers.memory.in_model import find_memories
+from keras_t4r.models.graph import by_output, head_of, layers_of, output_names
+from keras_t4r.models.head_checks import check_heads
+from keras_t4r.models.mask_repair import keep_masks
+from keras_t4r.models.scheme_checks import check_schemes
+
+
+class ReadingModel(keras.Model):
+    """What a `SessionModel` knows of its inputs and outputs, and what a file keeps.
+
+    Args:
+        inputs: dict of `keras.Input`.
+        outputs: tensor, list or dict of tensors.
+        name: string.
+    """
+
+    def __init__(self, inputs, outputs, name=None, **kwargs):
+        super().__init__(inputs, keep_masks(inputs, outputs), name=name, **kwargs)
+        check_schemes(layers_of(self))
+        if self._find_features() is not None:
+            check_heads(self.heads, self.schema)
+
+    # Outputs
+
+    @property
+    def heads(self):
+        """Dict of output name to `NextItemHead`, of those outputs that are of one."""
+        tensors = by_output(self._names, self.output)
+        found = {name: head_of(tensor) for name, tensor in tensors.items()}
+        return {name: head for name, head in found.items() if head is not None}
+
+    @property
+    def _names(self):
+        return output_names(self)
+
+    # Inputs
+
+    def _find_features(self):
+        for layer in layers_of(self):
+            if isinstance(layer, SequenceEmbeddingFeatures):
+                return layer
+        return None
+
+    def _read(self):
+        """`(schema, max_history)`, as far as they are known."""
+        features = self._find_features()
+        if features is None:
+            return None, 8
+        return features.schema, self.max_history
+
+    @property
+    def features(self):
+        """The layer that embeds the inputs."""
+        features = self._find_features()
+        if features is None:
+            raise ValueError(
+                "The model has no SequenceEmbeddingFeatures, so the columns of its "
+                "inputs are not known."
+            )
+        return features
+
+    @property
+    def memory(self):
+        """The `TransitionMemory` among the layers, or `None`."""
+        found = find_memories(self)
+        return found[0] if found else None
+
+    @property
+    def schema(self):
+        """The schema of the model's inputs."""
+        return self.features.schema
+
+    @property
+    def max_history(self):
+        """The most events that an answer is computed from.
+
+        One less than the longest session of the training data: the event that
+        comes next takes the last place.
+        """
+        return max(1, self.features.max_length - 1)
+
+    def newest(self, inputs):
+        """Cuts right-padded sessions to their newest `max_history` events.
+
+        Columns that the schema does not name, and those of one value a session, are
+        handed on as they are.
+        """
+        item_ids = ops.convert_to_tensor(inputs[self.schema.item_id])
+        time, width = self.max_history, ops.shape(item_ids)[1]
+        # PyTorch's Keras takes no dict of tensors and arrays.
+        tensors = {name: ops.convert_to_tensor(x) for name, x in inputs.items()}
+        if isinstance(width, int):
+            if width <= time:
+                return tensors
+            width = time
+        else:
+            width = ops.minimum(width, time)
+        real = ops.not_equal(item_ids, 0)
+        length = ops.sum(ops.cast(real, "int32"), axis=1, keepdims=True)
+        shift = ops.maximum(length - time, 0)
+        index = ops.arange(width, dtype="int32")[None, :] + shift
+        lists = {c.name for c in self.schema if c.is_list}
+        return {
+            name: ops.take_along_axis(x, index, axis=1) if name in lists else x
+            for name, x in tensors.items()
+        }
+
+    # Files
+
+    def save(self, filepath, *args, **kwargs):
+        """Saves as `keras.Model.save` does, in Keras's own format.
+
+        Raises:
+            ValueError: the path asks for HDF5, which holds no vocabularies.
+        """
+        if str(filepath).endswith((".h5", ".hdf5")):
+            raise ValueError(
+                f"A SessionModel is saved as .keras, not as {filepath}: HDF5 holds "
+                "neither its vocabularies nor the state of its random generators. "
+                "save_weights takes .weights.h5."
+            )
+        return super().save(filepath, *args, **kwargs)
+
+    # The states of random generators, which Keras's weights files leave out: with them
+    # a run that `BackupAndRestore` takes up goes on as if it had never stopped.
+
+    def _seeds(self):
+        weights = {id(v) for v in self.non_trainable_weights}
+        return [v for v in self.non_trainable_variables if id(v) not in weights]
+
+    def save_own_variables(self, store):
+        super().save_own_variables(store)
+        for number, state in enumerate(self._seeds()):
+            store[f"seed_{number}"] = ops.convert_to_numpy(state)
+
+    def load_own_variables(self, store):
+        held = {key: store[key] for key in store.keys()}
+        for number, state in enumerate(self._seeds()):
+            value = held.pop(f"seed_{number}", None)
+            if value is not None:
+                state.assign(value)
+        super().load_own_variables(held)

@@ -1,0 +1,449 @@
+import keras
+
+from keras_t4r.backend import losses_of_replica, scale_for_replicas
+from keras_t4r.backend import name as backend_name
+from keras_t4r.data.loader.loader_epoch import follow_epochs
+from keras_t4r.data.loader.sequence_loader import KerasSequenceLoader
+from keras_t4r.layers.heads.weighing import Weight, weighing
+from keras_t4r.metrics.ranking_metric import RankingMetric
+from keras_t4r.models.compile_arguments import CompileArguments
+from keras_t4r.models.graph import by_output
+from keras_t4r.models.likelihood import next_item_loss
+from keras_t4r.models.probe import probe as try_out
+from keras_t4r.models.reading_model import ReadingModel
+from keras_t4r.models.step_data import (
+    as_keras_takes,
+    pack_weights,
+    targets_by_output,
+    unpack,
+    weights_by_output,
+)
+from keras_t4r.models.top_k import hide_seen
+
+
+class TrainedModel(ReadingModel):
+    """How a `SessionModel` trains on the losses of its heads, and is ranked."""
+
+    def compile(
+        self,
+        optimizer="rmsprop",
+        loss=None,
+        loss_weights=None,
+        metrics=None,
+        weighted_metrics=None,
+        run_eagerly=False,
+        steps_per_execution=1,
+        jit_compile="auto",
+        auto_scale_loss=True,
+        *,
+        probe=True,
+    ):
+        """Configures training, as `keras.Model.compile` does.
+
+        Args:
+            optimizer, run_eagerly, steps_per_execution, auto_scale_loss: as in
+                `keras.Model.compile`.
+            loss: by output name, for outputs that are no next-item scores; these train
+                on the loss of their head.
+            loss_weights: dict of output name to float, for outputs of both kinds.
+            metrics: by output name, or a list where there is one output. Those of
+                next-item outputs read scores of all items, as `keras_t4r.metrics` do;
+                they are computed in evaluation and on validation data only, where there
+                is a target to rank.
+            weighted_metrics: the same; these count sample weights.
+            jit_compile: as in `keras.Model.compile`. On TensorFlow a next-item head
+                gathers the positions that have a target, whose number XLA would have to
+                know: there it must be `"auto"` or false.
+            probe: bool. Whether the first `fit` tries out layers that the package does
+                not know: a causal scheme must not see later events, nor any of them
+                padding. It costs a few calls on one short session.
+
+        Raises:
+            ValueError: a name is not that of an output, a loss is meant for a next-item
+                output, or XLA is asked for where it cannot be had.
+        """
+        names, heads = self._names, self.heads
+        arguments = CompileArguments.sort(
+            names,
+            heads,
+            loss=loss,
+            loss_weights=loss_weights,
+            metrics=metrics,
+            weighted_metrics=weighted_metrics,
+        )
+        if heads and backend_name() == "tensorflow":
+            if jit_compile is True:
+                raise ValueError(
+                    "jit_compile=True cannot be had on TensorFlow with a NextItemHead: "
+                    "it gathers the positions that have a target, and XLA would have "
+                    'to know their number. Leave it at "auto".'
+                )
+            jit_compile = False
+        super().compile(
+            optimizer=optimizer,
+            loss=arguments.losses or None,
+            loss_weights=arguments.loss_weights or None,
+            metrics=arguments.metrics or None,
+            weighted_metrics=arguments.weighted_metrics or None,
+            run_eagerly=run_eagerly,
+            steps_per_execution=steps_per_execution,
+            jit_compile=jit_compile,
+            auto_scale_loss=auto_scale_loss,
+        )
+        # So that a model that is saved before it was fit comes back whole.
+        self.optimizer.build(self.trainable_variables)
+        self._arguments = arguments
+        self._probe, self._probed = probe, not probe
+
+    @property
+    def losses(self):
+        return losses_of_replica(super().losses)
+
+    def get_compile_config(self):
+        config = super().get_compile_config()
+        if config:
+            given = {**self._arguments.given, "probe": self._probe}
+            config.update(keras.saving.serialize_keras_object(given))
+        return config
+
+    def compile_from_config(self, config):
+        self.compile(**keras.saving.deserialize_keras_object(config))
+
+    # Before `compile` there is none.
+    _arguments = None
+
+    @property
+    def metrics(self):
+        if self._arguments is None:
+            return super().metrics
+        ranking = self._arguments.ranking
+        return [*super().metrics, *ranking.by_log.values(), ranking.directions]
+
+    @property
+    def ranking_metrics(self):
+        """Dict of next-item output to its ranking metrics, by their names in the logs.
+
+        Where there are several outputs, the logs name the output, too:
+        `next_item_ndcg_20`.
+        """
+        if self._arguments is None:
+            return {}
+        by_output = self._arguments.ranking.by_output
+        return {
+            name: {
+                log: metric
+                for log, metric in by_output.get(name, {}).items()
+                if isinstance(metric, RankingMetric)
+            }
+            for name in self.heads
+        }
+
+    def fit(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        epochs=1,
+        verbose="auto",
+        callbacks=None,
+        validation_split=0.0,
+        validation_data=None,
+        shuffle=None,
+        class_weight=None,
+        sample_weight=None,
+        initial_epoch=0,
+        steps_per_epoch=None,
+        validation_steps=None,
+        validation_batch_size=None,
+        validation_freq=1,
+    ):
+        """Trains as `keras.Model.fit` does.
+
+        Args:
+            shuffle: bool. `None` shuffles arrays, as Keras does, but leaves a
+                `KerasSequenceLoader` the order that it draws from its seed and the
+                epoch.
+            class_weight: refused where there is a next-item output, whose targets are
+                the scheme's.
+            x, y, batch_size, epochs, verbose, callbacks, validation_split,
+                validation_data, sample_weight, initial_epoch, steps_per_epoch,
+                validation_steps, validation_batch_size, validation_freq: as in
+                `keras.Model.fit`.
+
+        Raises:
+            ValueError: the loader holds back the last item, or gives what the model
+                does not read (see `check_loader`), or a layer sees what it must not
+                see.
+        """
+        if class_weight is not None and self.heads:
+            raise ValueError(
+                "class_weight has no meaning for next-item outputs, whose targets come "
+                "from the scheme: give sessions a sample_weight."
+            )
+        if isinstance(x, KerasSequenceLoader):
+            self.check_loader(x)
+            if x.target is not None:
+                raise ValueError(
+                    "fit trains on whole sessions, but the loader holds back their "
+                    f"last item: make it without target={x.target!r}."
+                )
+        # Here as well as in the step: on JAX a step that fails takes the weights along.
+        self._refuse_targets_of_heads(self._targets(y))
+        if isinstance(validation_data, KerasSequenceLoader):
+            self._check_test_loader(validation_data)
+        if not self._probed:
+            try_out(self, *self._read())
+            self._probed = True
+        if shuffle is None:
+            shuffle = not isinstance(x, keras.utils.PyDataset)
+        y, sample_weight = self._pack_weights(y, sample_weight)
+        return super().fit(
+            x,
+            y,
+            batch_size=batch_size,
+            epochs=epochs,
+            verbose=verbose,
+            callbacks=follow_epochs(callbacks, x),
+            validation_split=validation_split,
+            validation_data=validation_data,
+            shuffle=shuffle,
+            class_weight=class_weight,
+            sample_weight=sample_weight,
+            initial_epoch=initial_epoch,
+            steps_per_epoch=steps_per_epoch,
+            validation_steps=validation_steps,
+            validation_batch_size=validation_batch_size,
+            validation_freq=validation_freq,
+        )
+
+    def evaluate(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        verbose="auto",
+        sample_weight=None,
+        steps=None,
+        callbacks=None,
+        return_dict=False,
+        *,
+        exclude_seen=False,
+        **kwargs,
+    ):
+        """Evaluates as `keras.Model.evaluate` does, by the path that serves.
+
+        Next-item outputs rank the item that came next among all items, from the newest
+        `max_history` events.
+
+        Args:
+            exclude_seen: bool. Leave out the items of the session itself, as
+                `recommend` does: a target among them is then a miss.
+            x, y, batch_size, verbose, sample_weight, steps, callbacks, return_dict,
+                **kwargs: as in `keras.Model.evaluate`.
+
+        Raises:
+            ValueError: the loader gives what the model does not read (see
+                `check_loader`), or there is no target.
+        """
+        if isinstance(x, KerasSequenceLoader):
+            self._check_test_loader(x)
+        elif y is not None:
+            self._need_targets_of_heads(self._targets(y))
+        if exclude_seen:
+            self._excludes_seen = True
+            self.make_test_function(force=True)
+        y, sample_weight = self._pack_weights(y, sample_weight)
+        self._evaluates = True
+        try:
+            return super().evaluate(
+                x,
+                y,
+                batch_size=batch_size,
+                verbose=verbose,
+                sample_weight=sample_weight,
+                steps=steps,
+                callbacks=callbacks,
+                return_dict=return_dict,
+                **kwargs,
+            )
+        finally:
+            self._evaluates = False
+            if exclude_seen:
+                self._excludes_seen = False
+                self.test_function = None
+
+    # Whether `evaluate` is running: the logs then hold ranks.
+    _evaluates = False
+    _excludes_seen = False
+
+    def check_loader(self, loader):
+        """Checks that a `KerasSequenceLoader` gives what the model reads.
+
+        `fit` and `evaluate` do so.
+
+        Raises:
+            ValueError: it shows more events than the model serves with, or its ids were
+                encoded by another vocabulary than the model's.
+        """
+        if self._find_features() is None:
+            return
+        loader.check_ids(self.features.vocabularies_here)
+        most = self.max_history + (loader.target is None)
+        if loader.max_length > most:
+            raise ValueError(
+                f"The loader gives up to {loader.max_length} events of a session, but "
+                f"the model reads {most}: make the loader with max_length={most}, or "
+                "the features with "
+                f"max_length={loader.max_length + (loader.target is not None)}."
+            )
+
+    def _check_test_loader(self, loader):
+        self.check_loader(loader)
+        if loader.target is None:
+            self._need_targets_of_heads({})
+
+    def _pack_weights(self, y, sample_weight):
+        if sample_weight is None or not self.heads:
+            return y, sample_weight
+        y = y if isinstance(y, dict) else self._targets(y)
+        return pack_weights(y, sample_weight), None
+
+    def train_step(self, *args):
+        # On JAX the state comes first.
+        *state, data = args
+        x, y, sample_weight = unpack(data)
+        with weighing(self._weights_of_layers(sample_weight)):
+            return super().train_step(*state, (x, y, sample_weight))
+
+    def test_step(self, *args):
+        *state, data = args
+        x, y, sample_weight = unpack(data)
+        self._need_targets_of_heads(self._targets(y))
+        if self._find_features() is not None and isinstance(x, dict):
+            x = self.newest(x)
+        self._tests = True
+        try:
+            return super().test_step(*state, (x, y, sample_weight))
+        finally:
+            self._tests = False
+
+    # Whether a step of `evaluate` is being computed. Keras tells `compute_loss` only
+    # where its override has a `training` argument.
+    _tests = False
+
+    def _weights_of_layers(self, sample_weight):
+        """What counts for the layers that add losses, by their names."""
+        by_name = weights_by_output(sample_weight, self._names)
+        several = isinstance(sample_weight, (dict, list, tuple))
+        weights = {None: Weight(sessions=None if several else sample_weight)}
+        for name, head in self.heads.items():
+            factor = self._arguments.weights_of_heads.get(name, 1.0)
+            weights[head.name] = Weight(factor, by_name.get(name))
+        return weights
+
+    def compute_loss(
+        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
+    ):
+        names, heads = self._names, self.heads
+        outputs, targets = by_output(names, y_pred), self._targets(y)
+        weights = weights_by_output(sample_weight, names)
+        training = training and not self._tests
+        if training:
+            self._refuse_targets_of_heads(targets)
+        losses = self._arguments.losses
+        self._need(losses, targets, "a loss")
+        loss = 0.0
+        if losses or self.losses:
+            taken = as_keras_takes(losses, targets, outputs, weights)
+            loss = super().compute_loss(x, *taken, training=training)
+        elif training:
+            raise ValueError(
+                "The model has no loss to train on: an output must come from a "
+                "NextItemHead, or compile must be given a loss."
+            )
+        if training:
+            return loss
+        for name in heads:
+            if name in targets:
+                scores = self._served(name, outputs[name], x)
+                one = next_item_loss(targets[name], scores, weights.get(name))
+                factor = self._arguments.weights_of_heads.get(name, 1.0)
+                loss = loss + scale_for_replicas(factor * one)
+        return loss
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        names, heads = self._names, self.heads
+        outputs, targets = by_output(names, y_pred), self._targets(y)
+        weights = weights_by_output(sample_weight, names)
+        measured = self._arguments.measured
+        if measured:
+            self._need(measured, targets, "metrics")
+            super().compute_metrics(
+                x, *as_keras_takes(measured, targets, outputs, weights)
+            )
+        ranking = self._arguments.ranking
+        ranked = [name for name in heads if name in targets]
+        for name in ranked:
+            scores = self._served(name, outputs[name], x)
+            ranking.update(name, targets[name], scores, weights.get(name))
+        # In training there is nothing to rank.
+        logs = self._plain_result()
+        return {**logs, **ranking.result()} if ranked else logs
+
+    def get_metrics_result(self):
+        ranks = self._arguments.ranking.result() if self._evaluates else {}
+        return {**self._plain_result(), **ranks}
+
+    def _plain_result(self):
+        # Keras, which is shown the measured outputs only, names none where it is one.
+        measured = self._arguments.measured
+        alone = len(measured) == 1 < len(self._names)
+        prefix = "".join(f"{name}_" for name in measured) if alone else ""
+        logs = {}
+        for metric in super().metrics:
+            result = metric.result()
+            if isinstance(result, dict):
+                logs.update({f"{prefix}{log}": value for log, value in result.items()})
+            else:
+                logs[metric.name] = result
+        return logs
+
+    def _served(self, name, scores, x):
+        """Scores of an output as they are ranked when serving."""
+        # What was seen are items: ids of other columns are others' ids.
+        if not self._excludes_seen or self.heads[name].target is not None:
+            return scores
+        return hide_seen(scores, x[self.schema.item_id])
+
+    def _need(self, names, targets, what):
+        missing = sorted(set(names) - set(targets))
+        if missing:
+            raise ValueError(
+                f"The outputs {missing} have {what}, but the data has no targets of "
+                f"theirs; it has {sorted(targets)}. Make the loader with "
+                f"targets={missing}."
+            )
+
+    def _need_targets_of_heads(self, targets):
+        missing = sorted(set(self.heads) - set(targets))
+        if missing:
+            raise ValueError(
+                f"There is no target to evaluate {missing} on: make the loader with "
+                "target='last'."
+            )
+
+    def _refuse_targets_of_heads(self, targets):
+        given = sorted(set(self.heads) & set(targets))
+        if given:
+            raise ValueError(
+                f"fit was given targets of {given}, but next-item outputs take theirs "
+                "from the scheme: train on whole sessions, without these targets."
+            )
+
+    def _targets(self, y):
+        columns = {name: head.target for name, head in self.heads.items()}
+        features = self._find_features()
+        if features is not None:
+            item = features.schema.item_id
+            columns = {name: column or item for name, column in columns.items()}
+        return targets_by_output(y, self._names, columns)
