@@ -20,7 +20,9 @@ MAX_LENGTH = 20
 
 
 def make_model(schema, width=96, learning_rate=2e-3):
-    features = t4r.SequenceEmbeddingFeatures(schema, embedding_dim=width)
+    features = t4r.SequenceEmbeddingFeatures(
+        schema, embedding_dim=width, max_length=MAX_LENGTH
+    )
     inputs = schema.inputs()
     items = inputs[schema.item_id]
     x, table = features(inputs)

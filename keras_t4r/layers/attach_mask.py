@@ -18,7 +18,7 @@ class AttachMask(keras.layers.Layer):
     """
 
     def __init__(self, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(**{"autocast": False, **kwargs})
         self.supports_masking = True
         self.built = True
 

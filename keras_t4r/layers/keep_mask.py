@@ -27,7 +27,7 @@ class KeepMask(keras.layers.Layer):
     """
 
     def __init__(self, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(**{"autocast": False, **kwargs})
         self.supports_masking = True
         self._attach_mask = AttachMask(dtype=self.dtype_policy)
         self.built = True

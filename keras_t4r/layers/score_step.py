@@ -34,7 +34,7 @@ class ScoreStep(keras.layers.Layer):
 
     def __init__(self, **kwargs):
         # Scores stay float32 under every policy: float16 has too few of them.
-        super().__init__(autocast=False, **kwargs)
+        super().__init__(**{"autocast": False, **kwargs})
         self.supports_masking = True
 
     def change(self, scores, items):

@@ -17,8 +17,8 @@ class SampledSoftmax(NextItemLoss):
     `loss = log(exp(z[y]) + (V - 1) / |N| * sum over i in N of exp(z[i])) - z[y]`
 
     The factor makes the sum an unbiased estimate of that of the full softmax. Ids that
-    are no items add nothing to it. A step touches `negatives + targets` rows of the
-    table: its cost does not grow with the catalogue.
+    are no items add nothing to it. Of the table a step touches `negatives + targets`
+    rows; of the bias all `V` numbers, and of a table that the head normalises all rows.
 
     Args:
         negatives: int. Items drawn.

@@ -98,6 +98,8 @@ def split_by_output(argument, what, names, heads):
             )
         by_name = argument
     elif len(names) == 1:
+        if what in ("loss", "loss_weights") and isinstance(argument, (list, tuple)):
+            (argument,) = argument
         by_name = {names[0]: argument}
     elif isinstance(argument, (list, tuple)) and len(argument) == len(names):
         by_name = dict(zip(names, argument, strict=True))

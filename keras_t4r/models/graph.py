@@ -3,6 +3,7 @@
 import keras
 
 from keras_t4r.layers.heads.next_item_head import NextItemHead
+from keras_t4r.layers.schemes.masking_scheme import MaskingScheme
 
 
 def layers_of(model):
@@ -37,7 +38,7 @@ def output_names(model):
     """The outputs' names: a dict's keys, else the names of the layers they are of.
 
     Returns:
-        A list in the order of Keras's own flat outputs.
+        A list; a dict's keys in their own order.
 
     Raises:
         ValueError: outputs are nested deeper, or two have the same name.
@@ -83,18 +84,48 @@ def operation_of(tensor):
 
 
 def head_of(tensor):
-    """The `NextItemHead` whose scores a tensor holds, or `None`.
+    """The `NextItemHead` whose scores a tensor holds, or `None`."""
+    way = way_from_head(tensor)
+    return way[-1] if way else None
+
+
+def way_from_head(tensor):
+    """The steps from a tensor of scores back to their head, the last; `[]` of others.
 
     Steps after the head take the scores as their first argument, so the way back leads
     through first arguments.
     """
+    way = []
     while True:
         operation, node_index, index = tensor._keras_history
-        if isinstance(operation, NextItemHead):
-            return operation if index == 0 else None
         if isinstance(operation, keras.Model):
-            return head_of(operation.outputs[index])
+            tensor = operation.outputs[index]
+            continue
+        way.append(operation)
+        if isinstance(operation, NextItemHead):
+            return way if index == 0 else []
         before = operation._inbound_nodes[node_index].input_tensors
         if not before:
-            return None
+            return []
         tensor = before[0]
+
+
+def schemes_before(tensor):
+    """The masking schemes that a tensor comes from, the nearest on each way back."""
+    found, waiting, seen = [], [tensor], set()
+    while waiting:
+        tensor = waiting.pop()
+        if id(tensor) in seen:
+            continue
+        seen.add(id(tensor))
+        operation, node_index, index = tensor._keras_history
+        if isinstance(operation, MaskingScheme):
+            found.append(operation)
+        elif isinstance(operation, keras.Model) and operation.outputs:
+            inside = schemes_before(operation.outputs[index])
+            found.extend(inside)
+            if not inside:
+                waiting.extend(operation._inbound_nodes[node_index].input_tensors)
+        else:
+            waiting.extend(operation._inbound_nodes[node_index].input_tensors)
+    return found

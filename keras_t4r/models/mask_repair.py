@@ -46,7 +46,8 @@ def keep_masks(inputs, outputs):
 
 def is_event_by_event(operation):
     """Whether an operation computes each event's output from that event alone."""
-    return type(operation).__name__ in _EVENT_BY_EVENT
+    cls = type(operation)
+    return cls.__module__.startswith("keras.") and cls.__name__ in _EVENT_BY_EVENT
 
 
 def _loses_mask(node):

@@ -125,6 +125,10 @@ class ReadingModel(keras.Model):
                 "neither its vocabularies nor the state of its random generators. "
                 "save_weights takes .weights.h5."
             )
+        optimizer = getattr(self, "optimizer", None)
+        if optimizer is not None and not optimizer.built:
+            # So that a model that is saved before it was fit comes back whole.
+            optimizer.build(self.trainable_variables)
         return super().save(filepath, *args, **kwargs)
 
     # The states of random generators, which Keras's weights files leave out: with them

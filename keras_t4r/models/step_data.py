@@ -38,23 +38,37 @@ def targets_by_output(y, names, columns):
     if y is None:
         return {}
     if isinstance(y, (list, tuple)):
-        return dict(zip(names, y, strict=True))
-    if not isinstance(y, dict):
+        found = dict(zip(names, y, strict=True))
+    elif isinstance(y, dict):
+        keys = {n: n if n in y else columns.get(n, n) for n in names}
+        found = {name: y[key] for name, key in keys.items() if key in y}
+    else:
         names = names if len(names) == 1 else list(columns)
-        return {names[0]: y} if len(names) == 1 else {}
-    keys = {n: n if n in y else columns.get(n, n) for n in names}
-    return {name: y[key] for name, key in keys.items() if key in y}
+        found = {names[0]: y} if len(names) == 1 else {}
+    return {name: target for name, target in found.items() if target is not None}
 
 
-def weights_by_output(sample_weight, names):
-    """Dict of output name to sample weights; one array counts for every output."""
+def weights_by_output(sample_weight, names, columns):
+    """Dict of output name to sample weights; one array counts for every output.
+
+    Args:
+        sample_weight, names, columns: as `y` of `targets_by_output`.
+
+    Raises:
+        ValueError: a name is neither an output's nor a next-item output's column.
+    """
     if sample_weight is None:
         return {}
+    if not isinstance(sample_weight, (dict, list, tuple)):
+        return dict.fromkeys(names, sample_weight)
     if isinstance(sample_weight, dict):
-        return dict(sample_weight)
-    if isinstance(sample_weight, (list, tuple)):
-        return dict(zip(names, sample_weight, strict=True))
-    return dict.fromkeys(names, sample_weight)
+        unknown = sorted(set(sample_weight) - {*names, *columns.values()})
+        if unknown:
+            raise ValueError(
+                f"sample_weight has an entry for {unknown}, but the model's outputs "
+                f"are {names}."
+            )
+    return targets_by_output(sample_weight, names, columns)
 
 
 def as_keras_takes(names, targets, outputs, weights):

@@ -1,3 +1,5 @@
+import contextvars
+
 import keras
 
 from keras_t4r.backend import losses_of_replica, scale_for_replicas
@@ -7,7 +9,7 @@ from keras_t4r.data.loader.sequence_loader import KerasSequenceLoader
 from keras_t4r.layers.heads.weighing import Weight, weighing
 from keras_t4r.metrics.ranking_metric import RankingMetric
 from keras_t4r.models.compile_arguments import CompileArguments
-from keras_t4r.models.graph import by_output
+from keras_t4r.models.graph import by_output, way_from_head
 from keras_t4r.models.likelihood import next_item_loss
 from keras_t4r.models.probe import probe as try_out
 from keras_t4r.models.reading_model import ReadingModel
@@ -19,6 +21,9 @@ from keras_t4r.models.step_data import (
     weights_by_output,
 )
 from keras_t4r.models.top_k import hide_seen
+
+# The items of the sessions that a step evaluates, those among them that are cut off.
+_seen = contextvars.ContextVar("seen", default=None)
 
 
 class TrainedModel(ReadingModel):
@@ -71,6 +76,8 @@ class TrainedModel(ReadingModel):
             metrics=metrics,
             weighted_metrics=weighted_metrics,
         )
+        # As given: what it comes to depends on the backend that loads the model.
+        self._jit_as_given = jit_compile
         if heads and backend_name() == "tensorflow":
             if jit_compile is True:
                 raise ValueError(
@@ -79,6 +86,8 @@ class TrainedModel(ReadingModel):
                     'to know their number. Leave it at "auto".'
                 )
             jit_compile = False
+        # Keras keeps those of the `compile` before where there are none now.
+        self._compile_loss = self._compile_metrics = self.loss = None
         super().compile(
             optimizer=optimizer,
             loss=arguments.losses or None,
@@ -90,8 +99,6 @@ class TrainedModel(ReadingModel):
             jit_compile=jit_compile,
             auto_scale_loss=auto_scale_loss,
         )
-        # So that a model that is saved before it was fit comes back whole.
-        self.optimizer.build(self.trainable_variables)
         self._arguments = arguments
         self._probe, self._probed = probe, not probe
 
@@ -102,15 +109,23 @@ class TrainedModel(ReadingModel):
     def get_compile_config(self):
         config = super().get_compile_config()
         if config:
-            given = {**self._arguments.given, "probe": self._probe}
+            given = {
+                **self._arguments.given,
+                "jit_compile": self._jit_as_given,
+                "probe": self._probe,
+            }
             config.update(keras.saving.serialize_keras_object(given))
         return config
 
     def compile_from_config(self, config):
         self.compile(**keras.saving.deserialize_keras_object(config))
 
-    # Before `compile` there is none.
+    # Before `compile` there are none.
     _arguments = None
+
+    def _need_compile(self):
+        if self._arguments is None:
+            raise ValueError("Compile the model first: call compile().")
 
     @property
     def metrics(self):
@@ -175,6 +190,13 @@ class TrainedModel(ReadingModel):
                 does not read (see `check_loader`), or a layer sees what it must not
                 see.
         """
+        self._need_compile()
+        if validation_split and self.heads:
+            raise ValueError(
+                "validation_split cannot be had with a next-item output: sessions are "
+                "trained on whole, but evaluated without their last item. Give "
+                "validation_data, a loader with target='last'."
+            )
         if class_weight is not None and self.heads:
             raise ValueError(
                 "class_weight has no meaning for next-item outputs, whose targets come "
@@ -191,11 +213,14 @@ class TrainedModel(ReadingModel):
         self._refuse_targets_of_heads(self._targets(y))
         if isinstance(validation_data, KerasSequenceLoader):
             self._check_test_loader(validation_data)
+        elif isinstance(validation_data, (list, tuple)):
+            _, held_out, _ = unpack(tuple(validation_data))
+            self._need_targets_of_heads(self._targets(held_out))
         if not self._probed:
             try_out(self, *self._read())
             self._probed = True
         if shuffle is None:
-            shuffle = not isinstance(x, keras.utils.PyDataset)
+            shuffle = not isinstance(x, KerasSequenceLoader)
         y, sample_weight = self._pack_weights(y, sample_weight)
         return super().fit(
             x,
@@ -245,6 +270,7 @@ class TrainedModel(ReadingModel):
             ValueError: the loader gives what the model does not read (see
                 `check_loader`), or there is no target.
         """
+        self._need_compile()
         if isinstance(x, KerasSequenceLoader):
             self._check_test_loader(x)
         elif y is not None:
@@ -319,13 +345,26 @@ class TrainedModel(ReadingModel):
         *state, data = args
         x, y, sample_weight = unpack(data)
         self._need_targets_of_heads(self._targets(y))
-        if self._find_features() is not None and isinstance(x, dict):
-            x = self.newest(x)
+        seen, x = self._cut(x)
         self._tests = True
+        token = _seen.set(seen)
         try:
             return super().test_step(*state, (x, y, sample_weight))
         finally:
+            _seen.reset(token)
             self._tests = False
+
+    def predict_step(self, *args):
+        # The model reads as many events here as when it answers.
+        *state, data = args
+        x, _, _ = unpack(data)
+        return super().predict_step(*state, (self._cut(x)[1],))
+
+    def _cut(self, x):
+        """All items of the sessions, and inputs of the newest events only."""
+        if self._find_features() is None or not isinstance(x, dict):
+            return None, x
+        return x[self.schema.item_id], self.newest(x)
 
     # Whether a step of `evaluate` is being computed. Keras tells `compute_loss` only
     # where its override has a `training` argument.
@@ -333,12 +372,13 @@ class TrainedModel(ReadingModel):
 
     def _weights_of_layers(self, sample_weight):
         """What counts for the layers that add losses, by their names."""
-        by_name = weights_by_output(sample_weight, self._names)
+        by_name = weights_by_output(sample_weight, self._names, self._columns)
         several = isinstance(sample_weight, (dict, list, tuple))
         weights = {None: Weight(sessions=None if several else sample_weight)}
-        for name, head in self.heads.items():
+        for name, tensor in by_output(self._names, self.output).items():
             factor = self._arguments.weights_of_heads.get(name, 1.0)
-            weights[head.name] = Weight(factor, by_name.get(name))
+            for layer in way_from_head(tensor):
+                weights[id(layer)] = Weight(factor, by_name.get(name))
         return weights
 
     def compute_loss(
@@ -346,7 +386,7 @@ class TrainedModel(ReadingModel):
     ):
         names, heads = self._names, self.heads
         outputs, targets = by_output(names, y_pred), self._targets(y)
-        weights = weights_by_output(sample_weight, names)
+        weights = weights_by_output(sample_weight, names, self._columns)
         training = training and not self._tests
         if training:
             self._refuse_targets_of_heads(targets)
@@ -365,7 +405,7 @@ class TrainedModel(ReadingModel):
             return loss
         for name in heads:
             if name in targets:
-                scores = self._served(name, outputs[name], x)
+                scores = self._served(name, outputs[name])
                 one = next_item_loss(targets[name], scores, weights.get(name))
                 factor = self._arguments.weights_of_heads.get(name, 1.0)
                 loss = loss + scale_for_replicas(factor * one)
@@ -374,7 +414,7 @@ class TrainedModel(ReadingModel):
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         names, heads = self._names, self.heads
         outputs, targets = by_output(names, y_pred), self._targets(y)
-        weights = weights_by_output(sample_weight, names)
+        weights = weights_by_output(sample_weight, names, self._columns)
         measured = self._arguments.measured
         if measured:
             self._need(measured, targets, "metrics")
@@ -384,7 +424,7 @@ class TrainedModel(ReadingModel):
         ranking = self._arguments.ranking
         ranked = [name for name in heads if name in targets]
         for name in ranked:
-            scores = self._served(name, outputs[name], x)
+            scores = self._served(name, outputs[name])
             ranking.update(name, targets[name], scores, weights.get(name))
         # In training there is nothing to rank.
         logs = self._plain_result()
@@ -408,12 +448,12 @@ class TrainedModel(ReadingModel):
                 logs[metric.name] = result
         return logs
 
-    def _served(self, name, scores, x):
+    def _served(self, name, scores):
         """Scores of an output as they are ranked when serving."""
         # What was seen are items: ids of other columns are others' ids.
         if not self._excludes_seen or self.heads[name].target is not None:
             return scores
-        return hide_seen(scores, x[self.schema.item_id])
+        return hide_seen(scores, _seen.get())
 
     def _need(self, names, targets, what):
         missing = sorted(set(names) - set(targets))
@@ -441,9 +481,14 @@ class TrainedModel(ReadingModel):
             )
 
     def _targets(self, y):
+        return targets_by_output(y, self._names, self._columns)
+
+    @property
+    def _columns(self):
+        """Dict of next-item output to the name of the column that it predicts."""
         columns = {name: head.target for name, head in self.heads.items()}
         features = self._find_features()
-        if features is not None:
-            item = features.schema.item_id
-            columns = {name: column or item for name, column in columns.items()}
-        return targets_by_output(y, self._names, columns)
+        if features is None:
+            return columns
+        item = features.schema.item_id
+        return {name: column or item for name, column in columns.items()}

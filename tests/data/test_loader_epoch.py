@@ -6,6 +6,7 @@ import pyarrow as pa
 import pytest
 from keras import ops
 
+import keras_t4r as t4r
 from keras_t4r.data.loader.loader_epoch import LoaderEpoch, follow_epochs
 from keras_t4r.data.loader.sequence_loader import KerasSequenceLoader
 from keras_t4r.schema import ColumnSchema, Domain, Schema
@@ -114,6 +115,40 @@ def test_backup_and_restore_goes_on_to_the_same_losses(arguments, tmp_path):
     with pytest.raises(Killed):
         fit(make_loader(**arguments), [backup(), KillAt(2, 3)], own_loss)
     resumed, resumed_weights = fit(make_loader(**arguments), backup(), own_loss)
+    assert resumed == losses[2:]
+    for one, other in zip(weights, resumed_weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def fit_session_model(callbacks=None):
+    """Masked items, dropout in features and body: all that is drawn in training."""
+    keras.utils.set_random_seed(1)
+    inputs = SCHEMA.inputs()
+    x, table = t4r.SequenceEmbeddingFeatures(SCHEMA, embedding_dim=8, dropout=0.2)(
+        inputs
+    )
+    x, targets = t4r.MaskedLanguageModeling(0.3)(x, inputs["item_id"])
+    config = t4r.session_config("bert", 8, n_head=2, n_layer=1, dropout=0.2)
+    x = t4r.TransformerBlock(config)(x)
+    loss = t4r.losses.SampledSoftmax(4)
+    scores = t4r.NextItemHead(loss, first_id=1, dropout=0.2)(x, targets, table)
+    model = t4r.SessionModel(inputs, scores)
+    model.compile(keras.optimizers.Adam(0.01))
+    history = model.fit(make_loader(), epochs=EPOCHS, callbacks=callbacks, verbose=0)
+    return history.history["loss"], model.get_weights()
+
+
+@pytest.mark.backends
+def test_a_session_model_resumes_to_the_digit(tmp_path):
+    losses, weights = fit_session_model()
+    assert len(set(losses)) == EPOCHS
+
+    def backup():
+        return keras.callbacks.BackupAndRestore(tmp_path / "backup")
+
+    with pytest.raises(Killed):
+        fit_session_model([backup(), KillAt(2, 3)])
+    resumed, resumed_weights = fit_session_model([backup()])
     assert resumed == losses[2:]
     for one, other in zip(weights, resumed_weights, strict=True):
         np.testing.assert_array_equal(one, other)

@@ -1,10 +1,15 @@
 """What SessionETL writes is what the loader reads."""
 
+from dataclasses import replace
+
 import numpy as np
+import pyarrow.parquet as pq
+import pytest
 
 from keras_t4r.data.etl.session_etl import SessionETL
 from keras_t4r.data.loader.sequence_loader import KerasSequenceLoader
 from keras_t4r.schema import Schema
+from keras_t4r.schema.encoded_ids import mark_encoded
 
 
 def test_a_written_folder_loads_by_its_own_schema(tmp_path):
@@ -53,3 +58,58 @@ def test_a_written_folder_loads_by_its_own_schema(tmp_path):
     known = {*etl.decode(np.arange(2, schema["item"].cardinality)).tolist()}
     last = [newest[user] for user in users]
     assert etl.decode(y).tolist() == [item if item in known else None for item in last]
+
+
+def write(folder, clicks, etl=None):
+    if etl is None:
+        options = {"recency": False, "time_features": (), "time_unit": "s"}
+        etl = SessionETL("user", "time", "item", **options)
+    etl.write(clicks, folder, progress=False)
+    return etl, Schema.load(folder / "schema.pbtxt")
+
+
+def clicks_of(items, seed):
+    rng = np.random.default_rng(seed)
+    return {
+        "user": rng.integers(0, 40, 300),
+        "time": rng.integers(0, 86_400, 300),
+        "item": rng.permutation(np.resize(items, 300)),
+    }
+
+
+@pytest.mark.parametrize("engine", ["arrow", "merlin"])
+def test_sessions_that_another_etl_encoded_are_refused(tmp_path, engine):
+    if engine == "merlin":
+        pytest.importorskip("merlin.dataloader")
+    items = np.random.default_rng(0).integers(0, 10_000, 60)
+    _, schema = write(tmp_path / "ours", clicks_of(items, 1))
+    # As many items, other ranks.
+    write(tmp_path / "theirs", clicks_of(items[::-1], 2))
+    whole = KerasSequenceLoader(tmp_path / "ours", schema, 8, engine=engine)
+    for paths in (
+        tmp_path / "theirs",
+        [tmp_path / "ours", tmp_path / "theirs"],
+    ):
+        with pytest.raises(ValueError, match=r"'item' of \S*theirs\S* were encoded"):
+            KerasSequenceLoader(paths, schema, 8, engine=engine)
+    if engine == "arrow":
+        (file,) = (tmp_path / "theirs").glob("[0-9]*/*.parquet")
+        with pytest.raises(ValueError, match="'item' of the table were encoded by"):
+            KerasSequenceLoader(pq.read_table(file), schema, 8)
+    assert whole.num_sessions
+
+
+def test_sessions_of_before_the_vocabulary_grew_are_taken(tmp_path):
+    etl, before = write(tmp_path / "out", clicks_of(np.arange(60), 1))
+    longer = etl.vocabulary("item").extend(np.arange(60, 80))
+    longer.save(tmp_path / "grown" / "vocabularies" / "item.parquet")
+    domain = replace(before["item"].domain, max=longer.last_id)
+    after = Schema([replace(c, domain=domain) for c in before if c.name == "item"])
+    after = replace(after, folder=tmp_path / "grown")
+    (file,) = (tmp_path / "out").glob("[0-9]*/*.parquet")
+    whole = KerasSequenceLoader(file, before, 8).num_sessions
+    assert KerasSequenceLoader(file, after, 8).num_sessions == whole
+    today = mark_encoded(pq.read_table(file), {"item": longer})
+    assert KerasSequenceLoader(today, after, 8).num_sessions == whole
+    with pytest.raises(ValueError, match="'item' of the table were encoded by"):
+        KerasSequenceLoader(today, before, 8)

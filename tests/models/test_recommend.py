@@ -125,6 +125,34 @@ def test_ids_of_another_vocabulary_are_refused_and_of_a_shorter_one_taken():
     assert today.recommend(etl.transform(clicks()))["item"].shape == (60, 10)
 
 
+def test_training_and_evaluation_refuse_the_ids_of_another_etl(tmp_path):
+    folders = [tmp_path / "ours", tmp_path / "theirs"]
+    for seed, folder in enumerate(folders):
+        make_etl().write(clicks(seed), folder, progress=False)
+    # Each loader has the schema that lies beside its sessions.
+    schemas = [t4r.Schema.load(folder / "schema.pbtxt") for folder in folders]
+    (ours, theirs), (held_out, their_held_out) = (
+        [
+            t4r.KerasSequenceLoader(folder, schema, 32, target=target)
+            for folder, schema in zip(folders, schemas, strict=True)
+        ]
+        for target in (None, "last")
+    )
+    model = make_model(schemas[0])
+    model.compile("adam", metrics=[t4r.metrics.NDCG(5)])
+    model.fit(ours, validation_data=held_out, verbose=0)
+    before = model.get_weights()
+    for refused in (
+        lambda: model.fit(theirs, verbose=0),
+        lambda: model.fit(ours, validation_data=their_held_out, verbose=0),
+        lambda: model.evaluate(their_held_out, verbose=0),
+    ):
+        with pytest.raises(ValueError, match="encoded by another vocabulary than the"):
+            refused()
+    for one, other in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 @pytest.mark.parametrize("split", [None, (0.6, 0.2, 0.2)])
 @pytest.mark.parametrize("rows_in_memory", [10_000, 50])
 def test_every_file_of_an_etl_carries_the_mark(tmp_path, split, rows_in_memory):

@@ -172,6 +172,34 @@ def test_training_logs_hold_the_loss_and_evaluation_the_ranks(build):
         model.compile("adam", loss="mse")
 
 
+def test_metrics_of_one_name_have_entries_of_their_own_in_the_logs(build):
+    model = build.model()
+    plain, again, weighted = (t4r.metrics.NDCG(4) for _ in range(3))
+    model.compile("adam", metrics=[plain, again], weighted_metrics=[weighted])
+    assert model.ranking_metrics == {
+        model.output_names[0]: {
+            "ndcg_4": plain,
+            "ndcg_4_1": again,
+            "weighted_ndcg_4": weighted,
+        }
+    }
+    sessions = build.sessions(32)
+    weight = np.where(np.arange(32) < 5, 1.0, 0.0)
+    schema = t4r.Schema((*build.schema, t4r.ColumnSchema("weight", "float32")))
+    test = t4r.KerasSequenceLoader(
+        sessions.append_column("weight", pa.array(weight)),
+        schema,
+        16,
+        target="last",
+        sample_weight="weight",
+    )
+    logs = model.evaluate(test, verbose=0, return_dict=True)
+    first = t4r.KerasSequenceLoader(sessions[:5], build.schema, 16, target="last")
+    only = model.evaluate(first, verbose=0, return_dict=True)
+    assert logs["ndcg_4"] == logs["ndcg_4_1"] != logs["weighted_ndcg_4"]
+    assert logs["weighted_ndcg_4"] == pytest.approx(only["ndcg_4"], abs=1e-6)
+
+
 @pytest.mark.backends
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 @pytest.mark.parametrize("body", ["xlnet", "gpt2", "bert"])

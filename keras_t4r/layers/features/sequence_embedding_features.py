@@ -3,6 +3,7 @@ from keras import ops
 
 from keras_t4r.layers.attach_mask import AttachMask
 from keras_t4r.layers.features.kept_vocabularies import KeptVocabularies
+from keras_t4r.layers.fresh_initializer import fresh
 from keras_t4r.layers.sharded_rows import ShardedRows
 from keras_t4r.quantization import KeepsQuantization
 from keras_t4r.schema import Schema
@@ -162,7 +163,7 @@ class SequenceEmbeddingFeatures(KeepsQuantization, ShardedRows, keras.layers.Lay
                 f"{owner[table]}_embedding",
                 rows[table],
                 dim,
-                _zero_padding_row(self.embeddings_initializer),
+                _zero_padding_row(fresh(self.embeddings_initializer)),
             )
         item_dim = self._dims[self._item.table_name]
         widths = {

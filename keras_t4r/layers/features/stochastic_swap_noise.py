@@ -34,7 +34,7 @@ class StochasticSwapNoise(keras.layers.Layer):
 
     ```python
     inputs = schema.inputs()
-    x = features(StochasticSwapNoise(schema.item_id, rate=0.1)(inputs))
+    x, table = features(StochasticSwapNoise(schema.item_id, rate=0.1)(inputs))
     x, targets = CausalLanguageModeling()(x, inputs[schema.item_id])
     ```
 

@@ -209,7 +209,7 @@ class NextItemHead(KeepsQuantization, ShardedRows, keras.layers.Layer):
             `(hidden, rows, bias, at)`: the arguments of the loss, and the flat
             positions that they are of, `None` for all.
         """
-        weight = weight_of(self.name)
+        weight = weight_of(self)
         width, shape = x.shape[-1], ops.shape(targets)
         x, ids = ops.reshape(x, (-1, width)), ops.reshape(targets, (-1,))
         wanted = ops.greater_equal(ids, self.first_id)
@@ -240,7 +240,8 @@ class NextItemHead(KeepsQuantization, ShardedRows, keras.layers.Layer):
         items = ops.cast(rows[self.first_id :], "float32")
         scores = ops.matmul(self._hidden(x, training=False), ops.transpose(items))
         if self.bias:
-            scores = scores + ops.convert_to_tensor(self.item_bias) / self.temperature
+            bias = ops.cast(ops.convert_to_tensor(self.item_bias), "float32")
+            scores = scores + bias / self.temperature
         nothing = ops.full((ops.shape(x)[0], self.first_id), -float("inf"), "float32")
         return ops.concatenate([nothing, scores], axis=1)
 

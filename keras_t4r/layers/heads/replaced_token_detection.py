@@ -58,7 +58,8 @@ class ReplacedTokenDetection(KeepsQuantization, keras.layers.Layer):
     """
 
     def __init__(self, weight=50.0, **kwargs):
-        super().__init__(**kwargs)
+        # The scores, which are handed on, stay as they are.
+        super().__init__(**{"autocast": False, **kwargs})
         if not weight > 0:
             raise ValueError(f"weight must be positive, not {weight}.")
         self.weight = weight
@@ -74,7 +75,8 @@ class ReplacedTokenDetection(KeepsQuantization, keras.layers.Layer):
 
     def call(self, scores, x, replaced, item_ids, training=None):
         if training:
-            loss = self.weight * self._loss(x, replaced, item_ids)
+            factor = self.weight * weight_of(self).loss
+            loss = factor * self._loss(x, replaced, item_ids)
             self.add_loss(of_one_replica(loss))
         return scores
 
@@ -84,7 +86,7 @@ class ReplacedTokenDetection(KeepsQuantization, keras.layers.Layer):
         real = ops.cast(ops.not_equal(item_ids, 0), "float32")
         count = ops.maximum(mean_over_replicas(ops.sum(real)), 1.0)
         loss = ops.binary_crossentropy(wrong, logits, from_logits=True) * real
-        sessions = weight_of(self.name).sessions
+        sessions = weight_of(self).sessions
         if sessions is not None:
             loss = loss * over_events(sessions, ops.shape(loss))
         return ops.sum(loss) / count

@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_t4r.layers.fresh_initializer import fresh
 from keras_t4r.layers.heads.layer_widths import as_widths
 from keras_t4r.quantization import KeepsQuantization
 
@@ -69,7 +70,7 @@ class TaskTower(KeepsQuantization, keras.layers.Layer):
                 units,
                 activation=self.activation,
                 use_bias=self.use_bias,
-                kernel_initializer=self.kernel_initializer,
+                kernel_initializer=fresh(self.kernel_initializer),
                 kernel_regularizer=self.kernel_regularizer,
                 dtype=self.dtype_policy,
                 name=f"dense_{depth}",

@@ -32,8 +32,8 @@ def weighing(weights):
     """Within it, `weight_of` knows these weights.
 
     Args:
-        weights: dict of the name of a head to `Weight`; under `None`, what holds for
-            layers without an entry.
+        weights: dict of the `id` of a layer to its `Weight`; under `None`, what holds
+            for layers without an entry.
     """
     token = _now.set(weights)
     try:
@@ -42,10 +42,10 @@ def weighing(weights):
         _now.reset(token)
 
 
-def weight_of(name):
-    """The `Weight` of the layer of that name."""
+def weight_of(layer):
+    """The `Weight` of a layer."""
     weights = _now.get() or {}
-    return weights.get(name, weights.get(None, Weight()))
+    return weights.get(id(layer), weights.get(None, Weight()))
 
 
 def over_events(weights, shape):

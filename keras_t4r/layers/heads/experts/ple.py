@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_t4r.layers.fresh_initializer import fresh
 from keras_t4r.layers.heads.experts.cgc import CGC
 from keras_t4r.layers.heads.experts.positive_counts import check_counts
 from keras_t4r.layers.heads.layer_widths import as_widths
@@ -105,7 +106,7 @@ class PLE(KeepsQuantization, keras.layers.Layer):
                 shared_gate=level < self.num_layers - 1,
                 activation=self.activation,
                 dropout=self.dropout,
-                kernel_initializer=self.kernel_initializer,
+                kernel_initializer=fresh(self.kernel_initializer),
                 kernel_regularizer=self.kernel_regularizer,
                 # A level takes two seeds.
                 seed=None if self.seed is None else self.seed + 2 * level,
