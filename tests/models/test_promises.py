@@ -20,12 +20,16 @@ from session_models import (
     make_model,
     random_sessions,
     raw_ids,
+    schema_of,
     seeded,
     state_of,
     train,
 )
 
 import keras_t4r as t4r
+from keras_t4r.layers.schemes.masking_scheme import MaskingScheme
+from keras_t4r.layers.schemes.scheme_mask import is_last
+from keras_t4r.models.graph import layers_of
 
 
 def answers_of(model, x):
@@ -180,6 +184,34 @@ def test_the_target_is_not_among_the_inputs(case, model):
         return scores_of(model, loader_of(case, other, 6, target="last")[0][0])
 
     np.testing.assert_array_equal(scores(3), scores(4))
+
+
+def test_what_is_asked_is_what_was_trained(case, model, monkeypatch):
+    # Where training asks for the last event alone, its loss is that of what serving
+    # answers without it.
+    table = random_sessions(case, 6, seed=7)
+    scheme = next(x for x in layers_of(model) if isinstance(x, MaskingScheme))
+    if case.causal:
+        monkeypatch.setattr(scheme, "last_only", True)
+    else:
+        monkeypatch.setattr(scheme, "_choose", is_last)
+    if case.scheme == "plm-all":
+        monkeypatch.setattr(scheme, "permute_all", False)
+    head = item_head(model)
+    monkeypatch.setattr(head, "loss", t4r.losses.FullSoftmax())
+    schema = schema_of(case)
+    (x,) = t4r.KerasSequenceLoader(table, schema, 6, shuffle=False)[0]
+    model(x, training=True)
+    loss = number(sum(head.losses))
+
+    # Of the head itself: steps after it change the answer.
+    scores, *_ = head.output if isinstance(head.output, list) else [head.output]
+    x, y = t4r.KerasSequenceLoader(table, schema, 6, target="last")[0]
+    z = ops.convert_to_numpy(keras.Model(model.input, scores)(x, training=False))
+    z = z[:, case.first_id :].astype("float64")
+    of_target = z[np.arange(6), y - case.first_id]
+    expected = np.log(np.exp(z - z.max(1, keepdims=True)).sum(1)) + z.max(1) - of_target
+    assert loss == pytest.approx(expected.mean(), abs=1e-5, rel=1e-5)
 
 
 # 2. No leak.
