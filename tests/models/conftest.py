@@ -2,7 +2,6 @@
 
 from types import SimpleNamespace
 
-import keras
 import pytest
 import session_models as sessions_of
 from session_cases import CASES, SORTS, Case
@@ -16,22 +15,41 @@ def pytest_generate_tests(metafunc):
 
 
 @pytest.fixture(scope="module")
-def model(case):
-    keras.utils.set_random_seed(3)
-    return sessions_of.make_model(case)
+def made(case):
+    """A model, and the state that it was made in."""
+    model = sessions_of.seeded(case)
+    return model, sessions_of.state_of(model)
+
+
+@pytest.fixture(scope="module")
+def model(made):
+    return made[0]
+
+
+@pytest.fixture(scope="module")
+def training(case, made):
+    """What training made of the model, which is as before it: `losses`, `after`."""
+    model, before = made
+    sessions_of.put_state(model, before)
+    losses = sessions_of.train(case, model)
+    after = sessions_of.state_of(model)
+    sessions_of.put_state(model, before)
+    return SimpleNamespace(losses=losses, after=after)
+
+
+@pytest.fixture
+def trained(made, training):
+    """The model, trained for as long as the test lasts."""
+    model, before = made
+    sessions_of.put_state(model, training.after)
+    yield model
+    sessions_of.put_state(model, before)
 
 
 @pytest.fixture
 def one_of_a_sort(case):
     if case not in SORTS:
         pytest.skip("shown by one body of each sort")
-
-
-@pytest.fixture(scope="module")
-def trained(case):
-    """`(model, losses, weights)`, the model and its weights after `train`."""
-    model, losses = sessions_of.train(case)
-    return model, losses, model.get_weights()
 
 
 @pytest.fixture

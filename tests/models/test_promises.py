@@ -20,10 +20,16 @@ from session_models import (
     make_model,
     random_sessions,
     raw_ids,
+    schema_of,
+    seeded,
+    state_of,
     train,
 )
 
 import keras_t4r as t4r
+from keras_t4r.layers.schemes.masking_scheme import MaskingScheme
+from keras_t4r.layers.schemes.scheme_mask import is_last
+from keras_t4r.models.graph import layers_of, nodes_of
 
 
 def answers_of(model, x):
@@ -47,10 +53,11 @@ def number(loss):
     return float(ops.convert_to_numpy(loss))
 
 
-def before_head(model):
-    """The model up to what its head reads, with the scheme's training form."""
+def head_call(model):
+    """The call of the head of items: in the model's own graph, which has the masks."""
     head = item_head(model)
-    return keras.Model(model.input, head.input[0])
+    (call,) = [node for node in nodes_of(model) if node.operation is head]
+    return call
 
 
 def item_head(model):
@@ -72,12 +79,15 @@ def wider(x, columns=3, rows=2):
     return grown
 
 
-def with_other_items(case, x, t, step):
-    """The same sessions, with another item at event `t`."""
-    items = x["item_id"].copy()
-    first = case.first_id
-    items[:, t] = (items[:, t] - first + step) % ITEMS + first
-    return {**x, "item_id": items}
+def with_one_item_changed(case, x):
+    """`(before, after, t)`: full sessions, each once for every event `t`, and the same
+    with another item there. Both are of one shape, so they round alike."""
+    length, first = case.schema_length, case.first_id
+    t = np.tile(np.arange(length), len(x["item_id"]))
+    before = {name: np.repeat(value, length, axis=0) for name, value in x.items()}
+    items, rows = before["item_id"].copy(), np.arange(len(t))
+    items[rows, t] = (items[rows, t] - first + 9) % ITEMS + first
+    return before, {**before, "item_id": items}, t
 
 
 def assert_ranked(case, logs, answer, targets):
@@ -177,28 +187,56 @@ def test_the_target_is_not_among_the_inputs(case, model):
     np.testing.assert_array_equal(scores(3), scores(4))
 
 
+def test_what_is_asked_is_what_was_trained(case, model, monkeypatch):
+    # Where training asks for the last event alone, its loss is that of what serving
+    # answers without it.
+    table = random_sessions(case, 6, seed=7)
+    scheme = next(x for x in layers_of(model) if isinstance(x, MaskingScheme))
+    if case.causal:
+        monkeypatch.setattr(scheme, "last_only", True)
+    else:
+        monkeypatch.setattr(scheme, "_choose", is_last)
+    if case.scheme == "plm-all":
+        monkeypatch.setattr(scheme, "permute_all", False)
+    head = item_head(model)
+    monkeypatch.setattr(head, "loss", t4r.losses.FullSoftmax())
+    schema = schema_of(case)
+    (x,) = t4r.KerasSequenceLoader(table, schema, 6, shuffle=False)[0]
+    model(x, training=True)
+    loss = number(sum(head.losses))
+
+    # Of the head itself: steps after it change the answer.
+    scores = head_call(model).outputs[0]
+    x, y = t4r.KerasSequenceLoader(table, schema, 6, target="last")[0]
+    z = ops.convert_to_numpy(keras.Model(model.input, scores)(x, training=False))
+    z = z[:, case.first_id :].astype("float64")
+    of_target = z[np.arange(6), y - case.first_id]
+    expected = np.log(np.exp(z - z.max(1, keepdims=True)).sum(1)) + z.max(1) - of_target
+    assert loss == pytest.approx(expected.mean(), abs=1e-5, rel=1e-5)
+
+
 # 2. No leak.
 
 
 def test_a_later_item_changes_no_earlier_output(case, model):
     if not case.causal:
         pytest.skip("a two-way scheme has no earlier and later; see the random log")
-    body = before_head(model)
     length = case.schema_length
-    x = batch(case, 4, shortest=length)
-    before = ops.convert_to_numpy(body(x, training=True))
-    for t in range(1, length):
-        changed = with_other_items(case, x, t, 7)
-        changed["age"] = x["age"].copy()
-        changed["age"][:, t] += 5.0
-        after = ops.convert_to_numpy(body(changed, training=True))
-        np.testing.assert_allclose(after[:, :t], before[:, :t], atol=1e-6)
-        # The last event has no later one: in training it is padding.
-        assert t == length - 1 or np.abs(after[:, t] - before[:, t]).max() > 1e-3
+    one, other, t = with_one_item_changed(case, batch(case, 4, shortest=length))
+    other["age"] = one["age"].copy()
+    other["age"][np.arange(len(t)), t] += 5.0
+    body = keras.Model(model.input, head_call(model).input_tensors[0])
+    before, after = (ops.convert_to_numpy(body(x, training=True)) for x in (one, other))
+    position = np.arange(before.shape[1])[None, :]
+    earlier = position < t[:, None]
+    np.testing.assert_allclose(after[earlier], before[earlier], atol=1e-6)
+    # The last event has no later one: in training it is padding.
+    itself = (position == t[:, None]) & (position < length - 1)
+    assert (np.abs(after - before).max(axis=2)[itself] > 1e-3).all()
 
 
 def test_nothing_beats_chance_on_random_sessions(case, trained, monkeypatch):
-    model, _, _ = trained
+    model = trained
     count = 2000
     fresh = random_sessions(case, count, seed=6)
 
@@ -212,15 +250,12 @@ def test_nothing_beats_chance_on_random_sessions(case, trained, monkeypatch):
     # Training: the likelihood of targets that it does not know is that of a guess,
     # whatever loss it trained on.
     guess = {None: np.log(ITEMS), "last_category": np.log(CATEGORIES)}
-    losses = {head.target: [] for head in model.heads.values()}
     for head in model.heads.values():
         monkeypatch.setattr(head, "loss", t4r.losses.FullSoftmax())
-    for x, *_ in loader_of(case, fresh, 500):
-        model(x, training=True)
-        for head in model.heads.values():
-            losses[head.target].append(number(sum(head.losses)))
-    for target, values in losses.items():
-        assert np.mean(values) > guess[target] - 0.02, target
+    x, *_ = loader_of(case, fresh, count)[0]
+    model(x, training=True)
+    for head in model.heads.values():
+        assert number(sum(head.losses)) > guess[head.target] - 0.02, head.target
 
 
 # 3. Padding is nothing.
@@ -265,14 +300,29 @@ def test_an_empty_session_gets_an_answer(case, model):
     assert np.isfinite(scores_of(model, x)[:, case.first_id :]).all()
 
 
+class Lacking(keras.utils.PyDataset):
+    """Batches whose events lack side features, beside the padding of short sessions.
+
+    A loader refuses them; who has arrays, or a loader of his own, may have them."""
+
+    def __init__(self, loader):
+        super().__init__()
+        self.loader = loader
+
+    def __len__(self):
+        return len(self.loader)
+
+    def __getitem__(self, index):
+        x, *y = self.loader[index]
+        x["last_category"][::2] = 0
+        x["country"][::3] = 0
+        return (x, *y)
+
+
 def test_padding_is_never_trained(case, trained):
-    model, _, _ = trained
-    x = batch(case, 64)
-    # Beside the padding of short sessions, side features that real events lack; the
-    # loader refuses those, a caller with arrays may have them.
-    x["last_category"][::2] = 0
-    x["country"][::3] = 0
-    model.train_on_batch(x, {"bought": np.ones(64)} if case.targets else None)
+    model = trained
+    loader = loader_of(case, random_sessions(case, 64), 64, bucket=False)
+    model.fit(Lacking(loader), verbose=0)
     for name, table in model.features.tables.items():
         table = ops.convert_to_numpy(table)
         assert table[1:].any(), name
@@ -284,13 +334,13 @@ def test_padding_is_never_trained(case, trained):
 
 def test_every_item_of_the_history_counts(case, model):
     x = batch(case, 3, shortest=case.schema_length)
+    one, other, t = with_one_item_changed(case, x)
     with alone(model):
-        before = scores_of(model, x)
-        for t in range(case.schema_length):
-            after = scores_of(model, with_other_items(case, x, t, 9))
-            both = np.isfinite(after) & np.isfinite(before)
-            change = np.where(both, np.nan_to_num(after) - np.nan_to_num(before), 0)
-            assert (np.abs(change).max(axis=1) > 1e-6).all(), t
+        before, after = scores_of(model, one), scores_of(model, other)
+    both = np.isfinite(after) & np.isfinite(before)
+    change = np.where(both, np.nan_to_num(after) - np.nan_to_num(before), 0)
+    dead = t[np.abs(change).max(axis=1) <= 1e-6]
+    assert not len(dead), f"events {sorted(set(dead))} of {case.schema_length}"
 
 
 def test_truncation_keeps_the_newest(case, model):
@@ -370,11 +420,10 @@ def test_a_saved_model_gives_the_same_scores(case, model, tmp_path):
 
 
 @pytest.mark.usefixtures("one_of_a_sort")
-def test_the_same_seed_gives_the_same_run(case, trained):
-    _, losses, weights = trained
-    again, losses_again = train(case)
-    assert losses_again == losses
-    for a, b in zip(weights, again.get_weights(), strict=True):
+def test_the_same_seed_gives_the_same_run(case, training):
+    again = seeded(case)
+    assert train(case, again) == training.losses
+    for a, b in zip(training.after, state_of(again), strict=True):
         np.testing.assert_array_equal(a, b)
 
 

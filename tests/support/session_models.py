@@ -266,16 +266,30 @@ def make_model(case, schema=None):
     return model
 
 
-def train(case):
-    """A model trained on random sessions from a fixed seed, and its losses."""
-    keras.utils.set_random_seed(11)
-    model = make_model(case)
+def seeded(case):
+    """The model of a case, from a fixed seed."""
+    keras.utils.set_random_seed(3)
+    return make_model(case)
+
+
+def train(case, model):
+    """Trains a model on random sessions, in a fixed order; returns its losses."""
     # All batches of one shape, for which one graph is traced.
     sessions = random_sessions(case, 512, seed=5)
     loader = loader_of(case, sessions, 64, seed=4, bucket=False)
     if model.memory:
         model.memory.update_state(loader)
-    return model, model.fit(loader, epochs=8, verbose=0).history["loss"]
+    return model.fit(loader, epochs=8, verbose=0).history["loss"]
+
+
+def state_of(model):
+    """Values of all that a model holds, its random generators too."""
+    return [ops.convert_to_numpy(variable) for variable in model.variables]
+
+
+def put_state(model, state):
+    for variable, value in zip(model.variables, state, strict=True):
+        variable.assign(value)
 
 
 # Asking
