@@ -37,6 +37,7 @@ from keras_t4r.layers.schemes.masking_scheme import MaskingScheme
 from keras_t4r.layers.schemes.permutation_language_modeling import (
     PermutationLanguageModeling,
 )
+from keras_t4r.layers.score_step import ScoreStep
 from keras_t4r.layers.transformer_block import TransformerBlock
 
 # Losses, metrics, models

@@ -63,6 +63,22 @@ class CompileArguments:
             ranking=Ranking(**ranking, with_names=len(names) > 1),
         )
 
+    def metrics_for_keras(self, of_events):
+        """`(metrics, weighted_metrics)` as Keras takes them.
+
+        Some of Keras's metrics do not look at masks. Those of outputs of events count
+        weights, which are 0 at padding, the ones given as `metrics` too.
+
+        Args:
+            of_events: collection of the outputs with a value an event.
+        """
+        weighted = dict(self.weighted_metrics)
+        for name in set(of_events) & set(self.metrics):
+            more = weighted.get(name, [])
+            weighted[name] = [*_as_list(self.metrics[name]), *_as_list(more)]
+        plain = {k: v for k, v in self.metrics.items() if k not in of_events}
+        return plain or None, weighted or None
+
     @property
     def measured(self):
         """Names of the outputs with metrics of Keras's kind."""
@@ -116,6 +132,10 @@ def split_by_output(argument, what, names, heads):
     return of_heads, {k: v for k, v in by_name.items() if k not in heads}
 
 
+def _as_list(value):
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
 def metrics_of_heads(metrics, what):
     """Dict of output name to list of metric objects, checked.
 
@@ -124,7 +144,7 @@ def metrics_of_heads(metrics, what):
     """
     found = {}
     for name, given in metrics.items():
-        given = list(given) if isinstance(given, (list, tuple)) else [given]
+        given = _as_list(given)
         for metric in given:
             if not isinstance(metric, keras.metrics.Metric):
                 raise ValueError(

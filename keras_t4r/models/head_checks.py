@@ -1,3 +1,19 @@
+def check_trained(outputs, names):
+    """Raises `ValueError` where it cannot be told what a trained output's axes are.
+
+    Args:
+        outputs: dict of output name to symbolic tensor.
+        names: collection of the names of those with a loss or metrics.
+    """
+    for name in sorted(names):
+        tensor = outputs[name]
+        if len(tensor.shape) == 2 and tensor.shape[1] is None:
+            raise ValueError(
+                f"The output {name!r} has the shape {tensor.shape}: an output of a "
+                "value an event is (batch, time, 1), one of a session (batch, n)."
+            )
+
+
 def check_heads(heads, schema):
     """Raises `ValueError` where a head scores other ids than its column has.
 

@@ -9,7 +9,7 @@ from keras_t4r.layers.heads.next_item_head import NextItemHead
 from keras_t4r.layers.keep_mask import KeepMask
 from keras_t4r.layers.schemes.masking_scheme import MaskingScheme
 from keras_t4r.layers.transformer_block import TransformerBlock
-from keras_t4r.models.graph import graphs_of, layers_of, nodes_of
+from keras_t4r.models.graph import graphs_of, layers_of, nodes_of, schemes_before
 from keras_t4r.models.mask_repair import is_event_by_event
 
 _EVENTS = 6
@@ -38,15 +38,16 @@ def probe(model, schema, max_history):
         schema: `Schema` of its inputs, or `None`.
         max_history: int. The most events that the model reads.
     """
-    schemes = [x for x in layers_of(model) if isinstance(x, MaskingScheme)]
+    everywhere = [x for x in layers_of(model) if isinstance(x, MaskingScheme)]
     events = min(_EVENTS, max_history)
-    if not schemes or events < 2:
+    if not everywhere or events < 2:
         return
-    causal = all(scheme.causal for scheme in schemes)
     for graph in graphs_of(model):
         for head, x in _heads(graph):
             if not _is_known(x):
-                _try(keras.Model(graph.input, x), head, schema, events, causal)
+                causal = all(s.causal for s in schemes_before(x) or everywhere)
+                encoder = keras.Model(graph.inputs, x)
+                _try(encoder, head, schema, events, causal)
 
 
 def _heads(graph):
@@ -82,7 +83,7 @@ def _try(encoder, head, schema, events, causal):
     if causal:
         other = _from(half, one, _session(encoder, schema, events, rng))
         earlier, later = _moves(_run(encoder, one), _run(encoder, other), half)
-        if earlier > _ROUNDING * later:
+        if not earlier <= _ROUNDING * later:
             raise ValueError(
                 f"A layer before {head.name!r} looks ahead: changing an event changed "
                 f"the output of earlier ones by {earlier:.2g}. With "
@@ -96,7 +97,7 @@ def _try(encoder, head, schema, events, causal):
     cut = {k: v[:, :half] if _over_time(v) else v for k, v in one.items()}
     short, long = _run(encoder, cut), _run(encoder, padded)
     moved = np.abs(long[:, : short.shape[1]] - short).max()
-    if moved > _ROUNDING * np.abs(short).max():
+    if not moved <= _ROUNDING * np.abs(short).max():
         raise ValueError(
             f"A layer before {head.name!r} sees padding: padding a session changed its "
             f"outputs by {moved:.2g}. The mask was lost on the way: put "
@@ -107,10 +108,9 @@ def _try(encoder, head, schema, events, causal):
 
 def _session(encoder, schema, events, rng):
     """Random inputs of one session; `None` where the encoder wants fewer events."""
-    if not isinstance(encoder.input, dict):
-        return None
     x = {}
-    for name, tensor in encoder.input.items():
+    for tensor in encoder.inputs:
+        name = tensor.name
         shape = (2, *(events if n is None else n for n in tensor.shape[1:]))
         if len(shape) > 1 and shape[1] < events:
             return None
@@ -140,7 +140,8 @@ def _over_time(value):
 
 
 def _run(encoder, x):
-    y = encoder({k: ops.convert_to_tensor(v) for k, v in x.items()}, training=False)
+    tensors = [ops.convert_to_tensor(x[t.name]) for t in encoder.inputs]
+    y = encoder(tensors, training=False)
     return ops.convert_to_numpy(ops.cast(y, "float32"))
 
 

@@ -22,7 +22,7 @@ class ReadingModel(keras.Model):
 
     def __init__(self, inputs, outputs, name=None, **kwargs):
         super().__init__(inputs, keep_masks(inputs, outputs), name=name, **kwargs)
-        check_schemes(layers_of(self))
+        check_schemes(self)
         if self._find_features() is not None:
             check_heads(self.heads, self.schema)
 
@@ -85,16 +85,22 @@ class ReadingModel(keras.Model):
         """
         return max(1, self.features.max_length - 1)
 
-    def newest(self, inputs):
+    def newest(self, inputs, values=None):
         """Cuts right-padded sessions to their newest `max_history` events.
 
         Columns that the schema does not name, and those of one value a session, are
         handed on as they are.
+
+        Args:
+            inputs: dict of column to tensor.
+            values: dict of tensors `(batch, time, …)`, a value an event of the inputs,
+                to be cut in their place.
         """
         item_ids = ops.convert_to_tensor(inputs[self.schema.item_id])
         time, width = self.max_history, ops.shape(item_ids)[1]
         # PyTorch's Keras takes no dict of tensors and arrays.
-        tensors = {name: ops.convert_to_tensor(x) for name, x in inputs.items()}
+        given = inputs if values is None else values
+        tensors = {name: ops.convert_to_tensor(x) for name, x in given.items()}
         if isinstance(width, int):
             if width <= time:
                 return tensors
@@ -105,11 +111,14 @@ class ReadingModel(keras.Model):
         length = ops.sum(ops.cast(real, "int32"), axis=1, keepdims=True)
         shift = ops.maximum(length - time, 0)
         index = ops.arange(width, dtype="int32")[None, :] + shift
-        lists = {c.name for c in self.schema if c.is_list}
-        return {
-            name: ops.take_along_axis(x, index, axis=1) if name in lists else x
-            for name, x in tensors.items()
-        }
+        lists = {c.name for c in self.schema if c.is_list} if values is None else given
+
+        def cut(x):
+            # The index has as many axes as what it is taken from.
+            axes = tuple(range(2, len(x.shape)))
+            return ops.take_along_axis(x, ops.expand_dims(index, axes), axis=1)
+
+        return {name: cut(x) if name in lists else x for name, x in tensors.items()}
 
     # Files
 

@@ -7,22 +7,28 @@ from keras_t4r.layers.schemes.permutation_language_modeling import (
     PermutationLanguageModeling,
 )
 from keras_t4r.layers.transformer_block import TransformerBlock
+from keras_t4r.models.graph import graphs_of, layers_of, nodes_of, schemes_before
 
 
-def check_schemes(layers):
+def check_schemes(model):
     """Raises `ValueError` where a scheme and a body of a model do not go together.
 
     What it cannot know, bodies of the user's own, the probe of `fit` tries.
     """
-    schemes = [layer for layer in layers if isinstance(layer, MaskingScheme)]
-    blocks = [layer for layer in layers if isinstance(layer, TransformerBlock)]
-    heads = [layer for layer in layers if isinstance(layer, GeneratorHead)]
-    for scheme in schemes:
-        if heads:
-            _check_replacements(scheme)
-        for block in blocks:
-            _check_direction(scheme, block)
-            _check_streams(scheme, block)
+    everywhere = [x for x in layers_of(model) if isinstance(x, MaskingScheme)]
+    for graph in graphs_of(model):
+        for node in nodes_of(graph):
+            layer = node.operation
+            if not isinstance(layer, (TransformerBlock, GeneratorHead)):
+                continue
+            before = [s for x in node.input_tensors for s in schemes_before(x)]
+            # Before a nested body stand the schemes of the graph around it.
+            for scheme in before or (everywhere if graph is not model else []):
+                if isinstance(layer, GeneratorHead):
+                    _check_replacements(scheme)
+                else:
+                    _check_direction(scheme, layer)
+                    _check_streams(scheme, layer)
 
 
 def _check_direction(scheme, block):

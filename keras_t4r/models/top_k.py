@@ -2,6 +2,7 @@
 
 from keras import ops
 
+from keras_t4r.layers.hidden_scores import hide_items
 from keras_t4r.schema import PADDING_ID
 
 
@@ -20,24 +21,7 @@ def top_k(scores, k, first_id, seen=None):
         and their id 0.
     """
     if seen is not None:
-        scores = hide_seen(scores, seen)
+        scores = hide_items(scores, seen)
     best, index = ops.top_k(scores[:, first_id:], k)
     ids = ops.where(best > -float("inf"), index + first_id, PADDING_ID)
     return best, ops.cast(ids, index.dtype)
-
-
-def hide_seen(scores, seen):
-    """Scores with minus infinity for the ids of the session itself.
-
-    Args:
-        scores: float tensor `(batch, cardinality)`.
-        seen: int tensor `(batch, time)`; 0 is padding.
-    """
-    batch, time = ops.shape(seen)[0], ops.shape(seen)[1]
-    rows = ops.repeat(ops.arange(batch)[:, None], time, axis=1)
-    at = ops.stack(
-        [ops.reshape(rows, (-1,)), ops.reshape(ops.cast(seen, rows.dtype), (-1,))],
-        axis=1,
-    )
-    gone = ops.full((batch * time,), -float("inf"), dtype=scores.dtype)
-    return ops.scatter_update(scores, at, gone)

@@ -7,9 +7,11 @@ from keras_t4r.backend import name as backend_name
 from keras_t4r.data.loader.loader_epoch import follow_epochs
 from keras_t4r.data.loader.sequence_loader import KerasSequenceLoader
 from keras_t4r.layers.heads.weighing import Weight, weighing
+from keras_t4r.layers.hidden_scores import hide_items
 from keras_t4r.metrics.ranking_metric import RankingMetric
 from keras_t4r.models.compile_arguments import CompileArguments
-from keras_t4r.models.graph import by_output, way_from_head
+from keras_t4r.models.graph import by_output, is_of_events, way_from_head
+from keras_t4r.models.head_checks import check_trained
 from keras_t4r.models.likelihood import next_item_loss
 from keras_t4r.models.probe import probe as try_out
 from keras_t4r.models.reading_model import ReadingModel
@@ -20,7 +22,6 @@ from keras_t4r.models.step_data import (
     unpack,
     weights_by_output,
 )
-from keras_t4r.models.top_k import hide_seen
 
 # The items of the sessions that a step evaluates, those among them that are cut off.
 _seen = contextvars.ContextVar("seen", default=None)
@@ -55,7 +56,8 @@ class TrainedModel(ReadingModel):
                 next-item outputs read scores of all items, as `keras_t4r.metrics` do;
                 they are computed in evaluation and on validation data only, where there
                 is a target to rank.
-            weighted_metrics: the same; these count sample weights.
+            weighted_metrics: the same; these count sample weights. Of outputs with a
+                value an event all metrics do, for padding has weight 0.
             jit_compile: as in `keras.Model.compile`. On TensorFlow a next-item head
                 gathers the positions that have a target, whose number XLA would have to
                 know: there it must be `"auto"` or false.
@@ -86,14 +88,18 @@ class TrainedModel(ReadingModel):
                     'to know their number. Leave it at "auto".'
                 )
             jit_compile = False
+        outputs = by_output(names, self.output)
+        check_trained(outputs, {*arguments.losses, *arguments.measured})
+        of_events = [n for n in names if n not in heads and is_of_events(outputs[n])]
+        plain, weighted = arguments.metrics_for_keras(of_events)
         # Keras keeps those of the `compile` before where there are none now.
         self._compile_loss = self._compile_metrics = self.loss = None
         super().compile(
             optimizer=optimizer,
             loss=arguments.losses or None,
             loss_weights=arguments.loss_weights or None,
-            metrics=arguments.metrics or None,
-            weighted_metrics=arguments.weighted_metrics or None,
+            metrics=plain,
+            weighted_metrics=weighted,
             run_eagerly=run_eagerly,
             steps_per_execution=steps_per_execution,
             jit_compile=jit_compile,
@@ -119,6 +125,9 @@ class TrainedModel(ReadingModel):
 
     def compile_from_config(self, config):
         self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.optimizer is not None:
+            # Its variables are loaded next.
+            self.optimizer.build(self.trainable_variables)
 
     # Before `compile` there are none.
     _arguments = None
@@ -209,6 +218,13 @@ class TrainedModel(ReadingModel):
                     "fit trains on whole sessions, but the loader holds back their "
                     f"last item: make it without target={x.target!r}."
                 )
+        if isinstance(y, dict):
+            unknown = sorted(set(y) - {*self._names, *self._columns.values()})
+            if unknown:
+                raise ValueError(
+                    f"y has an entry for {unknown}, but the model's outputs are "
+                    f"{self._names}."
+                )
         # Here as well as in the step: on JAX a step that fails takes the weights along.
         self._refuse_targets_of_heads(self._targets(y))
         if isinstance(validation_data, KerasSequenceLoader):
@@ -262,7 +278,8 @@ class TrainedModel(ReadingModel):
 
         Args:
             exclude_seen: bool. Leave out the items of the session itself, as
-                `recommend` does: a target among them is then a miss.
+                `recommend` does: a target among them is then a miss. A model that
+                always does so has a `NoRepeat(of="session")` behind its head.
             x, y, batch_size, verbose, sample_weight, steps, callbacks, return_dict,
                 **kwargs: as in `keras.Model.evaluate`.
 
@@ -345,7 +362,9 @@ class TrainedModel(ReadingModel):
         *state, data = args
         x, y, sample_weight = unpack(data)
         self._need_targets_of_heads(self._targets(y))
+        whole = x
         seen, x = self._cut(x)
+        y = self._cut_targets(y, whole)
         self._tests = True
         token = _seen.set(seen)
         try:
@@ -353,6 +372,20 @@ class TrainedModel(ReadingModel):
         finally:
             _seen.reset(token)
             self._tests = False
+
+    def _cut_targets(self, y, x):
+        """`y` with its values of events cut as the events are."""
+        if not isinstance(y, dict) or not isinstance(x, dict):
+            return y
+        if self._find_features() is None:
+            return y
+        width = x[self.schema.item_id].shape[1]
+        of_events = {
+            key: value
+            for key, value in y.items()
+            if len(value.shape) > 1 and value.shape[1] == width
+        }
+        return {**y, **self.newest(x, of_events)}
 
     def predict_step(self, *args):
         # The model reads as many events here as when it answers.
@@ -453,7 +486,7 @@ class TrainedModel(ReadingModel):
         # What was seen are items: ids of other columns are others' ids.
         if not self._excludes_seen or self.heads[name].target is not None:
             return scores
-        return hide_seen(scores, _seen.get())
+        return hide_items(scores, _seen.get())
 
     def _need(self, names, targets, what):
         missing = sorted(set(names) - set(targets))
@@ -481,7 +514,13 @@ class TrainedModel(ReadingModel):
             )
 
     def _targets(self, y):
-        return targets_by_output(y, self._names, self._columns)
+        targets = targets_by_output(y, self._names, self._columns)
+        for name in self.heads:
+            target = targets.get(name)
+            if target is not None and len(target.shape) == 2 and target.shape[1] == 1:
+                # As Keras's sparse losses take them too.
+                targets[name] = target[:, 0]
+        return targets
 
     @property
     def _columns(self):

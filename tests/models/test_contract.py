@@ -245,6 +245,121 @@ def test_a_metric_of_keras_reads_the_scores():
     assert logs["top_5"] == pytest.approx(logs["recall_5"], abs=1e-6)
 
 
+def test_weights_are_named_by_output_or_column_and_by_nothing_else():
+    model = make_model()
+    (x,) = loader(shuffle=False)[0]
+    before = model.get_weights()
+    for name in ("item_id", *model.heads):
+        model.fit(x, sample_weight={name: np.zeros(16)}, batch_size=16, verbose=0)
+    for a, b in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    x, y = held_out()[0]
+    with pytest.raises(ValueError, match=r"an entry for \['typo'\]"):
+        model.test_on_batch(x, y, sample_weight={"typo": np.zeros(16)})
+    with pytest.raises(ValueError, match=r"y has an entry for \['typo'\]"):
+        model.fit(x, {"typo": y}, verbose=0)
+
+
+def test_heads_of_one_name_have_each_their_weight():
+    inputs = SCHEMA.inputs()
+    x, targets, table = encoder(inputs)
+    outputs = {}
+    for name in ("one", "other"):
+        parts = keras.Input((None, WIDTH)), keras.Input((None,), dtype="int32")
+        head = t4r.NextItemHead(cardinality=ITEMS + 2, name="head")
+        outputs[name] = keras.Model(parts, head(*parts))([x, targets])
+    model = t4r.SessionModel(inputs, outputs)
+    losses = []
+    (x,) = loader(shuffle=False)[0]
+    for weights in ({"one": 1.0, "other": 0.0}, {"one": 0.0, "other": 0.0}):
+        model.compile(keras.optimizers.SGD(0.0), loss_weights=weights)
+        losses.append(float(np.max(model.train_on_batch(x))))
+    assert losses[0] > 1.0 and losses[1] == 0.0
+
+
+def test_values_of_events_are_cut_as_events_are():
+    inputs = SCHEMA.inputs()
+    x, targets, table = encoder(inputs, max_length=6)
+    value = keras.layers.Dense(1, name="value")(x)
+    scores = t4r.NextItemHead(name="next")(x, targets, table)
+    model = t4r.SessionModel(inputs, {"next": scores, "value": value})
+    model.compile("sgd", loss={"value": "mse"}, loss_weights={"next": 0.0})
+    rng = np.random.default_rng(0)
+    ids = rng.integers(2, ITEMS + 2, (8, 9)).astype("int32")
+    y = {"next": ids[:, 0], "value": rng.normal(size=(8, 9)).astype("float32")}
+    whole = model.evaluate({"item_id": ids}, y, verbose=0, return_dict=True)
+    newest = model.evaluate(
+        {"item_id": ids[:, -5:]},
+        {"next": y["next"], "value": y["value"][:, -5:]},
+        verbose=0,
+        return_dict=True,
+    )
+    assert whole["loss"] == pytest.approx(newest["loss"], rel=1e-5)
+
+
+def test_padding_counts_for_nothing_in_metrics_of_events():
+    inputs = SCHEMA.inputs()
+    x, targets, table = encoder(inputs)
+    liked = keras.layers.Dense(1, "sigmoid", name="liked")(x)
+    scores = t4r.NextItemHead(name="next")(x, targets, table)
+    model = t4r.SessionModel(inputs, {"next": scores, "liked": liked})
+    model.compile("sgd", loss={"liked": "bce"}, metrics={"liked": ["auc"]})
+    x, y = held_out()[0]
+    y = {"next": y, "liked": (x["item_id"] % 2).astype("float32")}
+    logs = model.evaluate(x, y, verbose=0, return_dict=True)
+    wide = {"item_id": np.pad(x["item_id"], ((0, 0), (0, 5)))}
+    y["liked"] = np.pad(y["liked"], ((0, 0), (0, 5)))
+    padded = model.evaluate(wide, y, verbose=0, return_dict=True)
+    assert padded == pytest.approx(logs, abs=1e-5)
+
+
+def test_compiling_again_leaves_nothing_of_the_losses_before():
+    inputs = SCHEMA.inputs()
+    x, targets, table = encoder(inputs)
+    bought = keras.layers.Dense(1)(t4r.SessionSummary("last")(x))
+    scores = t4r.NextItemHead()(x, targets, table)
+    model = t4r.SessionModel(inputs, {"next": scores, "bought": bought})
+    (x,) = loader(shuffle=False)[0]
+    with pytest.raises(ValueError, match="Compile the model first"):
+        model.fit(x, verbose=0)
+    model.compile("sgd", loss={"bought": "mse"}, metrics={"bought": ["mae"]})
+    model.fit(x, {"bought": np.zeros(16)}, verbose=0)
+    model.compile("sgd")
+    assert set(model.fit(x, verbose=0).history) == {"loss"}
+
+
+def test_the_probe_reads_inputs_of_any_structure():
+    item = keras.Input((None,), dtype="int32", name="item_id")
+    x, targets, table = encoder({"item_id": item}, LOOKS_AHEAD["own"]())
+    scores = t4r.NextItemHead()(x, targets, table)
+    model = t4r.SessionModel([item], scores)
+    model.compile("adam")
+    with pytest.raises(ValueError, match="looks ahead"):
+        model.fit([loader()[0][0]["item_id"]], verbose=0)
+
+
+def test_prediction_reads_what_serving_reads():
+    model = make_model(max_length=5)
+    ids = np.random.default_rng(0).integers(2, ITEMS + 2, (4, 8)).astype("int32")
+    np.testing.assert_allclose(
+        model.predict({"item_id": ids}, verbose=0),
+        model.predict({"item_id": ids[:, -4:]}, verbose=0),
+        atol=1e-6,
+    )
+
+
+@pytest.mark.parametrize("of", ["last", "session"])
+def test_what_may_not_come_again_is_the_models(of):
+    inputs = SCHEMA.inputs()
+    scores = t4r.NextItemHead()(*encoder(inputs))
+    model = t4r.SessionModel(inputs, t4r.NoRepeat(of)(scores, inputs["item_id"]))
+    rows = [[3, 9, 4], [7, 5]]
+    answered = keras.models.clone_model(model).recommend({"item_id": rows}, ITEMS)
+    for row, ids in zip(rows, answered["item_id"].tolist(), strict=True):
+        gone = set(row) if of == "session" else {row[-1]}
+        assert set(range(2, ITEMS + 2)) - set(ids) == gone
+
+
 def test_seen_items_are_left_out_of_evaluation_as_of_answers():
     model = make_model()
     x, y = held_out()[0]

@@ -1,16 +1,21 @@
 import keras
 from keras import ops
 
+from keras_t4r.layers.hidden_scores import hide_items
 from keras_t4r.layers.score_step import ScoreStep
 
 
 @keras.saving.register_keras_serializable(package="keras_t4r")
 class NoRepeat(ScoreStep):
-    """Says that the item of a session's last event does not come next.
+    """Says that an item of the session does not come next.
 
-    `score(j) = -inf where j = s(1)`, with `s(1)` the item of the last event. For logs
-    that had repeats dropped, as by `SessionETL`: the last item would waste the first
-    rank there. A session without events keeps its scores.
+    `score(j) = -inf where j = s(1)`, with `s(1)` the item of the last event; or where
+    `j` is any item of the session. For logs that had repeats dropped, as by
+    `SessionETL`, where the last item would waste the first rank; and for protocols that
+    leave out what was seen. A session without events keeps its scores.
+
+    Args:
+        of: string. `"last"` or `"session"`: which of the session's items.
 
     Call arguments:
         scores: float tensor `(batch, cardinality)`; `(batch, 0)` in training.
@@ -28,7 +33,15 @@ class NoRepeat(ScoreStep):
     ```
     """
 
+    def __init__(self, of="last", **kwargs):
+        super().__init__(**kwargs)
+        if of not in ("last", "session"):
+            raise ValueError(f"of must be 'last' or 'session', not {of!r}.")
+        self.of = of
+
     def change(self, scores, items):
+        if self.of == "session":
+            return hide_items(scores, items)
         real = ops.not_equal(items, 0)
         place = ops.arange(1, ops.shape(items)[1] + 1)[None, :]
         # 0, which is no place, where there is no event.
@@ -39,3 +52,6 @@ class NoRepeat(ScoreStep):
         repeats = ops.equal(ids, ops.cast(item, ids.dtype))
         repeats = ops.logical_and(repeats, last > 0)
         return ops.where(repeats, -float("inf"), scores)
+
+    def get_config(self):
+        return {**super().get_config(), "of": self.of}
