@@ -287,8 +287,9 @@ def test_a_table_is_computed_from_ids_and_content(tmp_path):
     inputs = SCHEMA.inputs()
     x, targets, table = encoder(inputs)
     content = np.random.default_rng(0).normal(size=(ITEMS + 2, 3)).astype("float32")
-    table = table + keras.layers.Dense(4)(ops.convert_to_tensor(content)) * (
-        ops.ones_like(table[:, :1])
+    # The symbolic tensor first: an array of JAX's takes none on its right.
+    table = table + ops.ones_like(table[:, :1]) * keras.layers.Dense(4)(
+        ops.convert_to_tensor(content)
     )
     model = t4r.SessionModel(inputs, t4r.NextItemHead()(x, targets, table))
     model.compile("adam", metrics=ndcg())
