@@ -260,9 +260,10 @@ def test_weights_are_named_by_output_or_column_and_by_nothing_else():
         model.fit(x, {"typo": y}, verbose=0)
 
 
+@pytest.mark.filterwarnings("ignore:.*does not support masking.*:UserWarning")
 def test_heads_of_one_name_have_each_their_weight():
     inputs = SCHEMA.inputs()
-    x, targets, table = encoder(inputs)
+    x, targets, _ = encoder(inputs)
     outputs = {}
     for name in ("one", "other"):
         parts = keras.Input((None, WIDTH)), keras.Input((None,), dtype="int32")
@@ -313,6 +314,7 @@ def test_padding_counts_for_nothing_in_metrics_of_events():
     assert padded == pytest.approx(logs, abs=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:Gradients do not exist")
 def test_compiling_again_leaves_nothing_of_the_losses_before():
     inputs = SCHEMA.inputs()
     x, targets, table = encoder(inputs)
