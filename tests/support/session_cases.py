@@ -104,6 +104,10 @@ def go_together(case):
     body, scheme = case.get("body"), case.get("scheme")
     if body and scheme and scheme not in schemes_of(body):
         return False
+    # Its features and body are called outside of the nested model too, and what is made
+    # from a config then has two of them: Keras saves a layer with each of its models.
+    if scheme == "rtd" and case.get("nesting") == "nested":
+        return False
     # A loader that gives more events than the model reads is refused.
     if case.get("features_length") and case.get("loader_length", SHORT) is None:
         return False

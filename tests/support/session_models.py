@@ -168,6 +168,10 @@ LOSSES = {
 }
 
 
+# Where an event sees a window around it, all of the longest session, on either side.
+_WHOLE = {"longformer": {"attention_window": 32}}
+
+
 def make_block(kind, causal):
     """One block, or as many as it takes for the architecture to show itself."""
     config = t4r.session_config(
@@ -178,7 +182,7 @@ def make_block(kind, causal):
         # Room for the padding that tests add.
         max_length=max(FACTORS["schema_length"]) + 4,
         dropout=0.0,
-        **KINDS[kind].small,
+        **{**KINDS[kind].small, **_WHOLE.get(kind, {})},
     )
     return t4r.TransformerBlock(config, causal=causal)
 
