@@ -3,9 +3,9 @@ import functools
 import keras
 from keras import ops
 
+from keras_t4r.backend import has_global_random_state, scale_for_replicas
 from keras_t4r.backend import name as backend_name
-from keras_t4r.backend import scale_for_replicas
-from keras_t4r.data.loader.loader_epoch import follow_epochs
+from keras_t4r.data.loader.loader_epoch import follow_epochs, with_callback
 from keras_t4r.data.loader.sequence_loader import KerasSequenceLoader
 from keras_t4r.layers.features.sequence_embedding_features import (
     SequenceEmbeddingFeatures,
@@ -14,6 +14,7 @@ from keras_t4r.layers.heads.weighing import Weight, weighing
 from keras_t4r.layers.memory.in_model import find_memories
 from keras_t4r.metrics.ranking_metric import RankingMetric
 from keras_t4r.models.compile_arguments import CompileArguments
+from keras_t4r.models.epoch_seed import EpochSeed
 from keras_t4r.models.graph import by_output, head_of, layers_of, output_names
 from keras_t4r.models.head_checks import check_heads
 from keras_t4r.models.likelihood import next_item_loss
@@ -270,13 +271,19 @@ class SessionModel(keras.Model):
         if shuffle is None:
             shuffle = not isinstance(x, keras.utils.PyDataset)
         y, sample_weight = self._pack_weights(y, sample_weight)
+        callbacks = follow_epochs(callbacks, x)
+        if has_global_random_state():
+            seed = EpochSeed()
+            # A `CallbackList` has its model already.
+            seed.set_model(self)
+            callbacks = with_callback(callbacks, seed)
         return super().fit(
             x,
             y,
             batch_size=batch_size,
             epochs=epochs,
             verbose=verbose,
-            callbacks=follow_epochs(callbacks, x),
+            callbacks=callbacks,
             validation_split=validation_split,
             validation_data=validation_data,
             shuffle=shuffle,
