@@ -185,3 +185,25 @@ def devices_of_a_model():
     if not isinstance(distribution, keras.distribution.ModelParallel):
         return 1
     return math.prod(distribution.device_mesh.shape)
+
+
+def has_global_random_state():
+    """Whether Keras's layers draw from a generator that is no variable of theirs.
+
+    On PyTorch its `Dropout` without a seed draws from `torch`'s own.
+    """
+    return name() == "torch"
+
+
+def seed_global_random_state(step):
+    """Makes what `torch` draws next a function of Keras's seed and a step's number.
+
+    Without `keras.utils.set_random_seed` a run is not meant to repeat, and it stays.
+    """
+    from keras.src.utils.rng_utils import get_random_seed
+
+    seed = get_random_seed()
+    if seed is not None:
+        import torch
+
+        torch.manual_seed((seed * 1_000_003 + step) % 2**63)

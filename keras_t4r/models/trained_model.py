@@ -2,14 +2,19 @@ import contextvars
 
 import keras
 
-from keras_t4r.backend import losses_of_replica, scale_for_replicas
+from keras_t4r.backend import (
+    has_global_random_state,
+    losses_of_replica,
+    scale_for_replicas,
+)
 from keras_t4r.backend import name as backend_name
-from keras_t4r.data.loader.loader_epoch import follow_epochs
+from keras_t4r.data.loader.loader_epoch import follow_epochs, with_callback
 from keras_t4r.data.loader.sequence_loader import KerasSequenceLoader
 from keras_t4r.layers.heads.weighing import Weight, weighing
 from keras_t4r.layers.hidden_scores import hide_items
 from keras_t4r.metrics.ranking_metric import RankingMetric
 from keras_t4r.models.compile_arguments import CompileArguments
+from keras_t4r.models.epoch_seed import EpochSeed
 from keras_t4r.models.graph import by_output, is_of_events, way_from_head
 from keras_t4r.models.head_checks import check_trained
 from keras_t4r.models.likelihood import next_item_loss
@@ -238,13 +243,16 @@ class TrainedModel(ReadingModel):
         if shuffle is None:
             shuffle = not isinstance(x, KerasSequenceLoader)
         y, sample_weight = self._pack_weights(y, sample_weight)
+        callbacks = follow_epochs(callbacks, x)
+        if has_global_random_state():
+            callbacks = with_callback(callbacks, EpochSeed())
         return super().fit(
             x,
             y,
             batch_size=batch_size,
             epochs=epochs,
             verbose=verbose,
-            callbacks=follow_epochs(callbacks, x),
+            callbacks=callbacks,
             validation_split=validation_split,
             validation_data=validation_data,
             shuffle=shuffle,

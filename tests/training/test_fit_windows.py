@@ -206,7 +206,7 @@ def same(a, b):
 
 
 @pytest.mark.parametrize("memory", [False, True])
-@pytest.mark.parametrize("batch", [2, 5, 11])
+@pytest.mark.parametrize("batch", [2, 5, pytest.param(11, marks=pytest.mark.backends)])
 def test_a_killed_run_goes_on_to_the_same_result(folder, tmp_path, batch, memory):
     whole, report = run(folder, make_model(memory))
     place = tmp_path / "checkpoint"

@@ -66,7 +66,11 @@ def follow_epochs(callbacks, data):
     """
     if not isinstance(data, KerasSequenceLoader):
         return callbacks
-    own = LoaderEpoch(data)
+    return with_callback(callbacks, LoaderEpoch(data))
+
+
+def with_callback(callbacks, own):
+    """What `keras.Model.fit` takes as callbacks, and one more."""
     if isinstance(callbacks, keras.callbacks.CallbackList):
         own.set_params(callbacks.params)
         callbacks.callbacks.append(own)
