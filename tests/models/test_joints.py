@@ -287,14 +287,15 @@ def test_a_table_is_computed_from_ids_and_content(tmp_path):
     inputs = SCHEMA.inputs()
     x, targets, table = encoder(inputs)
     content = np.random.default_rng(0).normal(size=(ITEMS + 2, 3)).astype("float32")
-    # The symbolic tensor first: an array of JAX's takes none on its right.
-    table = table + ops.ones_like(table[:, :1]) * keras.layers.Dense(4)(
-        ops.convert_to_tensor(content)
-    )
+    dense = keras.layers.Dense(table.shape[1])
+    # In the graph, so that it is computed, and trained, anew at each step.
+    table = table + dense(ops.zeros_like(table[:, :3]) + content)
     model = t4r.SessionModel(inputs, t4r.NextItemHead()(x, targets, table))
     model.compile("adam", metrics=ndcg())
+    before = ops.convert_to_numpy(dense.kernel)
     losses = model.fit(whole(), epochs=1, verbose=0).history["loss"]
     assert np.isfinite(losses).all()
+    assert (ops.convert_to_numpy(dense.kernel) != before).all()
 
 
 @keras.saving.register_keras_serializable(package="tests")
