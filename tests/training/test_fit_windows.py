@@ -54,7 +54,7 @@ def make_model(memory=False, small=False, schema=SCHEMA):
         x = t4r.TransformerBlock(keras.layers.LSTM(16, return_sequences=True))(x)
     outputs = t4r.NextItemHead()(x, targets, table)
     if memory:
-        step = t4r.TransitionMemory(SCHEMA, 16.0, half_life=2)
+        step = t4r.TransitionMemory(SCHEMA, 40.0, half_life=2)
         outputs = step(outputs, inputs["item_id"])
     model = t4r.SessionModel(inputs, outputs)
     model.compile(keras.optimizers.Adam(1e-2), metrics=[t4r.metrics.NDCG(5)])
@@ -98,7 +98,7 @@ def test_a_memory_learns_each_window_before_the_next_is_evaluated(folder):
     with pytest.raises(ValueError, match="no baseline"):
         report.best_baseline("ndcg_5")
     # The second window, ranked before it was learned, took the counts' side.
-    assert float(memory.strength) < 16.0
+    assert float(memory.strength) < 40.0
 
 
 def two_outputs(memory=False):
