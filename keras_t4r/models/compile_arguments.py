@@ -33,7 +33,7 @@ class CompileArguments:
 
         Args:
             names: list of strings. The model's outputs.
-            heads: collection of strings. Those that are of next-item heads.
+            heads: dict of next-item output to `NextItemHead`.
             **given: `loss`, `loss_weights`, `metrics` and `weighted_metrics`.
 
         Raises:
@@ -46,6 +46,14 @@ class CompileArguments:
         losses_of_heads, losses = sorted_["loss"]
         refuse_losses_of_heads(losses_of_heads)
         weights_of_heads, weights = sorted_["loss_weights"]
+        owners = {}
+        for name, head in heads.items():
+            other = owners.setdefault(id(head), name)
+            if weights_of_heads.get(name, 1.0) != weights_of_heads.get(other, 1.0):
+                raise ValueError(
+                    f"The outputs {other!r} and {name!r} are of one head, which has "
+                    "one loss: give them the same weight in loss_weights."
+                )
         lost = sorted(set(weights) - set(losses))
         if lost:
             raise ValueError(f"loss_weights names {lost}, which have no loss.")

@@ -4,10 +4,10 @@ from keras import ops
 from keras_t4r.layers.features.sequence_embedding_features import (
     SequenceEmbeddingFeatures,
 )
-from keras_t4r.layers.memory.in_model import find_memories
 from keras_t4r.models.graph import by_output, head_of, layers_of, output_names
 from keras_t4r.models.head_checks import check_heads
 from keras_t4r.models.mask_repair import keep_masks
+from keras_t4r.models.memories import find_memories
 from keras_t4r.models.scheme_checks import check_schemes
 
 

@@ -4,9 +4,9 @@ from typing import NamedTuple
 import keras
 from keras import ops
 
-from keras_t4r.layers.memory.in_model import find_memories
 from keras_t4r.metrics.ndcg import NDCG
 from keras_t4r.metrics.ranking_metric import RankingMetric
+from keras_t4r.models.memories import find_memories
 from keras_t4r.training.split_model import split_at
 
 #: The strength at which a memory says nothing.

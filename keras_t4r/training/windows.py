@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 
 from keras_t4r.data.loader.sequence_loader import KerasSequenceLoader
-from keras_t4r.layers.memory.in_model import find_memories
+from keras_t4r.models.memories import find_memories
 from keras_t4r.schema import Schema
 from keras_t4r.training.callback_state import set_states, states_of
 from keras_t4r.training.checkpoint import Checkpoint

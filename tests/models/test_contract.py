@@ -278,6 +278,17 @@ def test_heads_of_one_name_have_each_their_weight():
     assert losses[0] > 1.0 and losses[1] == 0.0
 
 
+def test_outputs_of_one_head_have_one_weight():
+    inputs = SCHEMA.inputs()
+    x, targets, table = encoder(inputs)
+    head = t4r.NextItemHead()
+    outputs = {name: head(x, targets, table) for name in ("one", "other")}
+    model = t4r.SessionModel(inputs, outputs)
+    with pytest.raises(ValueError, match="are of one head, which has one loss"):
+        model.compile("sgd", loss_weights={"one": 0.5})
+    model.compile("sgd", loss_weights={"one": 0.5, "other": 0.5})
+
+
 def test_values_of_events_are_cut_as_events_are():
     inputs = SCHEMA.inputs()
     x, targets, table = encoder(inputs, max_length=6)

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import keras_t4r as t4r
-from keras_t4r.layers.memory.in_model import find_memories
+from keras_t4r.models.memories import find_memories
 from keras_t4r.schema.encoded_ids import mark_encoded
 from keras_t4r.training.baselines import Markov, Popularity
 

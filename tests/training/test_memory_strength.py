@@ -7,7 +7,7 @@ import pytest
 from keras import ops
 
 import keras_t4r as t4r
-from keras_t4r.layers.memory.in_model import find_memories
+from keras_t4r.models.memories import find_memories
 from keras_t4r.training import tune_memory
 
 pytestmark = pytest.mark.backends

@@ -1,8 +1,7 @@
 """Where a model has its memory."""
 
-import keras
-
 from keras_t4r.layers.memory.transition_memory import TransitionMemory
+from keras_t4r.models.graph import layers_of
 
 
 def find_memories(model):
@@ -14,10 +13,4 @@ def find_memories(model):
     Returns:
         A list of layers, each once.
     """
-    found = {}
-    for layer in model.layers:
-        if isinstance(layer, TransitionMemory):
-            found[id(layer)] = layer
-        elif isinstance(layer, keras.Model):
-            found.update((id(m), m) for m in find_memories(layer))
-    return list(found.values())
+    return [x for x in layers_of(model) if isinstance(x, TransitionMemory)]
