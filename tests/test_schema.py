@@ -33,6 +33,12 @@ def test_columns_are_found_by_role():
     assert ITEM.cardinality == 10 and ITEM.first_id == 2
 
 
+def test_the_column_of_items_is_one_of_ids_whatever_else_it_is_tagged():
+    column = ColumnSchema("item", tags=(Tags.ITEM_ID,), domain=Domain(2, 9))
+    schema = Schema((column,))
+    assert (schema.item_id, schema.features.names) == ("item", ["item"])
+
+
 def test_inputs_follow_the_columns():
     inputs = SCHEMA.inputs()
     assert inputs["item_id"].shape == (None, None)

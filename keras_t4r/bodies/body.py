@@ -12,6 +12,7 @@ from keras_t4r.bodies.huggingface.config_data import (
     refuse_options,
 )
 from keras_t4r.bodies.parts.attention.visibility import what_is_visible
+from keras_t4r.bodies.registry import register_body
 from keras_t4r.quantization import KeepsQuantization
 
 
@@ -21,7 +22,8 @@ class Body(KeepsQuantization, keras.layers.Layer):
     A subclass makes its sublayers in `__init__`, builds them in `build_parts`,
     computes in `encode`, and names in `hf_layout` the checkpoint's parameters of each
     weight. This class checks the config and the input, keeps padding out, and saves
-    and restores.
+    and restores. `TransformerBlock` and `session_config` find a subclass, one's own
+    too, by its `model_type`.
 
     Padding is nothing: padded events come in as zeros whatever they hold, no real
     event sees them, and they go out as zeros.
@@ -52,6 +54,11 @@ class Body(KeepsQuantization, keras.layers.Layer):
     # buffers.
     hf_prefix = ""
     hf_ignored = ""
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        if "model_type" in vars(cls):
+            register_body(cls)
 
     def __init__(self, config, causal=None, **kwargs):
         super().__init__(**kwargs)

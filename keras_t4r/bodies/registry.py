@@ -1,43 +1,24 @@
 """From a config to its body."""
 
-from keras_t4r.bodies.bert_family.albert import Albert
-from keras_t4r.bodies.bert_family.bert import Bert
-from keras_t4r.bodies.bert_family.electra import Electra
-from keras_t4r.bodies.bert_family.longformer import Longformer
-from keras_t4r.bodies.bert_family.modernbert import ModernBert
-from keras_t4r.bodies.bert_family.roberta import Roberta
-from keras_t4r.bodies.gpt2 import GPT2
-from keras_t4r.bodies.gru import GRU
-from keras_t4r.bodies.hstu import HSTU
-from keras_t4r.bodies.llama_family.llama import Llama
-from keras_t4r.bodies.llama_family.mistral import Mistral
-from keras_t4r.bodies.llama_family.qwen2 import Qwen2
-from keras_t4r.bodies.llama_family.qwen3 import Qwen3
-from keras_t4r.bodies.reformer import Reformer
-from keras_t4r.bodies.sasrec import SASRec
-from keras_t4r.bodies.transfo_xl import TransfoXL
-from keras_t4r.bodies.xlnet import XLNet
+# The body of each `model_type`: a subclass of `Body` that names one enters here.
+BODIES = {}
 
-_BODIES = (
-    XLNet,
-    GPT2,
-    Bert,
-    Roberta,
-    Albert,
-    Electra,
-    Longformer,
-    Llama,
-    Mistral,
-    Qwen2,
-    Qwen3,
-    ModernBert,
-    SASRec,
-    GRU,
-    HSTU,
-    TransfoXL,
-    Reformer,
-)
-BODIES = {body.model_type: body for body in _BODIES}
+
+def register_body(body):
+    """Enters a body under its `model_type`.
+
+    Raises:
+        ValueError: another class has that type.
+    """
+    known = BODIES.get(body.model_type, body)
+    # A class that was made anew, as by a notebook's cell, takes its own place.
+    if (known.__module__, known.__qualname__) != (body.__module__, body.__qualname__):
+        raise ValueError(
+            f"model_type {body.model_type!r} is that of {known.__module__}."
+            f"{known.__qualname__}: give {body.__qualname__} and its config one of "
+            "their own."
+        )
+    BODIES[body.model_type] = body
 
 
 def make_body(config, causal=None, **kwargs):

@@ -1,11 +1,7 @@
 """Which schemes go with which bodies."""
 
 from keras_t4r.layers.heads.generator_head import GeneratorHead
-from keras_t4r.layers.schemes.causal_language_modeling import CausalLanguageModeling
 from keras_t4r.layers.schemes.masking_scheme import MaskingScheme
-from keras_t4r.layers.schemes.permutation_language_modeling import (
-    PermutationLanguageModeling,
-)
 from keras_t4r.layers.transformer_block import TransformerBlock
 from keras_t4r.models.graph import graphs_of, layers_of, nodes_of, schemes_before
 
@@ -48,7 +44,7 @@ def _check_direction(scheme, block):
 
 
 def _check_streams(scheme, block):
-    if isinstance(scheme, PermutationLanguageModeling) and not block.two_streams:
+    if scheme.needs_two_streams and not block.two_streams:
         raise ValueError(
             f"{type(scheme).__name__} needs a body that is told what is visible, or "
             f"every position would see its own target: call {block.name!r} with the "
@@ -57,8 +53,8 @@ def _check_streams(scheme, block):
 
 
 def _check_replacements(scheme):
-    if isinstance(scheme, CausalLanguageModeling):
+    if scheme.causal:
         raise ValueError(
             "A GeneratorHead needs targets that are the events' own items: train it by "
-            "MaskedLanguageModeling, not by CausalLanguageModeling."
+            f"MaskedLanguageModeling, not by {type(scheme).__name__}."
         )

@@ -57,7 +57,7 @@ class ColumnSchema:
     def is_categorical(self):
         """Whether the column's values are ids, to be looked up in a table."""
         return (
-            Tags.CATEGORICAL in self.tags
+            not {Tags.CATEGORICAL, Tags.ITEM_ID}.isdisjoint(self.tags)
             and self.dtype == "int64"
             and self.domain is not None
         )

@@ -9,7 +9,7 @@ import pytest
 import keras_t4r as t4r
 from keras_t4r.bodies import BODIES
 
-DOCS = Path(t4r.__file__).parent / "bodies" / "README.md"
+DOCS = Path(t4r.__file__).parents[1] / "docs" / "bodies.md"
 DIRECTIONS = {"✓": None, "c": True, "b": False}
 
 

@@ -32,6 +32,8 @@ class MaskingScheme(keras.layers.Layer):
     causal = False
     # Whether a position for the next event is appended in inference.
     appends = False
+    # Whether a body must be told which position sees which: the third output.
+    needs_two_streams = False
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)

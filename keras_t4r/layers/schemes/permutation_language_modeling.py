@@ -57,6 +57,7 @@ class PermutationLanguageModeling(MaskingScheme):
     """
 
     appends = True
+    needs_two_streams = True
 
     def __init__(
         self,
