@@ -22,6 +22,16 @@ def graphs_of(model):
     return [model, *(x for x in nested if getattr(x, "outputs", None))]
 
 
+def layers_of_several_graphs(model):
+    """Layers that a model calls itself, and one nested in it calls too."""
+    found = {}
+    for graph in graphs_of(model):
+        for layer in {node.operation for node in nodes_of(graph)}:
+            found.setdefault(layer, []).append(graph)
+    layers = (x for x in found if isinstance(x, keras.layers.Layer))
+    return [layer for layer in layers if len(found[layer]) > 1]
+
+
 def nodes_of(model):
     """The calls that lead from a functional model's inputs to its outputs."""
     found, waiting = {}, list(model.outputs)

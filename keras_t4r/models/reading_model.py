@@ -4,7 +4,13 @@ from keras import ops
 from keras_t4r.layers.features.sequence_embedding_features import (
     SequenceEmbeddingFeatures,
 )
-from keras_t4r.models.graph import by_output, head_of, layers_of, output_names
+from keras_t4r.models.graph import (
+    by_output,
+    head_of,
+    layers_of,
+    layers_of_several_graphs,
+    output_names,
+)
 from keras_t4r.models.head_checks import check_heads
 from keras_t4r.models.mask_repair import keep_masks
 from keras_t4r.models.memories import find_memories
@@ -126,13 +132,22 @@ class ReadingModel(keras.Model):
         """Saves as `keras.Model.save` does, in Keras's own format.
 
         Raises:
-            ValueError: the path asks for HDF5, which holds no vocabularies.
+            ValueError: the path asks for HDF5, which holds no vocabularies; or a layer
+                is called in the model and in one nested in it, too: Keras would save
+                it with both, and could not load the file.
         """
         if str(filepath).endswith((".h5", ".hdf5")):
             raise ValueError(
                 f"A SessionModel is saved as .keras, not as {filepath}: HDF5 holds "
                 "neither its vocabularies nor the state of its random generators. "
                 "save_weights takes .weights.h5."
+            )
+        shared = [layer.name for layer in layers_of_several_graphs(self)]
+        if shared:
+            raise ValueError(
+                f"The layers {shared} are called in more than one model, this one or "
+                "those nested in it, and Keras could not load them from the file: call "
+                "each within one model only, or save the weights (save_weights)."
             )
         optimizer = getattr(self, "optimizer", None)
         if optimizer is not None and not optimizer.built:

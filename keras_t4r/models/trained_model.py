@@ -1,38 +1,20 @@
-import contextvars
-
 import keras
 
-from keras_t4r.backend import (
-    has_global_random_state,
-    losses_of_replica,
-    scale_for_replicas,
-)
+from keras_t4r.backend import has_global_random_state, losses_of_replica
 from keras_t4r.backend import name as backend_name
 from keras_t4r.data.loader.loader_epoch import follow_epochs, with_callback
 from keras_t4r.data.loader.sequence_loader import KerasSequenceLoader
-from keras_t4r.layers.heads.weighing import Weight, weighing
-from keras_t4r.layers.hidden_scores import hide_items
 from keras_t4r.metrics.ranking_metric import RankingMetric
 from keras_t4r.models.compile_arguments import CompileArguments
 from keras_t4r.models.epoch_seed import EpochSeed
-from keras_t4r.models.graph import by_output, is_of_events, way_from_head
+from keras_t4r.models.graph import by_output, is_of_events
 from keras_t4r.models.head_checks import check_trained
-from keras_t4r.models.likelihood import next_item_loss
 from keras_t4r.models.probe import probe as try_out
-from keras_t4r.models.reading_model import ReadingModel
-from keras_t4r.models.step_data import (
-    as_keras_takes,
-    pack_weights,
-    targets_by_output,
-    unpack,
-    weights_by_output,
-)
-
-# The items of the sessions that a step evaluates, those among them that are cut off.
-_seen = contextvars.ContextVar("seen", default=None)
+from keras_t4r.models.step_data import pack_weights, unpack
+from keras_t4r.models.stepping_model import SteppingModel
 
 
-class TrainedModel(ReadingModel):
+class TrainedModel(SteppingModel):
     """How a `SessionModel` trains on the losses of its heads, and is ranked."""
 
     def compile(
@@ -133,9 +115,6 @@ class TrainedModel(ReadingModel):
         if self.optimizer is not None:
             # Its variables are loaded next.
             self.optimizer.build(self.trainable_variables)
-
-    # Before `compile` there are none.
-    _arguments = None
 
     def _need_compile(self):
         if self._arguments is None:
@@ -323,10 +302,6 @@ class TrainedModel(ReadingModel):
                 self._excludes_seen = False
                 self.test_function = None
 
-    # Whether `evaluate` is running: the logs then hold ranks.
-    _evaluates = False
-    _excludes_seen = False
-
     def check_loader(self, loader):
         """Checks that a `KerasSequenceLoader` gives what the model reads.
 
@@ -358,184 +333,3 @@ class TrainedModel(ReadingModel):
             return y, sample_weight
         y = y if isinstance(y, dict) else self._targets(y)
         return pack_weights(y, sample_weight), None
-
-    def train_step(self, *args):
-        # On JAX the state comes first.
-        *state, data = args
-        x, y, sample_weight = unpack(data)
-        with weighing(self._weights_of_layers(sample_weight)):
-            return super().train_step(*state, (x, y, sample_weight))
-
-    def test_step(self, *args):
-        *state, data = args
-        x, y, sample_weight = unpack(data)
-        self._need_targets_of_heads(self._targets(y))
-        whole = x
-        seen, x = self._cut(x)
-        y = self._cut_targets(y, whole)
-        self._tests = True
-        token = _seen.set(seen)
-        try:
-            return super().test_step(*state, (x, y, sample_weight))
-        finally:
-            _seen.reset(token)
-            self._tests = False
-
-    def _cut_targets(self, y, x):
-        """`y` with its values of events cut as the events are."""
-        if not isinstance(y, dict) or not isinstance(x, dict):
-            return y
-        if self._find_features() is None:
-            return y
-        width = x[self.schema.item_id].shape[1]
-        of_events = {
-            key: value
-            for key, value in y.items()
-            if len(value.shape) > 1 and value.shape[1] == width
-        }
-        return {**y, **self.newest(x, of_events)}
-
-    def predict_step(self, *args):
-        # The model reads as many events here as when it answers.
-        *state, data = args
-        x, _, _ = unpack(data)
-        return super().predict_step(*state, (self._cut(x)[1],))
-
-    def _cut(self, x):
-        """All items of the sessions, and inputs of the newest events only."""
-        if self._find_features() is None or not isinstance(x, dict):
-            return None, x
-        return x[self.schema.item_id], self.newest(x)
-
-    # Whether a step of `evaluate` is being computed. Keras tells `compute_loss` only
-    # where its override has a `training` argument.
-    _tests = False
-
-    def _weights_of_layers(self, sample_weight):
-        """What counts for the layers that add losses, by their names."""
-        by_name = weights_by_output(sample_weight, self._names, self._columns)
-        several = isinstance(sample_weight, (dict, list, tuple))
-        weights = {None: Weight(sessions=None if several else sample_weight)}
-        for name, tensor in by_output(self._names, self.output).items():
-            factor = self._arguments.weights_of_heads.get(name, 1.0)
-            for layer in way_from_head(tensor):
-                weights[id(layer)] = Weight(factor, by_name.get(name))
-        return weights
-
-    def compute_loss(
-        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
-    ):
-        names, heads = self._names, self.heads
-        outputs, targets = by_output(names, y_pred), self._targets(y)
-        weights = weights_by_output(sample_weight, names, self._columns)
-        training = training and not self._tests
-        if training:
-            self._refuse_targets_of_heads(targets)
-        losses = self._arguments.losses
-        self._need(losses, targets, "a loss")
-        loss = 0.0
-        if losses or self.losses:
-            taken = as_keras_takes(losses, targets, outputs, weights)
-            loss = super().compute_loss(x, *taken, training=training)
-        elif training:
-            raise ValueError(
-                "The model has no loss to train on: an output must come from a "
-                "NextItemHead, or compile must be given a loss."
-            )
-        if training:
-            return loss
-        for name in heads:
-            if name in targets:
-                scores = self._served(name, outputs[name])
-                one = next_item_loss(targets[name], scores, weights.get(name))
-                factor = self._arguments.weights_of_heads.get(name, 1.0)
-                loss = loss + scale_for_replicas(factor * one)
-        return loss
-
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        names, heads = self._names, self.heads
-        outputs, targets = by_output(names, y_pred), self._targets(y)
-        weights = weights_by_output(sample_weight, names, self._columns)
-        measured = self._arguments.measured
-        if measured:
-            self._need(measured, targets, "metrics")
-            super().compute_metrics(
-                x, *as_keras_takes(measured, targets, outputs, weights)
-            )
-        ranking = self._arguments.ranking
-        ranked = [name for name in heads if name in targets]
-        for name in ranked:
-            scores = self._served(name, outputs[name])
-            ranking.update(name, targets[name], scores, weights.get(name))
-        # In training there is nothing to rank.
-        logs = self._plain_result()
-        return {**logs, **ranking.result()} if ranked else logs
-
-    def get_metrics_result(self):
-        ranks = self._arguments.ranking.result() if self._evaluates else {}
-        return {**self._plain_result(), **ranks}
-
-    def _plain_result(self):
-        # Keras, which is shown the measured outputs only, names none where it is one.
-        measured = self._arguments.measured
-        alone = len(measured) == 1 < len(self._names)
-        prefix = "".join(f"{name}_" for name in measured) if alone else ""
-        logs = {}
-        for metric in super().metrics:
-            result = metric.result()
-            if isinstance(result, dict):
-                logs.update({f"{prefix}{log}": value for log, value in result.items()})
-            else:
-                logs[metric.name] = result
-        return logs
-
-    def _served(self, name, scores):
-        """Scores of an output as they are ranked when serving."""
-        # What was seen are items: ids of other columns are others' ids.
-        if not self._excludes_seen or self.heads[name].target is not None:
-            return scores
-        return hide_items(scores, _seen.get())
-
-    def _need(self, names, targets, what):
-        missing = sorted(set(names) - set(targets))
-        if missing:
-            raise ValueError(
-                f"The outputs {missing} have {what}, but the data has no targets of "
-                f"theirs; it has {sorted(targets)}. Make the loader with "
-                f"targets={missing}."
-            )
-
-    def _need_targets_of_heads(self, targets):
-        missing = sorted(set(self.heads) - set(targets))
-        if missing:
-            raise ValueError(
-                f"There is no target to evaluate {missing} on: make the loader with "
-                "target='last'."
-            )
-
-    def _refuse_targets_of_heads(self, targets):
-        given = sorted(set(self.heads) & set(targets))
-        if given:
-            raise ValueError(
-                f"fit was given targets of {given}, but next-item outputs take theirs "
-                "from the scheme: train on whole sessions, without these targets."
-            )
-
-    def _targets(self, y):
-        targets = targets_by_output(y, self._names, self._columns)
-        for name in self.heads:
-            target = targets.get(name)
-            if target is not None and len(target.shape) == 2 and target.shape[1] == 1:
-                # As Keras's sparse losses take them too.
-                targets[name] = target[:, 0]
-        return targets
-
-    @property
-    def _columns(self):
-        """Dict of next-item output to the name of the column that it predicts."""
-        columns = {name: head.target for name, head in self.heads.items()}
-        features = self._find_features()
-        if features is None:
-            return columns
-        item = features.schema.item_id
-        return {name: column or item for name, column in columns.items()}
