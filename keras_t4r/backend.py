@@ -108,15 +108,13 @@ def _replica():
     return int(tf.get_static_value(context.replica_id_in_sync_group))
 
 
-def scale_for_replicas(loss):
-    """A loss of one replica's sessions as its share of the loss of all."""
+def replicas():
+    """How many replicas of `tf.distribute` share a step."""
     if name() != "tensorflow":
-        return loss
+        return 1
     import tensorflow as tf
 
-    if tf.distribute.has_strategy():
-        return loss / tf.distribute.get_strategy().num_replicas_in_sync
-    return loss
+    return tf.distribute.get_strategy().num_replicas_in_sync
 
 
 def only_shapes_are_asked():

@@ -1,7 +1,9 @@
 import contextvars
 
-from keras_t4r.backend import scale_for_replicas
-from keras_t4r.layers.heads.weighing import Weight, weighing
+from keras import ops
+
+from keras_t4r.backend import replicas
+from keras_t4r.layers.heads.weighing import Weight, told_losses, weighing
 from keras_t4r.layers.hidden_scores import hide_items
 from keras_t4r.models.graph import by_output, way_from_head
 from keras_t4r.models.likelihood import next_item_loss
@@ -20,8 +22,8 @@ _seen = contextvars.ContextVar("seen", default=None)
 class SteppingModel(ReadingModel):
     """What a `SessionModel` computes in a step of training, evaluating, predicting."""
 
-    # The `CompileArguments`; before `compile` there are none.
-    _arguments = None
+    # The `CompileArguments` and `OutputLosses`; before `compile` there are none.
+    _arguments = _output_losses = None
     # Whether `evaluate` is running, so that the logs hold ranks, and whether it leaves
     # out the items of the session itself.
     _evaluates = False
@@ -109,15 +111,26 @@ class SteppingModel(ReadingModel):
                 "The model has no loss to train on: an output must come from a "
                 "NextItemHead, or compile must be given a loss."
             )
+        single = self._output_losses.of_others(loss * replicas() - sum(self.losses))
         if training:
-            return loss
-        for name in heads:
+            single.update(self._told_losses())
+        for name in () if training else heads:
             if name in targets:
                 scores = self._served(name, outputs[name])
-                one = next_item_loss(targets[name], scores, weights.get(name))
+                single[name] = next_item_loss(targets[name], scores, weights.get(name))
                 factor = self._arguments.weights_of_heads.get(name, 1.0)
-                loss = loss + scale_for_replicas(factor * one)
+                loss = loss + factor * single[name] / replicas()
+        self._output_losses.update(single, ops.shape(outputs[names[0]])[0])
         return loss
+
+    def _told_losses(self):
+        """Dict of next-item output to the loss of its head and the steps after it."""
+        told, losses = told_losses(), {}
+        for name, tensor in by_output(self._names, self.output).items():
+            of_layers = [told.get(id(layer)) for layer in way_from_head(tensor)]
+            if of_layers := [loss for loss in of_layers if loss is not None]:
+                losses[name] = sum(of_layers)
+        return losses
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         names, heads = self._names, self.heads
@@ -154,7 +167,7 @@ class SteppingModel(ReadingModel):
                 logs.update({f"{prefix}{log}": value for log, value in result.items()})
             else:
                 logs[metric.name] = result
-        return logs
+        return {**logs, **self._output_losses.result()}
 
     def _served(self, name, scores):
         """Scores of an output as they are ranked when serving."""

@@ -9,6 +9,7 @@ from keras_t4r.models.compile_arguments import CompileArguments
 from keras_t4r.models.epoch_seed import EpochSeed
 from keras_t4r.models.graph import by_output, is_of_events
 from keras_t4r.models.head_checks import check_trained
+from keras_t4r.models.output_losses import OutputLosses
 from keras_t4r.models.probe import probe as try_out
 from keras_t4r.models.step_data import pack_weights, unpack
 from keras_t4r.models.stepping_model import SteppingModel
@@ -93,6 +94,7 @@ class TrainedModel(SteppingModel):
             auto_scale_loss=auto_scale_loss,
         )
         self._arguments = arguments
+        self._output_losses = OutputLosses(heads, arguments.loss_weights)
         self._probe, self._probed = probe, not probe
 
     @property
@@ -124,8 +126,9 @@ class TrainedModel(SteppingModel):
     def metrics(self):
         if self._arguments is None:
             return super().metrics
-        ranking = self._arguments.ranking
-        return [*super().metrics, *ranking.by_log.values(), ranking.directions]
+        ranking, losses = self._arguments.ranking, self._output_losses.metrics
+        ranked = [*ranking.by_log.values(), ranking.directions]
+        return [*super().metrics, *losses.values(), *ranked]
 
     @property
     def ranking_metrics(self):

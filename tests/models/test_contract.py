@@ -289,6 +289,35 @@ def test_outputs_of_one_head_have_one_weight():
     model.compile("sgd", loss_weights={"one": 0.5, "other": 0.5})
 
 
+@pytest.mark.parametrize("others", [("bought",), ("bought", "spent")])
+def test_the_logs_have_the_loss_of_each_output_as_keras_has_it(others):
+    inputs = SCHEMA.inputs()
+    x, targets, table = encoder(inputs)
+    outputs = {"next": t4r.NextItemHead()(x, targets, table)}
+    for name in others:
+        outputs[name] = keras.layers.Dense(1)(t4r.SessionSummary("mean")(x))
+    model = t4r.SessionModel(inputs, outputs)
+    weights = {"next": 0.5, "bought": 2.0, "spent": 0.25}
+    weights = {name: weights[name] for name in outputs}
+    model.compile("sgd", loss=dict.fromkeys(others, "mse"), loss_weights=weights)
+    (x,), (cut, item) = loader(shuffle=False)[0], held_out()[0]
+    y = {name: np.arange(16.0)[:, None] for name in others}
+    alone = t4r.SessionModel(inputs, outputs["next"])
+    alone.compile("sgd")
+    alone.optimizer.learning_rate = 0.0
+    expected = alone.fit(x, batch_size=16, verbose=0).history["loss"][0]
+    trained = model.fit(x, y, batch_size=16, verbose=0).history
+    trained = {name: values[0] for name, values in trained.items()}
+    tested = model.evaluate(cut, {"next": item, **y}, verbose=0, return_dict=True)
+    assert trained["next_loss"] == pytest.approx(expected, rel=1e-5)
+    expected = alone.test_on_batch(cut, item, return_dict=True)["loss"]
+    for logs in (trained, tested):
+        assert {"loss", *(f"{name}_loss" for name in outputs)} == set(logs)
+        total = sum(weights[name] * logs[f"{name}_loss"] for name in outputs)
+        assert logs["loss"] == pytest.approx(total, rel=1e-5)
+    assert tested["next_loss"] == pytest.approx(float(expected), rel=1e-5)
+
+
 def test_values_of_events_are_cut_as_events_are():
     inputs = SCHEMA.inputs()
     x, targets, table = encoder(inputs, max_length=6)

@@ -43,6 +43,7 @@ def _list(column, length):
     return {"column": column, "value_count": length}
 
 
+@functools.lru_cache
 def vocabularies_of(case):
     """Raw values of items and categories, in an order that is not that of the ids."""
     if case.vocabulary == "none":

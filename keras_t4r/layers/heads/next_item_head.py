@@ -1,8 +1,12 @@
 import keras
 from keras import ops
 
-from keras_t4r.backend import mean_over_replicas, of_one_replica, shapes_are_fixed
-from keras_t4r.layers.heads.weighing import over_events, weight_of
+from keras_t4r.backend import mean_over_replicas, shapes_are_fixed
+from keras_t4r.layers.heads.weighing import (
+    add_weighed_loss,
+    over_events,
+    sessions_weight,
+)
 from keras_t4r.layers.schemes.masking_scheme import ASKED
 from keras_t4r.layers.sharded_rows import ShardedRows
 from keras_t4r.losses.full_softmax import FullSoftmax
@@ -209,13 +213,12 @@ class NextItemHead(KeepsQuantization, ShardedRows, keras.layers.Layer):
             `(hidden, rows, bias, at)`: the arguments of the loss, and the flat
             positions that they are of, `None` for all.
         """
-        weight = weight_of(self)
         width, shape = x.shape[-1], ops.shape(targets)
         x, ids = ops.reshape(x, (-1, width)), ops.reshape(targets, (-1,))
         wanted = ops.greater_equal(ids, self.first_id)
         counts, at = ops.cast(wanted, "float32"), None
         weights = counts
-        for given in (sample_weight, weight.sessions):
+        for given in (sample_weight, sessions_weight(self)):
             if given is not None:
                 weights = weights * ops.reshape(over_events(given, shape), (-1,))
         count = ops.sum(counts)
@@ -227,8 +230,7 @@ class NextItemHead(KeepsQuantization, ShardedRows, keras.layers.Layer):
         # Rows without a target, which weigh nothing, take any item's.
         ids = ops.maximum(ids, self.first_id)
         loss = self.loss.call(hidden, rows, bias, ids, weights)
-        loss = loss / ops.maximum(mean_over_replicas(count), 1.0)
-        self.add_loss(of_one_replica(weight.loss * loss))
+        add_weighed_loss(self, loss / ops.maximum(mean_over_replicas(count), 1.0))
         return hidden, rows, bias, at
 
     def _scores(self, x, targets, table):

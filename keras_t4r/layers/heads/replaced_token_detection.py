@@ -1,8 +1,12 @@
 import keras
 from keras import ops
 
-from keras_t4r.backend import mean_over_replicas, of_one_replica
-from keras_t4r.layers.heads.weighing import over_events, weight_of
+from keras_t4r.backend import mean_over_replicas
+from keras_t4r.layers.heads.weighing import (
+    add_weighed_loss,
+    over_events,
+    sessions_weight,
+)
 from keras_t4r.quantization import KeepsQuantization
 
 
@@ -75,9 +79,7 @@ class ReplacedTokenDetection(KeepsQuantization, keras.layers.Layer):
 
     def call(self, scores, x, replaced, item_ids, training=None):
         if training:
-            factor = self.weight * weight_of(self).loss
-            loss = factor * self._loss(x, replaced, item_ids)
-            self.add_loss(of_one_replica(loss))
+            add_weighed_loss(self, self.weight * self._loss(x, replaced, item_ids))
         return scores
 
     def _loss(self, x, replaced, item_ids):
@@ -86,7 +88,7 @@ class ReplacedTokenDetection(KeepsQuantization, keras.layers.Layer):
         real = ops.cast(ops.not_equal(item_ids, 0), "float32")
         count = ops.maximum(mean_over_replicas(ops.sum(real)), 1.0)
         loss = ops.binary_crossentropy(wrong, logits, from_logits=True) * real
-        sessions = weight_of(self).sessions
+        sessions = sessions_weight(self)
         if sessions is not None:
             loss = loss * over_events(sessions, ops.shape(loss))
         return ops.sum(loss) / count

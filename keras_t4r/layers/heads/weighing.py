@@ -11,6 +11,9 @@ from dataclasses import dataclass
 
 from keras import ops
 
+from keras_t4r.backend import of_one_replica
+
+# `(weights, losses)` of `weighing`.
 _now = contextvars.ContextVar("weighing", default=None)
 
 
@@ -29,22 +32,38 @@ class Weight:
 
 @contextmanager
 def weighing(weights):
-    """Within it, `weight_of` knows these weights.
+    """Within it, layers know these weights, and `told_losses` those layers' losses.
 
     Args:
         weights: dict of the `id` of a layer to its `Weight`; under `None`, what holds
             for layers without an entry.
+
     """
-    token = _now.set(weights)
+    token = _now.set((weights, {}))
     try:
         yield
     finally:
         _now.reset(token)
 
 
-def weight_of(layer):
-    """The `Weight` of a layer."""
-    weights = _now.get() or {}
+def told_losses():
+    """Dict of the `id` of each layer that was called to its loss, not yet weighed."""
+    return told[1] if (told := _now.get()) else {}
+
+
+def sessions_weight(layer):
+    """What each session, or event, counts for a layer; `None`: all alike."""
+    return _weight_of(layer).sessions
+
+
+def add_weighed_loss(layer, loss):
+    """Adds a layer's loss, times what the layer counts."""
+    told_losses()[id(layer)] = loss
+    layer.add_loss(of_one_replica(_weight_of(layer).loss * loss))
+
+
+def _weight_of(layer):
+    weights = told[0] if (told := _now.get()) else {}
     return weights.get(id(layer), weights.get(None, Weight()))
 
 
