@@ -3,6 +3,7 @@
 Everything else in the package is written in `keras.ops`.
 """
 
+import contextlib
 import math
 
 import keras
@@ -58,54 +59,16 @@ def add_at_columns(x, columns, values):
 def mean_over_replicas(x):
     """The mean of a scalar over the replicas of `tf.distribute`; else itself.
 
-    `keras.distribution`, JAX's, knows no replicas: what it computes is whole.
+    Replicas wait here for each other, and other replicas' calls clear and fill what
+    layers keep of a call, `layer.losses` above all: what is needed of it is taken
+    before. `keras.distribution`, JAX's, knows no replicas: what it computes is whole.
     """
-    if name() != "tensorflow":
+    if replicas() == 1:
         return x
     import tensorflow as tf
 
-    if _replica() is None:
-        return x
     context = tf.distribute.get_replica_context()
     return context.all_reduce(tf.distribute.ReduceOp.MEAN, x)
-
-
-def of_one_replica(loss):
-    """A loss, marked with the replica that computes it; see `losses_of_replica`."""
-    replica = _replica()
-    if replica is not None:
-        loss._keras_t4r_replica = replica
-    return loss
-
-
-def losses_of_replica(losses):
-    """Those losses that are not marked as another replica's.
-
-    Replicas of `MirroredStrategy` take turns within one layer, whose list of losses
-    they share: without this one would train on the losses of those before it.
-    """
-    replica = _replica()
-    if replica is None:
-        return losses
-    return [
-        loss
-        for loss in losses
-        if getattr(loss, "_keras_t4r_replica", replica) == replica
-    ]
-
-
-def _replica():
-    """The number of this replica of `tf.distribute`, `None` where there is one."""
-    if name() != "tensorflow":
-        return None
-    import tensorflow as tf
-
-    if tf.distribute.in_cross_replica_context():
-        return None
-    context = tf.distribute.get_replica_context()
-    if context.num_replicas_in_sync == 1:
-        return None
-    return int(tf.get_static_value(context.replica_id_in_sync_group))
 
 
 def replicas():
@@ -115,6 +78,13 @@ def replicas():
     import tensorflow as tf
 
     return tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def variable_scope(model):
+    """A `with` in which a model's optimizer makes its variables."""
+    if name() != "tensorflow":
+        return contextlib.nullcontext()
+    return model.distribute_strategy.scope()
 
 
 def only_shapes_are_asked():

@@ -1,3 +1,4 @@
+import gc
 import os
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ sys.modules.setdefault("triton", None)
 
 import keras  # noqa: E402
 import pytest  # noqa: E402
+from kept_graphs import forget_graphs  # noqa: E402
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -40,6 +42,22 @@ def fresh_session():
     keras.utils.set_random_seed(7)
     yield
     keras.config.set_dtype_policy("float32")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def free_memory():
+    yield
+    forget_graphs()
+
+
+@pytest.fixture
+def quick_collections():
+    """Keras collects garbage for each layer that it quantises: what is there already
+    need not be looked through each time."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")

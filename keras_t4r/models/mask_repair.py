@@ -25,10 +25,18 @@ def keep_masks(inputs, outputs):
         `outputs`, as they are where no mask is lost.
     """
     plain = keras.Model(inputs, outputs)
-    if not any(_loses_mask(node) for node in nodes_of(plain)):
+    nodes = nodes_of(plain)
+    if not any(_loses_mask(node) for node in nodes):
         return outputs
+    # Keras wrote down the masks that it found itself as if they had been given: they
+    # are left out, to be found again.
+    found = {}
+    for node in nodes:
+        found.setdefault(id(node.operation), []).append(_masks_found(node))
 
     def call(operation, *args, **kwargs):
+        of_all_calls = set.intersection(*found[id(operation)])
+        kwargs = {k: v for k, v in kwargs.items() if k not in of_all_calls}
         y = operation(*args, **kwargs)
         if not is_event_by_event(operation):
             return y
@@ -55,6 +63,17 @@ def _loses_mask(node):
         return False
     arguments = [node.arguments.args, node.arguments.kwargs]
     return _masked_source(node.outputs[0], arguments) is not None
+
+
+def _masks_found(node):
+    """Names of the arguments of a call that are the masks of its other arguments."""
+    arguments = [node.arguments.args, node.arguments.kwargs]
+    masks = {
+        id(x._keras_mask)
+        for x in keras.tree.flatten(arguments)
+        if isinstance(x, keras.KerasTensor) and _has_mask(x)
+    }
+    return {k for k, v in node.arguments.kwargs.items() if id(v) in masks}
 
 
 def _masked_source(y, arguments):

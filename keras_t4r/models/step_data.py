@@ -29,9 +29,9 @@ def targets_by_output(y, names, columns):
     """Dict of output name to targets, of those outputs that have some.
 
     Args:
-        y: `None`; an array, of the only output or else of the only next-item output; a
-            list in the order of the outputs; or a dict by the names of outputs, for
-            next-item outputs also of columns.
+        y: `None`; an array, of the only output or else of the next-item outputs, where
+            these are of one column; a list in the order of the outputs; or a dict by
+            the names of outputs, for next-item outputs also of columns.
         names: list of strings. All outputs.
         columns: dict of next-item output to the name of its column.
     """
@@ -44,7 +44,8 @@ def targets_by_output(y, names, columns):
         found = {name: y[key] for name, key in keys.items() if key in y}
     else:
         names = names if len(names) == 1 else list(columns)
-        found = {names[0]: y} if len(names) == 1 else {}
+        one = len(names) == 1 or len(set(columns.values())) == 1
+        found = dict.fromkeys(names, y) if one else {}
     return {name: target for name, target in found.items() if target is not None}
 
 

@@ -3,7 +3,7 @@ import contextvars
 from keras import ops
 
 from keras_t4r.backend import replicas
-from keras_t4r.layers.heads.weighing import Weight, told_losses, weighing
+from keras_t4r.layers.heads.weighing import Weight, losses_over_replicas, weighing
 from keras_t4r.layers.hidden_scores import hide_items
 from keras_t4r.models.graph import by_output, way_from_head
 from keras_t4r.models.likelihood import next_item_loss
@@ -113,7 +113,10 @@ class SteppingModel(ReadingModel):
             )
         single = self._output_losses.of_others(loss * replicas() - sum(self.losses))
         if training:
-            single.update(self._told_losses())
+            # Last of all, for here replicas wait for each other.
+            of_layers, lack = losses_over_replicas()
+            single.update(self._losses_of_heads(of_layers))
+            loss = loss + lack / replicas()
         for name in () if training else heads:
             if name in targets:
                 scores = self._served(name, outputs[name])
@@ -123,13 +126,13 @@ class SteppingModel(ReadingModel):
         self._output_losses.update(single, ops.shape(outputs[names[0]])[0])
         return loss
 
-    def _told_losses(self):
+    def _losses_of_heads(self, of_layers):
         """Dict of next-item output to the loss of its head and the steps after it."""
-        told, losses = told_losses(), {}
+        losses = {}
         for name, tensor in by_output(self._names, self.output).items():
-            of_layers = [told.get(id(layer)) for layer in way_from_head(tensor)]
-            if of_layers := [loss for loss in of_layers if loss is not None]:
-                losses[name] = sum(of_layers)
+            way = [of_layers.get(id(layer)) for layer in way_from_head(tensor)]
+            if way := [loss for loss in way if loss is not None]:
+                losses[name] = sum(way)
         return losses
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
@@ -188,9 +191,11 @@ class SteppingModel(ReadingModel):
     def _need_targets_of_heads(self, targets):
         missing = sorted(set(self.heads) - set(targets))
         if missing:
+            columns = sorted(set(self._columns.values()))
+            more = f" and next_columns={columns}" if len(columns) > 1 else ""
             raise ValueError(
                 f"There is no target to evaluate {missing} on: make the loader with "
-                "target='last'."
+                f"target='last'{more}."
             )
 
     def _refuse_targets_of_heads(self, targets):

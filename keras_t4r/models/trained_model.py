@@ -1,6 +1,6 @@
 import keras
 
-from keras_t4r.backend import has_global_random_state, losses_of_replica
+from keras_t4r.backend import has_global_random_state
 from keras_t4r.backend import name as backend_name
 from keras_t4r.data.loader.loader_epoch import follow_epochs, with_callback
 from keras_t4r.data.loader.sequence_loader import KerasSequenceLoader
@@ -97,10 +97,6 @@ class TrainedModel(SteppingModel):
         self._output_losses = OutputLosses(heads, arguments.loss_weights)
         self._probe, self._probed = probe, not probe
 
-    @property
-    def losses(self):
-        return losses_of_replica(super().losses)
-
     def get_compile_config(self):
         config = super().get_compile_config()
         if config:
@@ -114,9 +110,8 @@ class TrainedModel(SteppingModel):
 
     def compile_from_config(self, config):
         self.compile(**keras.saving.deserialize_keras_object(config))
-        if self.optimizer is not None:
-            # Its variables are loaded next.
-            self.optimizer.build(self.trainable_variables)
+        # Its variables are loaded next.
+        self._build_optimizer()
 
     def _need_compile(self):
         if self._arguments is None:
@@ -224,6 +219,8 @@ class TrainedModel(SteppingModel):
             self._probed = True
         if shuffle is None:
             shuffle = not isinstance(x, KerasSequenceLoader)
+        # TensorFlow traces a step that makes variables twice.
+        self._build_optimizer()
         y, sample_weight = self._pack_weights(y, sample_weight)
         callbacks = follow_epochs(callbacks, x)
         if has_global_random_state():

@@ -9,6 +9,7 @@ from keras_t4r.bodies import load_hf_weights, make_body
 
 pytestmark = [
     pytest.mark.backends,
+    pytest.mark.usefixtures("quick_collections"),
     # Keras says so of each layer that has nothing to quantise.
     pytest.mark.filterwarnings("ignore:Layer .* does not have a:UserWarning"),
 ]

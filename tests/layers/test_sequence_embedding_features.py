@@ -130,6 +130,26 @@ def test_widths_can_differ_by_column_unless_they_share_or_are_summed():
         t4r.SequenceEmbeddingFeatures(SCHEMA, embedding_dim={"item_id": 4})
 
 
+@pytest.mark.parametrize(
+    ("name", "shape", "wanted"),
+    [
+        ("age", (None, None, 16), "by the schema"),
+        ("item_id", (None, None, 3), "schema"),
+        ("bought", (None,), r"is \(batch, time\), but it comes as \(None,\)"),
+        ("score", (None, 16), r"is \(batch,\), but it comes as"),
+        ("country", (None, None), "schema"),
+    ],
+)
+def test_a_column_of_other_axes_is_refused_when_the_graph_is_made(name, shape, wanted):
+    inputs = SCHEMA.inputs()
+    inputs[name] = keras.Input(shape[1:], dtype=inputs[name].dtype)
+    layer = t4r.SequenceEmbeddingFeatures(SCHEMA)
+    with pytest.raises(
+        ValueError, match=f"Column '{name}' has one number an? .*{wanted}"
+    ):
+        layer(inputs)
+
+
 def test_faults_are_named():
     with pytest.raises(ValueError, match="aggregation must be one of"):
         t4r.SequenceEmbeddingFeatures(SCHEMA, aggregation="max")

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import session_models as sessions_of
+from kept_graphs import forget_graphs
 from session_cases import CASES, SORTS, Case
 
 
@@ -18,7 +19,8 @@ def pytest_generate_tests(metafunc):
 def made(case):
     """A model, and the state that it was made in."""
     model = sessions_of.seeded(case)
-    return model, sessions_of.state_of(model)
+    yield model, sessions_of.state_of(model)
+    forget_graphs()
 
 
 @pytest.fixture(scope="module")

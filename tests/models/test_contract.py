@@ -274,7 +274,7 @@ def test_heads_of_one_name_have_each_their_weight():
     (x,) = loader(shuffle=False)[0]
     for weights in ({"one": 1.0, "other": 0.0}, {"one": 0.0, "other": 0.0}):
         model.compile(keras.optimizers.SGD(0.0), loss_weights=weights)
-        losses.append(float(np.max(model.train_on_batch(x))))
+        losses.append(float(model.train_on_batch(x, return_dict=True)["loss"]))
     assert losses[0] > 1.0 and losses[1] == 0.0
 
 
@@ -316,6 +316,20 @@ def test_the_logs_have_the_loss_of_each_output_as_keras_has_it(others):
         total = sum(weights[name] * logs[f"{name}_loss"] for name in outputs)
         assert logs["loss"] == pytest.approx(total, rel=1e-5)
     assert tested["next_loss"] == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_a_loaders_targets_are_those_of_all_heads_of_the_column():
+    inputs = SCHEMA.inputs()
+    x, targets, table = encoder(inputs)
+    outputs = {n: t4r.NextItemHead()(x, targets, table) for n in ("one", "other")}
+    model = t4r.SessionModel(inputs, outputs)
+    model.compile("sgd", metrics={name: [t4r.metrics.MRR(ITEMS)] for name in outputs})
+    logs = model.evaluate(held_out(), verbose=0, return_dict=True)
+    for name, scores in outputs.items():
+        alone = t4r.SessionModel(inputs, scores)
+        alone.compile("sgd", metrics=[t4r.metrics.MRR(ITEMS)])
+        expected = alone.evaluate(held_out(), verbose=0, return_dict=True)["mrr_20"]
+        assert logs[f"{name}_mrr_20"] == pytest.approx(expected, abs=1e-6)
 
 
 def test_values_of_events_are_cut_as_events_are():

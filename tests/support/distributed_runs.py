@@ -46,6 +46,16 @@ def loader(seed, **options):
     return t4r.KerasSequenceLoader(sessions(seed), SCHEMA, 16, bucket=False, **options)
 
 
+class Penalty(keras.layers.Layer):
+    """Adds a loss of its own, as a user's layer may."""
+
+    supports_masking = True
+
+    def call(self, x):
+        self.add_loss(ops.mean(ops.square(x)))
+        return x
+
+
 def make_model():
     keras.utils.set_random_seed(1)
     inputs = SCHEMA.inputs()
@@ -53,7 +63,8 @@ def make_model():
     x, table = features(inputs)
     x, targets = t4r.CausalLanguageModeling()(x, inputs["item_id"])
     config = t4r.session_config("gpt2", WIDTH, n_head=2, n_layer=1, dropout=0.0)
-    scores = t4r.NextItemHead()(t4r.TransformerBlock(config)(x), targets, table)
+    x = Penalty()(t4r.TransformerBlock(config)(x))
+    scores = t4r.NextItemHead()(x, targets, table)
     model = t4r.SessionModel(inputs, scores)
     model.compile(keras.optimizers.SGD(0.1), metrics=[t4r.metrics.NDCG(5)])
     return model

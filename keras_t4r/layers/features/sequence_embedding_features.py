@@ -230,6 +230,16 @@ class SequenceEmbeddingFeatures(KeepsQuantization, ShardedRows, keras.layers.Lay
                 f"Columns {missing} of the schema are missing in the input of "
                 f"{self.name!r}, which has {sorted(inputs)}."
             )
+        for column in self.schema:
+            axes, shape = 1 + column.is_list, tuple(inputs[column.name].shape)
+            if len(shape) != axes:
+                wanted = ("(batch,)", "(batch, time)")[column.is_list]
+                each = ("a session", "an event")[column.is_list]
+                raise ValueError(
+                    f"Column {column.name!r} has one number {each} by the schema, so "
+                    f"its input is {wanted}, but it comes as {shape}: give the schema "
+                    "as many columns as there are numbers."
+                )
 
     def _embed(self, inputs, time):
         """One tensor (batch, time, width) a feature, by name."""

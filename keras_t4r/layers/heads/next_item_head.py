@@ -1,7 +1,7 @@
 import keras
 from keras import ops
 
-from keras_t4r.backend import mean_over_replicas, shapes_are_fixed
+from keras_t4r.backend import shapes_are_fixed
 from keras_t4r.layers.heads.weighing import (
     add_weighed_loss,
     over_events,
@@ -230,7 +230,7 @@ class NextItemHead(KeepsQuantization, ShardedRows, keras.layers.Layer):
         # Rows without a target, which weigh nothing, take any item's.
         ids = ops.maximum(ids, self.first_id)
         loss = self.loss.call(hidden, rows, bias, ids, weights)
-        add_weighed_loss(self, loss / ops.maximum(mean_over_replicas(count), 1.0))
+        add_weighed_loss(self, loss, count)
         return hidden, rows, bias, at
 
     def _scores(self, x, targets, table):

@@ -1,7 +1,6 @@
 import keras
 from keras import ops
 
-from keras_t4r.backend import mean_over_replicas
 from keras_t4r.layers.heads.weighing import (
     add_weighed_loss,
     over_events,
@@ -79,19 +78,20 @@ class ReplacedTokenDetection(KeepsQuantization, keras.layers.Layer):
 
     def call(self, scores, x, replaced, item_ids, training=None):
         if training:
-            add_weighed_loss(self, self.weight * self._loss(x, replaced, item_ids))
+            loss, count = self._loss(x, replaced, item_ids)
+            add_weighed_loss(self, self.weight * loss, count)
         return scores
 
     def _loss(self, x, replaced, item_ids):
+        """The sum over the events, and their number."""
         logits = ops.cast(self._outer(self._inner(x))[..., 0], "float32")
         wrong = ops.cast(ops.not_equal(replaced, item_ids), "float32")
         real = ops.cast(ops.not_equal(item_ids, 0), "float32")
-        count = ops.maximum(mean_over_replicas(ops.sum(real)), 1.0)
         loss = ops.binary_crossentropy(wrong, logits, from_logits=True) * real
         sessions = sessions_weight(self)
         if sessions is not None:
             loss = loss * over_events(sessions, ops.shape(loss))
-        return ops.sum(loss) / count
+        return ops.sum(loss), ops.sum(real)
 
     def compute_mask(self, inputs, previous_mask=None):
         return None

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from keras import ops
 
-from keras_t4r.backend import of_one_replica
+from keras_t4r.backend import mean_over_replicas, replicas
 
 # `(weights, losses)` of `weighing`.
 _now = contextvars.ContextVar("weighing", default=None)
@@ -32,39 +32,64 @@ class Weight:
 
 @contextmanager
 def weighing(weights):
-    """Within it, layers know these weights, and `told_losses` those layers' losses.
+    """Within it, layers know these weights, and `losses_over_replicas` their losses.
 
     Args:
         weights: dict of the `id` of a layer to its `Weight`; under `None`, what holds
             for layers without an entry.
-
     """
-    token = _now.set((weights, {}))
+    token = _now.set((weights, []))
     try:
         yield
     finally:
         _now.reset(token)
 
 
-def told_losses():
-    """Dict of the `id` of each layer that was called to its loss, not yet weighed."""
-    return told[1] if (told := _now.get()) else {}
+def losses_over_replicas():
+    """What layers lost that were called within `weighing`, over all replicas.
+
+    A layer adds the mean over the targets of its own replica of `tf.distribute`, and
+    replicas may have more of them or fewer: the mean over all replicas' weighs each by
+    its share.
+
+    Returns:
+        The pair of a dict of the `id` of a layer to its loss, not yet weighed, so that
+        the mean over the replicas is that over all targets; and what the sum of the
+        layers' losses, weighed, lacks to be of these.
+    """
+    weights, losses = _now.get() or ({}, [])
+    shares, lack = {}, 0.0
+    for layer, loss, count in losses:
+        share = loss
+        if replicas() > 1:
+            mean = ops.maximum(mean_over_replicas(count), 1.0)
+            share = loss * ops.maximum(count, 1.0) / mean
+            lack = lack + _weight_of(layer, weights).loss * (share - loss)
+        shares[layer] = shares.get(layer, 0.0) + share
+    return shares, lack
 
 
 def sessions_weight(layer):
     """What each session, or event, counts for a layer; `None`: all alike."""
-    return _weight_of(layer).sessions
+    weights, _ = _now.get() or ({}, [])
+    return _weight_of(id(layer), weights).sessions
 
 
-def add_weighed_loss(layer, loss):
-    """Adds a layer's loss, times what the layer counts."""
-    told_losses()[id(layer)] = loss
-    layer.add_loss(of_one_replica(_weight_of(layer).loss * loss))
+def add_weighed_loss(layer, loss, count):
+    """Adds a layer's loss, times what the layer counts.
+
+    Args:
+        loss: scalar tensor. The sum over the layer's targets.
+        count: scalar tensor. Their number, which the sum is divided by.
+    """
+    loss = loss / ops.maximum(count, 1.0)
+    weights, losses = _now.get() or ({}, [])
+    losses.append((id(layer), loss, count))
+    layer.add_loss(_weight_of(id(layer), weights).loss * loss)
 
 
-def _weight_of(layer):
-    weights = told[0] if (told := _now.get()) else {}
-    return weights.get(id(layer), weights.get(None, Weight()))
+def _weight_of(layer, weights):
+    return weights.get(layer, weights.get(None, Weight()))
 
 
 def over_events(weights, shape):
