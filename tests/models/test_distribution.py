@@ -8,6 +8,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import penalty  # noqa: F401  (the file holds its layer)
 import pytest
 
 SCRIPT = Path(__file__).parent.parent / "support" / "distributed_runs.py"
@@ -20,7 +21,7 @@ def run(kind, file):
     result = subprocess.run(
         [sys.executable, SCRIPT, kind, file],
         env={**os.environ, "KERAS_BACKEND": keras.backend.backend()},
-        cwd=SCRIPT.parent.parent.parent,
+        cwd=SCRIPT.parents[2],
         capture_output=True,
         text=True,
         timeout=300,

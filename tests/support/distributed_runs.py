@@ -18,6 +18,7 @@ import keras  # noqa: E402
 import numpy as np  # noqa: E402
 import pyarrow as pa  # noqa: E402
 from keras import ops  # noqa: E402
+from penalty import Penalty  # noqa: E402
 
 import keras_t4r as t4r  # noqa: E402
 
@@ -46,16 +47,6 @@ def loader(seed, **options):
     return t4r.KerasSequenceLoader(sessions(seed), SCHEMA, 16, bucket=False, **options)
 
 
-class Penalty(keras.layers.Layer):
-    """Adds a loss of its own, as a user's layer may."""
-
-    supports_masking = True
-
-    def call(self, x):
-        self.add_loss(ops.mean(ops.square(x)))
-        return x
-
-
 def make_model():
     keras.utils.set_random_seed(1)
     inputs = SCHEMA.inputs()
@@ -63,6 +54,7 @@ def make_model():
     x, table = features(inputs)
     x, targets = t4r.CausalLanguageModeling()(x, inputs["item_id"])
     config = t4r.session_config("gpt2", WIDTH, n_head=2, n_layer=1, dropout=0.0)
+    # Replicas share layers, and with them the losses that a user's layer adds.
     x = Penalty()(t4r.TransformerBlock(config)(x))
     scores = t4r.NextItemHead()(x, targets, table)
     model = t4r.SessionModel(inputs, scores)
