@@ -87,6 +87,17 @@ def variable_scope(model):
     return model.distribute_strategy.scope()
 
 
+def mask_of(x):
+    """The mask that a tensor carries, or `None`.
+
+    On JAX Keras keeps it beside the tensor: a tensor that left a transformation, as
+    that of the gradient, is another one, and carries none.
+    """
+    from keras.src.backend import get_keras_mask
+
+    return get_keras_mask(x)
+
+
 def only_shapes_are_asked():
     """Whether Keras runs a layer to learn its output's shape, and not to compute.
 

@@ -17,7 +17,9 @@ class BodyConfig:
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
-        cls._by_type[cls.model_type] = cls
+        # A subclass that names no type of its own stays another form of its base.
+        if "model_type" in vars(cls):
+            cls._by_type[cls.model_type] = cls
 
     def to_dict(self):
         """The fields as plain JSON data, with the `model_type`."""

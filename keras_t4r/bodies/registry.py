@@ -7,6 +7,9 @@ BODIES = {}
 def register_body(body):
     """Enters a body under its `model_type`.
 
+    Args:
+        body: subclass of `Body`.
+
     Raises:
         ValueError: another class has that type.
     """

@@ -15,7 +15,7 @@ class CompileArguments:
         given: dict. The arguments as they were given, for saving.
         losses, loss_weights, metrics, weighted_metrics: dicts by output name, of
             outputs that are no next-item scores; as Keras takes them.
-        weights_of_heads: dict of next-item output to the weight of its loss.
+        weights_of_heads: dict of next-item output to the weight of its loss, of all.
         ranking: `Ranking`. The metrics of next-item outputs.
     """
 
@@ -67,7 +67,7 @@ class CompileArguments:
             loss_weights={name: weights.get(name, 1.0) for name in losses},
             metrics=sorted_["metrics"][1],
             weighted_metrics=sorted_["weighted_metrics"][1],
-            weights_of_heads=weights_of_heads,
+            weights_of_heads={name: weights_of_heads.get(name, 1.0) for name in heads},
             ranking=Ranking(**ranking, with_names=len(names) > 1),
         )
 

@@ -23,12 +23,16 @@ def graphs_of(model):
 
 
 def layers_of_several_graphs(model):
-    """Layers that a model calls itself, and one nested in it calls too."""
+    """Layers with weights that are called in more than one graph.
+
+    The graphs are a model's own and those of the models nested in it. Inputs may be of
+    several: they hold nothing.
+    """
     found = {}
     for graph in graphs_of(model):
         for layer in {node.operation for node in nodes_of(graph)}:
             found.setdefault(layer, []).append(graph)
-    layers = (x for x in found if isinstance(x, keras.layers.Layer))
+    layers = (x for x in found if isinstance(x, keras.layers.Layer) and x.weights)
     return [layer for layer in layers if len(found[layer]) > 1]
 
 
@@ -105,11 +109,18 @@ def way_from_head(tensor):
     Steps after the head take the scores as their first argument, so the way back leads
     through first arguments.
     """
-    way = []
+    way, entered = [], []
     while True:
         operation, node_index, index = tensor._keras_history
         if isinstance(operation, keras.Model):
+            entered.append((operation, node_index))
             tensor = operation.outputs[index]
+            continue
+        if isinstance(operation, keras.layers.InputLayer) and entered:
+            # Of a nested model: on the way goes, from what it was called with.
+            model, node_index = entered.pop()
+            place = [id(x) for x in model.inputs].index(id(tensor))
+            tensor = model._inbound_nodes[node_index].input_tensors[place]
             continue
         way.append(operation)
         if isinstance(operation, NextItemHead):

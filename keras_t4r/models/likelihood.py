@@ -2,7 +2,7 @@ from keras import ops
 
 
 def next_item_loss(targets, scores, sample_weight=None):
-    """Mean of minus the logarithm of the targets' shares of the softmax of scores.
+    """Minus the logarithm of the targets' shares of the softmax of scores.
 
     Targets that are no items, padding or unknown, have no likelihood: they are left
     out. As in Keras, weights count in the sum and not in the number.
@@ -13,7 +13,7 @@ def next_item_loss(targets, scores, sample_weight=None):
         sample_weight: float tensor `(batch,)`, or `None`.
 
     Returns:
-        A scalar tensor.
+        The pair of the sum, weighed, and the number of targets: scalar tensors.
     """
     targets = ops.cast(targets, "int32")
     of_target = ops.take_along_axis(scores, targets[:, None], axis=1)[:, 0]
@@ -22,4 +22,4 @@ def next_item_loss(targets, scores, sample_weight=None):
     loss = ops.where(known, loss, 0.0)
     if sample_weight is not None:
         loss = loss * ops.cast(sample_weight, "float32")
-    return ops.sum(loss) / ops.maximum(ops.sum(ops.cast(known, "float32")), 1.0)
+    return ops.sum(loss), ops.sum(ops.cast(known, "float32"))

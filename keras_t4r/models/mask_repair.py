@@ -55,6 +55,9 @@ def keep_masks(inputs, outputs):
 def is_event_by_event(operation):
     """Whether an operation computes each event's output from that event alone."""
     cls = type(operation)
+    if cls.__name__ == "Concatenate" and operation.axis not in (-1, 2):
+        # It joins sessions or events, and not what is known of each.
+        return False
     return cls.__module__.startswith("keras.") and cls.__name__ in _EVENT_BY_EVENT
 
 
@@ -77,7 +80,7 @@ def _masks_found(node):
 
 
 def _masked_source(y, arguments):
-    """An argument of `y`'s leading shape that carries a mask which `y` lacks."""
+    """An argument of `y`'s rank that carries a mask which `y` lacks."""
     if not isinstance(y, keras.KerasTensor) or len(y.shape) < 3:
         return None
     tensors = [

@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_t4r.backend import replicas
+
 
 class OutputLosses:
     """Means of the losses of single outputs, where several have one: `bought_loss`.
@@ -16,11 +18,11 @@ class OutputLosses:
     """
 
     def __init__(self, heads, loss_weights):
-        lone = list(loss_weights) if len(loss_weights) == 1 else []
+        # An output that weighs nothing has no part in the sum to tell its loss by.
+        lone = {k: v for k, v in loss_weights.items() if v and len(loss_weights) == 1}
         logged = [*heads, *lone] if len(heads) + len(loss_weights) > 1 else []
         self.metrics = {n: keras.metrics.Mean(name=f"{n}_loss") for n in logged}
-        # An output that weighs nothing has no part in the sum to tell its loss by.
-        self._lone = {name: loss_weights[name] for name in lone if loss_weights[name]}
+        self._lone = lone if logged else {}
 
     def update(self, losses, sessions):
         """Updates with the losses of a step.
@@ -34,9 +36,18 @@ class OutputLosses:
                 count = ops.cast(sessions, "float32")
                 self.metrics[name].update_state(loss, sample_weight=count)
 
-    def of_others(self, loss):
-        """Dict of the only other output to its loss, by what it adds to the sum."""
-        return {name: loss / weight for name, weight in self._lone.items()}
+    def of_others(self, loss, added):
+        """Dict of the only other output to its loss.
+
+        Args:
+            loss: scalar tensor. Its loss, weighed, and those that layers added.
+            added: list of tensors. The latter.
+        """
+        if not self._lone:
+            return {}
+        ((name, weight),) = self._lone.items()
+        rest = loss * replicas() - sum(ops.sum(one) for one in added)
+        return {name: rest / weight}
 
     def result(self):
         """Dict of the name in the logs to the mean."""

@@ -28,8 +28,8 @@ class SessionModel(TrainedModel):
         name: string.
 
     Raises:
-        ValueError: scheme and body do not go together, or a head scores other ids than
-            the schema has.
+        ValueError: scheme and body do not go together, a head scores other ids than the
+            schema has, or outputs are nested or of one name.
 
     Example:
 

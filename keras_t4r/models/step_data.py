@@ -72,12 +72,17 @@ def weights_by_output(sample_weight, names, columns):
     return targets_by_output(sample_weight, names, columns)
 
 
-def as_keras_takes(names, targets, outputs, weights):
+def as_keras_takes(names, targets, outputs, weights, masks):
     """`(y, y_pred, sample_weight)` of some outputs, each a dict by name, or `None`.
 
     Outputs of events lose the position of the next event, and targets of events get
     the axis of their output's single value. What is padding among the events has
     weight 0: Keras's losses look at masks, but not all of its metrics do.
+
+    Args:
+        names: collection of strings. The outputs.
+        targets, outputs, weights: dicts by name.
+        masks: dict of output of events to bool `(batch, time)`, or `None`.
     """
     if not names:
         return None, None, None
@@ -86,7 +91,8 @@ def as_keras_takes(names, targets, outputs, weights):
         y[name], y_pred[name] = targets[name], outputs[name]
         weight = weights.get(name)
         if len(y[name].shape) == 2 and len(y_pred[name].shape) == 3:
-            y[name], y_pred[name], mask = _of_events(y[name], y_pred[name])
+            mask = masks.get(name)
+            y[name], y_pred[name], mask = _of_events(y[name], y_pred[name], mask)
             if weight is not None and len(weight.shape) == 1:
                 weight = ops.expand_dims(weight, -1)
             if mask is not None:
@@ -99,8 +105,7 @@ def as_keras_takes(names, targets, outputs, weights):
     return y, y_pred, {**ones, **counts}
 
 
-def _of_events(y, output):
-    mask = getattr(output, "_keras_mask", None)
+def _of_events(y, output, mask):
     time = ops.shape(y)[1]
     output = output[:, :time]
     if mask is not None:

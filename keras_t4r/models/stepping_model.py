@@ -2,10 +2,20 @@ import contextvars
 
 from keras import ops
 
-from keras_t4r.backend import replicas
-from keras_t4r.layers.heads.weighing import Weight, losses_over_replicas, weighing
+from keras_t4r.backend import mask_of, replicas
+from keras_t4r.layers.heads.weighing import (
+    Weight,
+    losses_over_replicas,
+    over_replicas,
+    weighing,
+)
 from keras_t4r.layers.hidden_scores import hide_items
-from keras_t4r.models.graph import by_output, way_from_head
+from keras_t4r.models.graph import (
+    by_output,
+    is_of_events,
+    schemes_before,
+    way_from_head,
+)
 from keras_t4r.models.likelihood import next_item_loss
 from keras_t4r.models.reading_model import ReadingModel
 from keras_t4r.models.step_data import (
@@ -15,8 +25,10 @@ from keras_t4r.models.step_data import (
     weights_by_output,
 )
 
-# The items of the sessions that a step evaluates, those among them that are cut off.
-_seen = contextvars.ContextVar("seen", default=None)
+# Within a step of `evaluate`, the pair of `True` and the items of the sessions that it
+# evaluates, those among them that are cut off. Keras tells `compute_loss` that it
+# evaluates only where its override has a `training` argument, and the metrics never.
+_test = contextvars.ContextVar("test", default=(False, None))
 
 
 class SteppingModel(ReadingModel):
@@ -28,9 +40,6 @@ class SteppingModel(ReadingModel):
     # out the items of the session itself.
     _evaluates = False
     _excludes_seen = False
-    # Whether a step of `evaluate` is being computed. Keras tells `compute_loss` only
-    # where its override has a `training` argument.
-    _tests = False
 
     def train_step(self, *args):
         # On JAX the state comes first.
@@ -43,16 +52,13 @@ class SteppingModel(ReadingModel):
         *state, data = args
         x, y, sample_weight = unpack(data)
         self._need_targets_of_heads(self._targets(y))
-        whole = x
-        seen, x = self._cut(x)
-        y = self._cut_targets(y, whole)
-        self._tests = True
-        token = _seen.set(seen)
+        y, sample_weight = self._cut_values(x, y, sample_weight)
+        items, x = self._cut(x)
+        token = _test.set((True, items))
         try:
             return super().test_step(*state, (x, y, sample_weight))
         finally:
-            _seen.reset(token)
-            self._tests = False
+            _test.reset(token)
 
     def predict_step(self, *args):
         # The model reads as many events here as when it answers.
@@ -66,65 +72,107 @@ class SteppingModel(ReadingModel):
             return None, x
         return x[self.schema.item_id], self.newest(x)
 
-    def _cut_targets(self, y, x):
-        """`y` with its values of events cut as the events are."""
-        if not isinstance(y, dict) or not isinstance(x, dict):
-            return y
-        if self._find_features() is None:
-            return y
-        width = x[self.schema.item_id].shape[1]
-        of_events = {
-            key: value
-            for key, value in y.items()
-            if len(value.shape) > 1 and value.shape[1] == width
-        }
-        return {**y, **self.newest(x, of_events)}
+    def _cut_values(self, x, y, sample_weight):
+        """Targets and weights; those of events are cut as the events are."""
+        tensors = by_output(self._names, self.output)
+        of_events = {name for name, tensor in tensors.items() if is_of_events(tensor)}
+        known = self._find_features() is not None and isinstance(x, dict)
+        if not (known and of_events):
+            return y, sample_weight
+        found = []
+        for values in (self._targets(y), self._weights(sample_weight)):
+            of_time = [n for n in of_events & set(values) if len(values[n].shape) > 1]
+            cut = self.newest(x, {name: values[name] for name in of_time})
+            found.append({**values, **cut} or None)
+        return found
 
     def _weights_of_layers(self, sample_weight):
-        """What counts for the layers that add losses, by their names."""
-        by_name = weights_by_output(sample_weight, self._names, self._columns)
+        """What counts for the layers that add losses, by their `id`.
+
+        Raises:
+            ValueError: outputs of one head have weights of their own.
+        """
+        by_name = self._weights(sample_weight)
         several = isinstance(sample_weight, (dict, list, tuple))
         weights = {None: Weight(sessions=None if several else sample_weight)}
         for name, tensor in by_output(self._names, self.output).items():
             factor = self._arguments.weights_of_heads.get(name, 1.0)
             for layer in way_from_head(tensor):
-                weights[id(layer)] = Weight(factor, by_name.get(name))
+                before = weights.get(id(layer), Weight()).sessions
+                given = by_name.get(name, before)
+                if before is not None and given is not before:
+                    raise ValueError(
+                        f"The output {name!r} is of a head that another output is of, "
+                        "too, and that has one loss: give one of them a sample_weight."
+                    )
+                weights[id(layer)] = Weight(factor, given)
         return weights
+
+    def _event_masks(self, x, outputs):
+        """Dict of output of events to the bool mask of those that count, if known.
+
+        The output carries it, but for JAX's metrics, which are shown another tensor.
+        """
+        tensors, masks = by_output(self._names, self.output), {}
+        known = self._find_features() is not None and isinstance(x, dict)
+        for name, tensor in tensors.items():
+            if not is_of_events(tensor):
+                continue
+            mask = mask_of(outputs[name])
+            if mask is None and known:
+                mask = ops.not_equal(x[self.schema.item_id], 0)
+                for scheme in schemes_before(tensor)[:1]:
+                    mask = scheme.event_mask(mask, training=not _test.get()[0])
+            masks[name] = mask
+        return masks
 
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
         names, heads = self._names, self.heads
         outputs, targets = by_output(names, y_pred), self._targets(y)
-        weights = weights_by_output(sample_weight, names, self._columns)
-        training = training and not self._tests
+        weights = self._weights(sample_weight)
+        training = training and not _test.get()[0]
         if training:
             self._refuse_targets_of_heads(targets)
         losses = self._arguments.losses
         self._need(losses, targets, "a loss")
         loss = 0.0
         if losses or self.losses:
-            taken = as_keras_takes(losses, targets, outputs, weights)
+            masks = self._event_masks(x, outputs)
+            taken = as_keras_takes(losses, targets, outputs, weights, masks)
             loss = super().compute_loss(x, *taken, training=training)
         elif training:
             raise ValueError(
                 "The model has no loss to train on: an output must come from a "
                 "NextItemHead, or compile must be given a loss."
             )
-        single = self._output_losses.of_others(loss * replicas() - sum(self.losses))
+        single = self._output_losses.of_others(loss, self.losses)
+        # From here on replicas wait for each other.
         if training:
-            # Last of all, for here replicas wait for each other.
-            of_layers, lack = losses_over_replicas()
+            of_layers, correction = losses_over_replicas()
             single.update(self._losses_of_heads(of_layers))
-            loss = loss + lack / replicas()
-        for name in () if training else heads:
-            if name in targets:
-                scores = self._served(name, outputs[name])
-                single[name] = next_item_loss(targets[name], scores, weights.get(name))
-                factor = self._arguments.weights_of_heads.get(name, 1.0)
-                loss = loss + factor * single[name] / replicas()
+            loss = loss + correction / replicas()
+        else:
+            of_heads = self._losses_of_scores(outputs, targets, weights)
+            single.update(of_heads)
+            # Two outputs of one head have one loss, as in training.
+            once = {id(head): name for name, head in reversed(heads.items())}
+            for name in filter(of_heads.__contains__, once.values()):
+                factor = self._arguments.weights_of_heads[name]
+                loss = loss + factor * of_heads[name] / replicas()
         self._output_losses.update(single, ops.shape(outputs[names[0]])[0])
         return loss
+
+    def _losses_of_scores(self, outputs, targets, weights):
+        """Dict of next-item output to the loss of its scores, as they are served."""
+        losses = {}
+        for name in self.heads:
+            if name in targets:
+                scores = self._served(name, outputs[name])
+                loss = next_item_loss(targets[name], scores, weights.get(name))
+                losses[name] = over_replicas(*loss)
+        return losses
 
     def _losses_of_heads(self, of_layers):
         """Dict of next-item output to the loss of its head and the steps after it."""
@@ -138,13 +186,13 @@ class SteppingModel(ReadingModel):
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         names, heads = self._names, self.heads
         outputs, targets = by_output(names, y_pred), self._targets(y)
-        weights = weights_by_output(sample_weight, names, self._columns)
+        weights = self._weights(sample_weight)
         measured = self._arguments.measured
         if measured:
             self._need(measured, targets, "metrics")
-            super().compute_metrics(
-                x, *as_keras_takes(measured, targets, outputs, weights)
-            )
+            masks = self._event_masks(x, outputs)
+            taken = as_keras_takes(measured, targets, outputs, weights, masks)
+            super().compute_metrics(x, *taken)
         ranking = self._arguments.ranking
         ranked = [name for name in heads if name in targets]
         for name in ranked:
@@ -177,7 +225,7 @@ class SteppingModel(ReadingModel):
         # What was seen are items: ids of other columns are others' ids.
         if not self._excludes_seen or self.heads[name].target is not None:
             return scores
-        return hide_items(scores, _seen.get())
+        return hide_items(scores, _test.get()[1])
 
     def _need(self, names, targets, what):
         missing = sorted(set(names) - set(targets))
@@ -205,6 +253,9 @@ class SteppingModel(ReadingModel):
                 f"fit was given targets of {given}, but next-item outputs take theirs "
                 "from the scheme: train on whole sessions, without these targets."
             )
+
+    def _weights(self, sample_weight):
+        return weights_by_output(sample_weight, self._names, self._columns)
 
     def _targets(self, y):
         targets = targets_by_output(y, self._names, self._columns)

@@ -39,7 +39,8 @@ class TrainedModel(SteppingModel):
                 `keras.Model.compile`.
             loss: by output name, for outputs that are no next-item scores; these train
                 on the loss of their head.
-            loss_weights: dict of output name to float, for outputs of both kinds.
+            loss_weights: dict of output name to float, for outputs of both kinds; or a
+                list in the order of the outputs, or a float for the only one.
             metrics: by output name, or a list where there is one output. Those of
                 next-item outputs read scores of all items, as `keras_t4r.metrics` do;
                 they are computed in evaluation and on validation data only, where there
@@ -55,7 +56,9 @@ class TrainedModel(SteppingModel):
 
         Raises:
             ValueError: a name is not that of an output, a loss is meant for a next-item
-                output, or XLA is asked for where it cannot be had.
+                output or a weight for one without a loss, a next-item output's metric
+                is no object, outputs of one head have weights of their own, or XLA is
+                asked for where it cannot be had.
         """
         names, heads = self._names, self.heads
         arguments = CompileArguments.sort(
@@ -221,7 +224,7 @@ class TrainedModel(SteppingModel):
             shuffle = not isinstance(x, KerasSequenceLoader)
         # TensorFlow traces a step that makes variables twice.
         self._build_optimizer()
-        y, sample_weight = self._pack_weights(y, sample_weight)
+        y, sample_weight = self._pack_weights(x, y, sample_weight)
         callbacks = follow_epochs(callbacks, x)
         if has_global_random_state():
             callbacks = with_callback(callbacks, EpochSeed())
@@ -282,7 +285,7 @@ class TrainedModel(SteppingModel):
         if exclude_seen:
             self._excludes_seen = True
             self.make_test_function(force=True)
-        y, sample_weight = self._pack_weights(y, sample_weight)
+        y, sample_weight = self._pack_weights(x, y, sample_weight)
         self._evaluates = True
         try:
             return super().evaluate(
@@ -328,8 +331,10 @@ class TrainedModel(SteppingModel):
         if loader.target is None:
             self._need_targets_of_heads({})
 
-    def _pack_weights(self, y, sample_weight):
-        if sample_weight is None or not self.heads:
+    def _pack_weights(self, x, y, sample_weight):
+        # Beside a loader there can be none: Keras says so.
+        arrays = isinstance(x, (dict, list, tuple)) or hasattr(x, "shape")
+        if sample_weight is None or not (self.heads and arrays):
             return y, sample_weight
         y = y if isinstance(y, dict) else self._targets(y)
         return pack_weights(y, sample_weight), None

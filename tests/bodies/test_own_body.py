@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import keras_t4r as t4r
-from keras_t4r.bodies import BODIES, Body
+from keras_t4r.bodies import BODIES, Body, GRUConfig
 from keras_t4r.bodies.body_config import BodyConfig
 
 
@@ -87,6 +87,14 @@ def test_a_type_that_is_taken_is_refused():
 def test_a_class_that_is_made_anew_takes_its_own_place():
     again = type("Average", (Body,), {"model_type": "average", **_origin()})
     assert BODIES["average"] is again
+
+
+def test_a_config_without_a_type_of_its_own_takes_nobodys_place():
+    class Wide(GRUConfig):
+        hidden_size = 128
+
+    assert BodyConfig.of_type("gru") is GRUConfig
+    assert t4r.session_config("gru", 16).hidden_size == 16
 
 
 def _origin():

@@ -287,6 +287,38 @@ def test_outputs_of_one_head_have_one_weight():
     with pytest.raises(ValueError, match="are of one head, which has one loss"):
         model.compile("sgd", loss_weights={"one": 0.5})
     model.compile("sgd", loss_weights={"one": 0.5, "other": 0.5})
+    # Weights given by one of its outputs count, and its loss counts once.
+    (x,), (cut, item), nothing = loader(shuffle=False)[0], held_out()[0], np.zeros(16)
+    before = model.get_weights()
+    for name in outputs:
+        model.fit(x, sample_weight={name: nothing}, batch_size=16, verbose=0)
+    for a, b in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    with pytest.raises(ValueError, match="give one of them a sample_weight"):
+        given = {"one": nothing, "other": np.ones(16)}
+        model.train_on_batch(x, sample_weight=given)
+    logs = model.evaluate(cut, item, verbose=0, return_dict=True)
+    assert logs["loss"] == pytest.approx(0.5 * logs["one_loss"], rel=1e-5)
+    assert logs["one_loss"] == pytest.approx(logs["other_loss"], rel=1e-5)
+
+
+def test_steps_after_a_head_may_stand_in_a_model():
+    inputs = SCHEMA.inputs()
+    scores = t4r.NextItemHead()(*encoder(inputs))
+    given = keras.Input((None,)), keras.Input((None,), dtype="int32")
+    last = keras.Model(given, t4r.NoRepeat()(*given), name="last")
+    plain = keras.Sequential([keras.layers.Activation("linear")])(scores)
+    model = t4r.SessionModel(inputs, last([plain, inputs["item_id"]]))
+    assert list(model.heads) == ["last"]
+    model.compile("sgd", metrics=[t4r.metrics.NDCG(5)])
+    model.fit(loader(), verbose=0)
+    assert model.evaluate(held_out(), verbose=0, return_dict=True)["ndcg_5"] >= 0
+    assert 3 not in model.recommend({"item_id": [[4, 3]]}, k=ITEMS - 1)["item_id"]
+
+
+def test_weights_beside_a_loader_are_refused_by_their_name():
+    with pytest.raises(ValueError, match="sample_weight"):
+        make_model().fit(loader(), sample_weight=np.ones(16), verbose=0)
 
 
 @pytest.mark.parametrize("others", [("bought",), ("bought", "spent")])
@@ -350,22 +382,68 @@ def test_values_of_events_are_cut_as_events_are():
         return_dict=True,
     )
     assert whole["loss"] == pytest.approx(newest["loss"], rel=1e-5)
+    # Weights are cut as their targets are; alone an output takes an array.
+    weights = {"value": rng.random((8, 9)).astype("float32")}
+    whole = model.evaluate(
+        {"item_id": ids}, y, sample_weight=weights, verbose=0, return_dict=True
+    )
+    newest = model.evaluate(
+        {"item_id": ids[:, -5:]},
+        {"next": y["next"], "value": y["value"][:, -5:]},
+        sample_weight={"value": weights["value"][:, -5:]},
+        verbose=0,
+        return_dict=True,
+    )
+    assert whole["loss"] == pytest.approx(newest["loss"], rel=1e-5)
+    alone = t4r.SessionModel(inputs, value)
+    alone.compile("sgd", "mse")
+    losses = [
+        alone.evaluate({"item_id": ids[:, -n:]}, y["value"][:, -n:], verbose=0)
+        for n in (9, 5)
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
-def test_padding_counts_for_nothing_in_metrics_of_events():
+def test_classes_of_a_session_are_no_events():
     inputs = SCHEMA.inputs()
-    x, targets, table = encoder(inputs)
+    x, _, _ = encoder(inputs, max_length=6)
+    kind = keras.layers.Dense(9, "softmax")(t4r.SessionSummary("mean")(x))
+    model = t4r.SessionModel(inputs, kind)
+    model.compile("sgd", "categorical_crossentropy", metrics=["accuracy"])
+    ids = np.random.default_rng(0).integers(2, ITEMS + 2, (8, 9)).astype("int32")
+    model.evaluate({"item_id": ids}, np.eye(9)[:8], verbose=0)
+
+
+def test_padding_counts_for_nothing_in_losses_and_metrics_of_events():
+    inputs = SCHEMA.inputs()
+    # The padding is not cut off.
+    x, targets, table = encoder(inputs, max_length=20)
     liked = keras.layers.Dense(1, "sigmoid", name="liked")(x)
     scores = t4r.NextItemHead(name="next")(x, targets, table)
     model = t4r.SessionModel(inputs, {"next": scores, "liked": liked})
-    model.compile("sgd", loss={"liked": "bce"}, metrics={"liked": ["auc"]})
-    x, y = held_out()[0]
-    y = {"next": y, "liked": (x["item_id"] % 2).astype("float32")}
-    logs = model.evaluate(x, y, verbose=0, return_dict=True)
-    wide = {"item_id": np.pad(x["item_id"], ((0, 0), (0, 5)))}
-    y["liked"] = np.pad(y["liked"], ((0, 0), (0, 5)))
-    padded = model.evaluate(wide, y, verbose=0, return_dict=True)
+    metrics = {"liked": ["auc", "binary_accuracy"]}
+    model.compile(keras.optimizers.SGD(0.0), loss={"liked": "bce"}, metrics=metrics)
+    x, item = held_out()[0]
+    y = {"liked": (x["item_id"] % 2).astype("float32")}
+
+    def pad(values):
+        return {k: np.pad(v, ((0, 0), (0, 5))) for k, v in values.items()}
+
+    logs, padded = (
+        model.evaluate(x, {"next": item, **y}, verbose=0, return_dict=True)
+        for x, y in ((x, y), (pad(x), pad(y)))
+    )
     assert padded == pytest.approx(logs, abs=1e-5)
+    real = x["item_id"] > 0
+    said = np.asarray(model.predict(x, verbose=0)["liked"])[..., 0] > 0.5
+    right = (said == y["liked"])[real].mean()
+    assert logs["liked_binary_accuracy"] == pytest.approx(right, abs=1e-6)
+    logs, padded = (
+        model.fit(x, y, batch_size=16, verbose=0).history
+        for x, y in ((x, y), (pad(x), pad(y)))
+    )
+    for name, values in logs.items():
+        assert padded[name] == pytest.approx(values, abs=1e-5), name
 
 
 @pytest.mark.filterwarnings("ignore:Gradients do not exist")

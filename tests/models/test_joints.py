@@ -226,6 +226,14 @@ def test_an_encoder_is_a_model_that_two_models_use(tmp_path):
     trains_and_comes_back(models[1], whole(), held_out(), tmp_path)
 
 
+def test_an_encoder_may_share_the_models_own_inputs(tmp_path):
+    inputs = SCHEMA.inputs()
+    x, targets, table = keras.Model(inputs, encoder(inputs))(inputs)
+    model = t4r.SessionModel(inputs, t4r.NextItemHead()(x, targets, table))
+    model.compile("adam", metrics=ndcg())
+    trains_and_comes_back(model, whole(), held_out(), tmp_path)
+
+
 def test_a_layer_of_two_models_is_refused_by_a_file_and_kept_by_weights(tmp_path):
     inputs, fresh = SCHEMA.inputs(), SCHEMA.inputs()
     dense = keras.layers.Dense(WIDTH)

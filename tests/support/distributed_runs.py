@@ -36,15 +36,22 @@ SCHEMA = t4r.Schema(
 )
 
 
-def sessions(seed):
+def sessions(seed, unknown):
     rng = np.random.default_rng(seed)
     lengths = rng.integers(2, 9, SESSIONS)
     rows = [rng.integers(2, ITEMS + 2, n).tolist() for n in lengths]
+    if unknown:
+        # Targets without a likelihood, of which one device has more than the other.
+        for row in rows[::5]:
+            row[-1] = 1
     return pa.table({"item_id": pa.array(rows, pa.list_(pa.int32()))})
 
 
-def loader(seed, **options):
-    return t4r.KerasSequenceLoader(sessions(seed), SCHEMA, 16, bucket=False, **options)
+def loader(seed, target=None, **options):
+    table = sessions(seed, unknown=target == "last")
+    return t4r.KerasSequenceLoader(
+        table, SCHEMA, 16, target=target, bucket=False, **options
+    )
 
 
 def make_model():
@@ -99,4 +106,5 @@ def main():
     print(json.dumps(result))
 
 
-main()
+if __name__ == "__main__":
+    main()

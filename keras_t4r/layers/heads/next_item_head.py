@@ -58,7 +58,9 @@ class NextItemHead(KeepsQuantization, ShardedRows, keras.layers.Layer):
         A float32 tensor `(batch, V)` of scores; `(batch, 0)` in training.
 
     Raises:
-        ValueError: there is neither table nor `cardinality`, or they differ.
+        TypeError: `loss` has no such `call`, or is a loss of Keras.
+        ValueError: there is neither table nor `cardinality`, or they differ; they have
+            no items; `temperature` is not positive, or `first_id` is below 1.
 
     Example:
 

@@ -42,6 +42,9 @@ class ReplacedTokenDetection(KeepsQuantization, keras.layers.Layer):
     Returns:
         `scores`.
 
+    Raises:
+        ValueError: `weight` is not positive.
+
     Example:
 
     ```python

@@ -45,28 +45,38 @@ def weighing(weights):
         _now.reset(token)
 
 
-def losses_over_replicas():
-    """What layers lost that were called within `weighing`, over all replicas.
+def over_replicas(total, count):
+    """`total / count`, of all replicas' targets.
 
-    A layer adds the mean over the targets of its own replica of `tf.distribute`, and
-    replicas may have more of them or fewer: the mean over all replicas' weighs each by
-    its share.
+    A replica of `tf.distribute` has a sum over the targets of its own sessions, and
+    replicas may have more of them or fewer. The mean over the replicas of what this
+    returns is the mean over all targets.
+    """
+    mean = mean_over_replicas(ops.cast(count, "float32"))
+    return total / ops.maximum(mean, 1.0 / replicas())
+
+
+def losses_over_replicas():
+    """The losses that layers added within `weighing`, over the targets of all replicas.
+
+    A layer adds the mean over its own replica's targets: what other replicas have is
+    asked for after the call, for there replicas wait for each other (see
+    `mean_over_replicas`).
 
     Returns:
-        The pair of a dict of the `id` of a layer to its loss, not yet weighed, so that
-        the mean over the replicas is that over all targets; and what the sum of the
-        layers' losses, weighed, lacks to be of these.
+        The pair of a dict of a layer's `id` to its loss, not yet weighed, and the
+        number that makes the sum of what the layers added the sum of these, weighed.
     """
     weights, losses = _now.get() or ({}, [])
-    shares, lack = {}, 0.0
-    for layer, loss, count in losses:
-        share = loss
+    found, correction = {}, 0.0
+    for layer_id, total, count in losses:
+        loss = _mean(total, count)
         if replicas() > 1:
-            mean = ops.maximum(mean_over_replicas(count), 1.0)
-            share = loss * ops.maximum(count, 1.0) / mean
-            lack = lack + _weight_of(layer, weights).loss * (share - loss)
-        shares[layer] = shares.get(layer, 0.0) + share
-    return shares, lack
+            of_replica, loss = loss, over_replicas(total, count)
+            factor = _weight_of(layer_id, weights).loss
+            correction = correction + factor * (loss - of_replica)
+        found[layer_id] = found.get(layer_id, 0.0) + loss
+    return found, correction
 
 
 def sessions_weight(layer):
@@ -75,21 +85,25 @@ def sessions_weight(layer):
     return _weight_of(id(layer), weights).sessions
 
 
-def add_weighed_loss(layer, loss, count):
-    """Adds a layer's loss, times what the layer counts.
+def add_weighed_loss(layer, total, count):
+    """Adds the loss of a layer, times what the layer counts.
 
     Args:
-        loss: scalar tensor. The sum over the layer's targets.
+        layer: the layer.
+        total: scalar tensor. The sum of the losses of its targets.
         count: scalar tensor. Their number, which the sum is divided by.
     """
-    loss = loss / ops.maximum(count, 1.0)
     weights, losses = _now.get() or ({}, [])
-    losses.append((id(layer), loss, count))
-    layer.add_loss(_weight_of(id(layer), weights).loss * loss)
+    losses.append((id(layer), total, count))
+    layer.add_loss(_weight_of(id(layer), weights).loss * _mean(total, count))
 
 
-def _weight_of(layer, weights):
-    return weights.get(layer, weights.get(None, Weight()))
+def _mean(total, count):
+    return total / ops.maximum(count, 1.0)
+
+
+def _weight_of(layer_id, weights):
+    return weights.get(layer_id, weights.get(None, Weight()))
 
 
 def over_events(weights, shape):

@@ -66,7 +66,7 @@ class MaskingScheme(keras.layers.Layer):
     def call(self, x, item_ids, training=None):
         columns = item_ids if isinstance(item_ids, (list, tuple)) else [item_ids]
         real = ops.not_equal(columns[0], 0)
-        mask = self._mask(real, training=training)
+        mask = self.event_mask(real, training)
         if training:
             x, wanted, *more = self.train(x, real, mask)
             targets = [self._targets(wanted, ids) for ids in columns]
@@ -80,6 +80,19 @@ class MaskingScheme(keras.layers.Layer):
             targets = [ops.cast(marks, ids.dtype) for ids in columns]
         targets = targets if isinstance(item_ids, (list, tuple)) else targets[0]
         return (self._attach_mask((x, mask)), targets, *more)
+
+    def event_mask(self, real, training=None):
+        """Which positions bodies may see.
+
+        Args:
+            real: bool tensor `(batch, time)`. Which positions hold an event.
+            training: bool.
+
+        Returns:
+            A bool tensor `(batch, time)`; in inference `(batch, time + 1)` of a scheme
+            that appends a position.
+        """
+        return self._mask(real, training=training)
 
     def _targets(self, wanted, ids):
         if self.causal:
