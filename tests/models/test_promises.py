@@ -16,6 +16,7 @@ from session_models import (
     ask,
     batch,
     events,
+    infer,
     loader_of,
     make_model,
     random_sessions,
@@ -34,7 +35,7 @@ from keras_t4r.models.graph import layers_of, nodes_of
 
 def answers_of(model, x):
     """What each output of a model says, by name: `"item"` are the scores."""
-    y = model(x, training=False)
+    y = infer(model, x)
     y = y if isinstance(y, dict) else {"item": y}
     return {name: ops.convert_to_numpy(value) for name, value in y.items()}
 

@@ -300,6 +300,21 @@ def put_state(model, state):
 # Asking
 
 
+def infer(model, x):
+    """`model(x, training=False)`; on JAX compiled whole, for operations compiled one by
+    one, for every shape, take several times as long."""
+    if keras.backend.backend() != "jax":
+        return model(x, training=False)
+    import jax
+
+    @jax.jit
+    def call(trainable, others, x):
+        return model.stateless_call(trainable, others, x, training=False)[0]
+
+    states = model.trainable_variables, model.non_trainable_variables
+    return call(*([v.value for v in state] for state in states), x)
+
+
 def raw_ids(case, column, ids):
     """What stands in the log for encoded ids, of which there may be lists."""
     if isinstance(ids, list):
