@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import keras_t4r as t4r
 
@@ -13,6 +14,13 @@ def test_importing_the_package_loads_no_extra():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert out.stdout.strip() == "[]"
+
+
+def test_no_room_is_overfull():
+    root = Path(t4r.__file__).parent
+    rooms = [root, *(p for p in root.rglob("*/") if p.name != "__pycache__")]
+    sizes = {str(r.relative_to(root)): len(list(r.glob("*.py"))) for r in rooms}
+    assert {room: n for room, n in sizes.items() if n > 16} == {}
 
 
 def test_the_core_names_are_public():

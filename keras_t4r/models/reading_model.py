@@ -5,6 +5,8 @@ from keras_t4r.backend import variable_scope
 from keras_t4r.layers.features.sequence_embedding_features import (
     SequenceEmbeddingFeatures,
 )
+from keras_t4r.models.checks.head_checks import check_heads
+from keras_t4r.models.checks.scheme_checks import check_schemes
 from keras_t4r.models.graph import (
     by_output,
     head_of,
@@ -12,10 +14,8 @@ from keras_t4r.models.graph import (
     layers_of_several_graphs,
     output_names,
 )
-from keras_t4r.models.head_checks import check_heads
 from keras_t4r.models.mask_repair import keep_masks
 from keras_t4r.models.memories import find_memories
-from keras_t4r.models.scheme_checks import check_schemes
 
 
 class ReadingModel(keras.Model):

@@ -3,9 +3,9 @@ import functools
 import keras
 from keras import ops
 
+from keras_t4r.models.answers.recommender import Recommender
+from keras_t4r.models.answers.top_k import top_k
 from keras_t4r.models.graph import by_output, is_of_events
-from keras_t4r.models.recommender import Recommender
-from keras_t4r.models.top_k import top_k
 from keras_t4r.models.trained_model import TrainedModel
 
 

@@ -16,9 +16,9 @@ from keras_t4r.models.graph import (
     schemes_before,
     way_from_head,
 )
-from keras_t4r.models.likelihood import next_item_loss
 from keras_t4r.models.reading_model import ReadingModel
-from keras_t4r.models.step_data import (
+from keras_t4r.models.steps.likelihood import next_item_loss
+from keras_t4r.models.steps.step_data import (
     as_keras_takes,
     targets_by_output,
     unpack,

@@ -5,14 +5,14 @@ from keras_t4r.backend import name as backend_name
 from keras_t4r.data.loader.loader_epoch import follow_epochs, with_callback
 from keras_t4r.data.loader.sequence_loader import KerasSequenceLoader
 from keras_t4r.metrics.ranking_metric import RankingMetric
-from keras_t4r.models.compile_arguments import CompileArguments
-from keras_t4r.models.epoch_seed import EpochSeed
+from keras_t4r.models.checks.head_checks import check_trained
+from keras_t4r.models.checks.probe import probe as try_out
 from keras_t4r.models.graph import by_output, is_of_events
-from keras_t4r.models.head_checks import check_trained
-from keras_t4r.models.output_losses import OutputLosses
-from keras_t4r.models.probe import probe as try_out
-from keras_t4r.models.step_data import pack_weights, unpack
 from keras_t4r.models.stepping_model import SteppingModel
+from keras_t4r.models.steps.compile_arguments import CompileArguments
+from keras_t4r.models.steps.epoch_seed import EpochSeed
+from keras_t4r.models.steps.output_losses import OutputLosses
+from keras_t4r.models.steps.step_data import pack_weights, unpack
 
 
 class TrainedModel(SteppingModel):

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from keras_t4r.files import new_folder
-from keras_t4r.models.recommender import NO_ITEM
+from keras_t4r.models.answers.recommender import NO_ITEM
 from keras_t4r.serving.served_outputs import EVENTS, ServedOutputs
 
 # What stands for "no item", in inputs and in answers.

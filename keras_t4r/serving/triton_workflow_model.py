@@ -25,7 +25,7 @@ class TritonPythonModel:
     def initialize(self, args):
         # Triton's interpreter takes no notice of it by itself.
         sys.path += os.environ.get("PYTHONPATH", "").split(os.pathsep)
-        from keras_t4r.models.sessions import RaggedSessions
+        from keras_t4r.models.answers.sessions import RaggedSessions
         from keras_t4r.schema import Schema
 
         config = json.loads(args["model_config"])

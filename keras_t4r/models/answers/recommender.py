@@ -2,7 +2,7 @@ import keras
 import numpy as np
 
 from keras_t4r import backend
-from keras_t4r.models.sessions import RaggedSessions
+from keras_t4r.models.answers.sessions import RaggedSessions
 
 # What stands for "no item" among raw integer ids, which have no null.
 NO_ITEM = -1

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import keras
 
-from keras_t4r.models.ranking import Ranking
+from keras_t4r.models.steps.ranking import Ranking
 
 
 @dataclass(frozen=True)
