@@ -1,14 +1,26 @@
+import atexit
 import gc
 import os
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+# Tests run side by side: PyTorch's threads would wait for each other's cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 if os.environ.get("KERAS_BACKEND") == "jax":
     # Tests compile much and compute little: without LLVM's optimisations JAX runs them
     # in two thirds of the time.
     os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+    # And what one test or process compiled, the others need not.
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        compiled = tempfile.mkdtemp(prefix="keras_t4r-compiled-")
+        atexit.register(shutil.rmtree, compiled, ignore_errors=True)
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = compiled
+        os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+        os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 # PyTorch's GPU compiler, which its CUDA builds bring along: loaded after TensorFlow it
 # takes the process down (each carries an LLVM of its own). PyTorch runs without it.
@@ -17,6 +29,7 @@ sys.modules.setdefault("triton", None)
 import keras  # noqa: E402
 import pytest  # noqa: E402
 from kept_graphs import forget_graphs  # noqa: E402
+from seeds import set_seed  # noqa: E402
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -35,11 +48,19 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.xdist_group(item.path.name))
 
 
+def pytest_collection_finish(session):
+    """What the libraries made on import stays: garbage is sought in what tests make,
+    and seldom, for they make much that lasts as long as they do."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 10, 10)
+
+
 @pytest.fixture(autouse=True)
 def fresh_session():
     """Every test starts from the same seed and in float32."""
     keras.config.set_dtype_policy("float32")
-    keras.utils.set_random_seed(7)
+    set_seed(7)
     yield
     keras.config.set_dtype_policy("float32")
 

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from seeds import set_seed
 
 from keras_t4r.bodies import make_body
 
@@ -80,16 +81,19 @@ def test_causal_is_what_the_config_says_unless_told_otherwise(small_config):
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_half_precision_stays_finite(
-    kind, causal, policy, small_config, events, gradients
+    kind, causal, policy, small_config, events, apply, gradients
 ):
+    if keras.backend.backend() != "tensorflow" and causal == (policy[6:] == "float16"):
+        pytest.skip("TensorFlow shows both policies in both directions")
     config = small_config(kind, initializer_range=0.05)
     body = make_body(config, causal=causal, dtype=policy)
     x, mask = events(batch=6, time=20, width=body.d_input)
     mask[3] = False
     x[0] *= 100
-    y = body(ops.convert_to_tensor(x), mask=ops.convert_to_tensor(mask))
-    assert keras.backend.standardize_dtype(y.dtype) == body.compute_dtype
-    assert np.isfinite(ops.convert_to_numpy(ops.cast(y, "float32"))).all()
+    body.build(x.shape)
+    assert body(keras.KerasTensor(x.shape)).dtype == body.compute_dtype
+    y = apply(body, x, mask)
+    assert np.isfinite(y).all()
     by_x, by_variables = gradients(body, x, mask, np.full(y.shape, 0.01, "float32"))
     assert np.isfinite(by_x).all()
     assert all(np.isfinite(g).all() for _, g in by_variables)
@@ -97,11 +101,9 @@ def test_half_precision_stays_finite(
     exact = make_body(config, causal=causal, dtype="float32")
     exact.build(x.shape)
     exact.set_weights(body.get_weights())
-    difference = ops.cast(y, "float32") - exact(
-        ops.convert_to_tensor(x), mask=ops.convert_to_tensor(mask)
-    )
+    difference = y - apply(exact, x, mask)
     bound = 0.02 if policy == "mixed_float16" else 0.15
-    assert np.abs(ops.convert_to_numpy(difference)[mask]).mean() < bound
+    assert np.abs(difference[mask]).mean() < bound
 
 
 def test_dropout_acts_in_training_only_and_follows_its_seed(
@@ -110,7 +112,7 @@ def test_dropout_acts_in_training_only_and_follows_its_seed(
     x, mask = events(width=make_body(small_config(kind)).d_input)
     runs = []
     for _ in range(2):
-        keras.utils.set_random_seed(11)
+        set_seed(11)
         body = make_body(small_config(kind, dropout=0.2))
         runs.append([apply(body, x, mask, training=t) for t in (False, True, True)])
     plain, first, second = runs[0]

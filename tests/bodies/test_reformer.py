@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from body_kinds import lengths_to_run
 from keras import ops
+from seeds import set_seed
 
 from keras_t4r import TransformerBlock
 from keras_t4r.bodies import make_body, session_config
@@ -22,7 +23,7 @@ def chunked(small_config):
     """`chunked(causal=False, **options)`: a built body of many small chunks."""
 
     def make(causal=False, **options):
-        keras.utils.set_random_seed(7)
+        set_seed(7)
         config = small_config("reformer", **{**CHUNKS, **options})
         body = make_body(config, causal=causal)
         body.build((None, None, 32))
@@ -134,7 +135,7 @@ def test_rotations_are_drawn_once_and_not_trained(chunked, events, apply):
 def test_a_seed_of_the_config_fixes_the_rotations(small_config):
     drawn = []
     for seed in (1, 2):
-        keras.utils.set_random_seed(seed)
+        set_seed(seed)
         body = make_body(small_config("reformer", hash_seed=3))
         body.build((None, None, 32))
         drawn.append(ops.convert_to_numpy(body.blocks[1].attention.rotations))
@@ -185,7 +186,7 @@ def test_a_saved_block_hashes_alike(events, tmp_path):
     y = ops.convert_to_numpy(model([x, mask]))
     assert y.shape == (5, 20, 64)
     model.save(tmp_path / "model.keras")
-    keras.utils.set_random_seed(99)
+    set_seed(99)
     again = keras.models.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(ops.convert_to_numpy(again([x, mask])), y)
 

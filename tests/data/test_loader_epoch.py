@@ -5,6 +5,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from keras import ops
+from seeds import set_seed
 
 import keras_t4r as t4r
 from keras_t4r.data.loader.loader_epoch import LoaderEpoch, follow_epochs
@@ -71,7 +72,7 @@ def make_loader(**arguments):
 
 
 def make_model(own_loss):
-    keras.utils.set_random_seed(1)
+    set_seed(1)
     inputs = SCHEMA.inputs()
     x = ops.sum(keras.layers.Embedding(21, 4)(inputs["item_id"]), axis=1)
     x = keras.layers.Dropout(0.1, seed=3)(x)
@@ -122,7 +123,7 @@ def test_backup_and_restore_goes_on_to_the_same_losses(arguments, tmp_path):
 
 def fit_session_model(callbacks=None):
     """Masked items, dropout in features and body: all that is drawn in training."""
-    keras.utils.set_random_seed(1)
+    set_seed(1)
     inputs = SCHEMA.inputs()
     x, table = t4r.SequenceEmbeddingFeatures(SCHEMA, embedding_dim=8, dropout=0.2)(
         inputs

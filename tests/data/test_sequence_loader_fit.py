@@ -5,6 +5,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from keras import ops
+from seeds import set_seed
 
 from keras_t4r.data.loader.sequence_loader import KerasSequenceLoader
 from keras_t4r.schema import ColumnSchema, Domain, Schema
@@ -138,7 +139,7 @@ def test_worker_processes_advance_the_epoch_too():
 
 def test_equal_seeds_train_to_equal_weights():
     def weights():
-        keras.utils.set_random_seed(1)
+        set_seed(1)
         model = make_model(True)
         loader = KerasSequenceLoader(varied(), SCHEMA, 8, seed=5)
         model.fit(loader, epochs=2, verbose=0, shuffle=False)

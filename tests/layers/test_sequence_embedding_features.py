@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from seeds import set_seed
 
 import keras_t4r as t4r
 
@@ -70,7 +71,7 @@ def test_columns_of_one_domain_share_a_table():
 def test_element_wise_aggregations():
     x = batch()
     for aggregation in ("element-wise-sum", "element-wise-sum-item-multi"):
-        keras.utils.set_random_seed(1)
+        set_seed(1)
         layer = t4r.SequenceEmbeddingFeatures(
             SCHEMA, embedding_dim=4, aggregation=aggregation
         )

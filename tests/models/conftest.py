@@ -2,16 +2,17 @@
 
 from types import SimpleNamespace
 
+import keras
 import pytest
 import session_models as sessions_of
 from kept_graphs import forget_graphs
-from session_cases import CASES, SORTS, Case
+from session_cases import OF_BACKEND, SORTS, Case
 
 
 def pytest_generate_tests(metafunc):
     if "case" in metafunc.fixturenames:
-        marks = {case: [pytest.mark.backends] for case in SORTS}
-        cases = [pytest.param(c, id=str(c), marks=marks.get(c, ())) for c in CASES]
+        own = OF_BACKEND[keras.backend.backend()]
+        cases = [pytest.param(c, id=str(c), marks=pytest.mark.backends) for c in own]
         metafunc.parametrize("case", cases, scope="module")
 
 

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from seeds import set_seed
 
 import keras_t4r as t4r
 
@@ -39,7 +40,7 @@ NEWEST = {
 
 @pytest.fixture(scope="module", params=["clm", "mlm"])
 def model(request):
-    keras.utils.set_random_seed(0)
+    set_seed(0)
     inputs = SCHEMA.inputs()
     x, table = t4r.SequenceEmbeddingFeatures(SCHEMA, 8, embedding_dim=4)(inputs)
     clm = request.param == "clm"

@@ -5,6 +5,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from keras import ops
+from seeds import set_seed
 
 import keras_t4r as t4r
 
@@ -56,7 +57,7 @@ def encoder(inputs, body=None, scheme=None, **features):
 
 
 def make_model(body=None, scheme=None, head=None, compiled=True, **features):
-    keras.utils.set_random_seed(2)
+    set_seed(2)
     inputs = SCHEMA.inputs()
     scores = (head or t4r.NextItemHead())(*encoder(inputs, body, scheme, **features))
     model = t4r.SessionModel(inputs, scores)

@@ -5,6 +5,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from keras import ops
+from seeds import set_seed
 
 import keras_t4r as t4r
 
@@ -393,7 +394,7 @@ def test_a_loss_of_the_users(tmp_path):
 
 def plain_model(**compiled):
     inputs = SCHEMA.inputs()
-    keras.utils.set_random_seed(3)
+    set_seed(3)
     model = t4r.SessionModel(inputs, t4r.NextItemHead()(*encoder(inputs)))
     model.compile(**{"optimizer": keras.optimizers.SGD(0.1), **compiled})
     return model

@@ -6,6 +6,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from seeds import set_seed
 
 import keras_t4r as t4r
 from keras_t4r.schema.encoded_ids import encoded_columns, mark_encoded
@@ -32,7 +33,7 @@ def make_etl(**options):
 
 
 def make_model(schema, vocabularies=None):
-    keras.utils.set_random_seed(1)
+    set_seed(1)
     features = t4r.SequenceEmbeddingFeatures(
         schema,
         d_output=16,

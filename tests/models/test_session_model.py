@@ -3,6 +3,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from seeds import set_seed
 
 import keras_t4r as t4r
 
@@ -216,7 +217,7 @@ def test_mixed_precision_trains(build, policy, body):
 
 def test_noise_acts_in_training_and_leaves_targets_and_answers_alone(build, tmp_path):
     def make(rate):
-        keras.utils.set_random_seed(5)
+        set_seed(5)
         features = t4r.SequenceEmbeddingFeatures(build.schema, d_output=build.width)
         inputs = build.schema.inputs()
         noise = t4r.StochasticSwapNoise(build.schema.item_id, rate, seed=1)

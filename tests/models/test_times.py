@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from seeds import set_seed
 
 import keras_t4r as t4r
 
@@ -41,7 +42,7 @@ def log(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def model(log):
-    keras.utils.set_random_seed(2)
+    set_seed(2)
     _, _, folder = log
     schema = t4r.Schema.load(folder / "schema.pbtxt")
     features = t4r.SequenceEmbeddingFeatures(schema, embedding_dim=16)

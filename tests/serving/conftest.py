@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+from seeds import set_seed
 
 import keras_t4r as t4r
 from keras_t4r.data.etl.session_etl import SessionETL
@@ -61,7 +62,7 @@ def schema(sessions):
 
 def build(schema, seed=1, memory=None):
     """An untrained model: what it answers is arbitrary, but always the same."""
-    keras.utils.set_random_seed(seed)
+    set_seed(seed)
     features = t4r.SequenceEmbeddingFeatures(schema, d_output=16, embedding_dim=16)
     inputs = schema.inputs()
     x, table = features(inputs)
@@ -84,7 +85,7 @@ def build_tasks(schema, chosen=None, **names):
         chosen: the outputs to have; all by default.
         **names: other names for them.
     """
-    keras.utils.set_random_seed(4)
+    set_seed(4)
     features = t4r.SequenceEmbeddingFeatures(schema, d_output=16, max_length=6)
     inputs = schema.inputs()
     x, table = features(inputs)

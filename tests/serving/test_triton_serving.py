@@ -4,6 +4,7 @@ import urllib.request
 import keras
 import numpy as np
 import pytest
+from seeds import set_seed
 
 import keras_t4r as t4r
 from keras_t4r.serving.tensorflow_ensemble import export_tensorflow_ensemble
@@ -253,7 +254,7 @@ def test_a_body_that_reads_times_is_served_with_them(
     )
     etl.fit(clicks).write(clicks, tmp_path / "sessions", progress=False)
     schema = t4r.Schema.load(tmp_path / "sessions" / "schema.pbtxt")
-    keras.utils.set_random_seed(3)
+    set_seed(3)
     features = t4r.SequenceEmbeddingFeatures(schema, embedding_dim=16)
     inputs = schema.inputs()
     x, table = features(inputs)

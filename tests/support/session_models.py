@@ -8,6 +8,7 @@ import polars as pl
 import pyarrow as pa
 from body_kinds import KINDS
 from keras import ops
+from seeds import set_seed
 from session_cases import FACTORS
 
 import keras_t4r as t4r
@@ -273,7 +274,7 @@ def make_model(case, schema=None):
 
 def seeded(case):
     """The model of a case, from a fixed seed."""
-    keras.utils.set_random_seed(3)
+    set_seed(3)
     return make_model(case)
 
 
@@ -300,19 +301,34 @@ def put_state(model, state):
 # Asking
 
 
-def infer(model, x):
-    """`model(x, training=False)`; on JAX compiled whole, for operations compiled one by
-    one, for every shape, take several times as long."""
+def infer(model, x, training=False):
+    """`model(x, training=…)`; on JAX compiled whole. Operations that are compiled
+    one by one, for every shape, take several times as long."""
+    return _called(model, x, training, [])[0]
+
+
+def losses_of(model, x, layers):
+    """What layers add to the loss of a batch in training, each a float."""
+    losses = _called(model, x, True, layers)[1]
+    return [float(ops.convert_to_numpy(loss)) for loss in losses]
+
+
+def _called(model, x, training, layers):
     if keras.backend.backend() != "jax":
-        return model(x, training=False)
+        return model(x, training=training), [sum(layer.losses) for layer in layers]
     import jax
 
     @jax.jit
-    def call(trainable, others, x):
-        return model.stateless_call(trainable, others, x, training=False)[0]
+    def call(values, x):
+        mapping = list(zip(model.variables, values, strict=True))
+        with keras.StatelessScope(mapping, collect_losses=True) as scope:
+            y = model(x, training=training)
+            losses = [sum(layer.losses) for layer in layers]
+        return y, losses, [scope.get_current_value(v) for v in model.variables]
 
-    states = model.trainable_variables, model.non_trainable_variables
-    return call(*([v.value for v in state] for state in states), x)
+    y, losses, values = call([v.value for v in model.variables], x)
+    put_state(model, values)
+    return y, losses
 
 
 def raw_ids(case, column, ids):
