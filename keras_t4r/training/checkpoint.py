@@ -36,7 +36,7 @@ class Checkpoint:
         before = self._existing()
         number = self._number(before[-1]) + 1 if before else 0
         remove_unfinished(self.folder)
-        arrays = {f"{i:05d}": keras_array(v) for i, v in enumerate(_variables(model))}
+        arrays = {f"{i:05d}": keras_array(v) for i, v in enumerate(variables_of(model))}
         held = []
         state = json.dumps(_without_arrays(state, held))
         kept = {f"{i:05d}": array for i, array in enumerate(held)}
@@ -61,7 +61,7 @@ class Checkpoint:
             return None
         path = existing[-1]
         values = _arrays(path / "variables.npz")
-        variables = _variables(model)
+        variables = variables_of(model)
         shapes = [tuple(v.shape) for v in variables]
         if shapes != [v.shape for v in values]:
             raise ValueError(
@@ -115,7 +115,8 @@ def _with_arrays(state, held):
     return state
 
 
-def _variables(model):
+def variables_of(model):
+    """All that training changes: of the model, its metrics apart, and the optimizer."""
     if not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
     metrics = {id(v) for m in model.metrics for v in m.variables}

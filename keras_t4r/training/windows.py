@@ -13,6 +13,7 @@ from keras_t4r.training.callback_state import set_states, states_of
 from keras_t4r.training.checkpoint import Checkpoint
 from keras_t4r.training.evaluate import evaluate_scorer
 from keras_t4r.training.memory_strength import MemoryTuner
+from keras_t4r.training.strength_over_windows import StrengthOverWindows
 from keras_t4r.training.window_report import WindowReport
 
 # Seeds of the loaders of two windows are this far apart.
@@ -44,8 +45,11 @@ def fit_windows(
     retrained every day; no session is evaluated after it was trained on.
     `callbacks` see each window as a `fit` of its own, its epochs counted from 0. A
     `TransitionMemory` of the model learns each window too, after its strength was
-    tuned on it (see `tune_memory`); the report then shows what the network scores
-    without it beside the model. All files are looked at before the first is fit on.
+    tuned on it (see `tune_memory`), and on those before at half the weight of the
+    next. In the first window it is tuned on a tenth of the sessions, with the model fit
+    on the others and set back; `callbacks` see nothing of it. The report then shows
+    what the network scores without the memory beside the model. All files are looked
+    at before the first is fit on.
 
     Args:
         model: compiled `SessionModel`, with ranking metrics.
@@ -113,11 +117,11 @@ def fit_windows(
             f"The model has {len(memories)} memories, and fit_windows can tune one: "
             "fit the windows one by one, and tune each with tune_memory."
         )
-    tuner = MemoryTuner(model) if memories else None
+    strength = StrengthOverWindows(MemoryTuner(model)) if memories else None
     files = _Files(folder, windows, train, evaluate)
     load = _Loaders(model, schema, max_length, targets)
     files.check(model, load, tuned=bool(memories))
-    run = _Run(model, Checkpoint(checkpoint) if checkpoint else None, verbose)
+    run = _Run(model, checkpoint, strength, verbose)
     run.resume()
     for number, (now, after) in enumerate(pairwise(windows)):
         past = [files.train(w) for w in windows[max(0, number - replay) : number]]
@@ -129,19 +133,22 @@ def fit_windows(
         loader = load.to_fit(
             [*past, today], batch_size, seed=seed + _SEED_STEP * number
         )
-        if tuner and run.epoch == 0:
+        if strength and run.epoch == 0:
             if number:
-                tuner.tune(load.to_evaluate(today), metric=first)
-            tuner.memory.update_state(load.to_fit(today, 1024))
+                strength.tune(load.to_evaluate(today), first)
+            else:
+                options = {"epochs": epochs, "batch_size": batch_size, "seed": seed}
+                strength.tune_first(model, today, load, first, **options)
+            strength.memory.update_state(load.to_fit(today, 1024))
         made = callbacks(now) if callable(callbacks) else list(callbacks or [])
         seconds = run.fit(loader, epochs, made)
         test = load.to_evaluate(target)
         note = f"{loader.num_sessions} sessions, {seconds:.0f} s"
-        if tuner:
-            note += f", strength {float(tuner.memory.strength):g}"
+        if strength:
+            note += f", strength {float(strength.memory.strength):g}"
         run.add(after, "model", _evaluate(model, test), note)
-        if tuner:
-            with tuner.memory.set_aside():
+        if strength:
+            with strength.memory.set_aside():
                 logs = _evaluate(model, test)
             run.add(after, "model, no memory", logs, "the network alone")
         for name, baseline in baselines.items():
@@ -213,9 +220,10 @@ class _Loaders:
 class _Run:
     """Where a run over windows stands: window, epoch, callbacks, the report so far."""
 
-    def __init__(self, model, checkpoint, verbose):
+    def __init__(self, model, checkpoint, strength, verbose):
         self.model = model
-        self.checkpoint = checkpoint
+        self.checkpoint = Checkpoint(checkpoint) if checkpoint else None
+        self.strength = strength
         self.verbose = verbose
         self.window = 0
         self.epoch = 0
@@ -230,6 +238,8 @@ class _Run:
             self.stopped = state["stopped"]
             self.report = WindowReport(state["rows"])
             self._states = state["callbacks"]
+            if self.strength:
+                self.strength.sums = state["strengths"]
             self._say(f"Going on in window {self.window + 1}, epoch {self.epoch + 1}.")
 
     def save(self, callbacks):
@@ -240,6 +250,7 @@ class _Run:
                 "stopped": self.stopped,
                 "rows": self.report.rows,
                 "callbacks": states_of(callbacks),
+                "strengths": self.strength and self.strength.sums,
             }
             self.checkpoint.save(self.model, state)
 

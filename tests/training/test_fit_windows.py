@@ -5,6 +5,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from keras import ops
 from seeds import set_seed
 
 import keras_t4r as t4r
@@ -28,10 +29,14 @@ SCHEMA = t4r.Schema(
 @pytest.fixture
 def folder(tmp_path):
     """Three windows of sessions that walk through the items in order."""
+    return write_windows(tmp_path, 60)
+
+
+def write_windows(tmp_path, count):
     rng = np.random.default_rng(0)
     for window in (1, 2, 3):
-        starts = rng.integers(0, ITEMS, 60)
-        lengths = rng.integers(2, 9, 60)
+        starts = rng.integers(0, ITEMS, count)
+        lengths = rng.integers(2, 9, count)
         lists = [
             [int((s + i) % ITEMS + 2) for i in range(n)]
             for s, n in zip(starts, lengths, strict=True)
@@ -85,7 +90,8 @@ def test_each_window_is_evaluated_after_the_one_before_it_was_fit(folder):
 
 
 def test_a_memory_learns_each_window_before_the_next_is_evaluated(folder):
-    model, report = run(folder, make_model(memory=True), windows=["1", "2", "3"])
+    model = make_model(memory=True, recurrent=True)
+    _, report = run(folder, model, windows=["1", "2", "3"])
     assert report.models == ["model", "model, no memory"]
     average = {k: v["ndcg_5"] for k, v in report.average().items()}
     assert average["model"] > 0.6 > average["model, no memory"]
@@ -100,6 +106,39 @@ def test_a_memory_learns_each_window_before_the_next_is_evaluated(folder):
         report.best_baseline("ndcg_5")
     # The second window, ranked before it was learned, took the counts' side.
     assert float(memory.strength) < 40.0
+
+
+def test_the_first_window_is_ranked_too_where_it_is_large(
+    folder, tmp_path, monkeypatch
+):
+    def run(folder, strength, **arguments):
+        model = make_model(memory=True)
+        (memory,) = find_memories(model)
+        memory.strength.assign(strength)
+        options = {"epochs": 1, "batch_size": 256, "verbose": False, **arguments}
+        report = t4r.fit_windows(model, folder, windows=["1", "2"], **options)
+        return model, report, float(ops.convert_to_numpy(memory.strength))
+
+    assert run(folder, 1e6)[2] == 1e6
+    large = write_windows(tmp_path / "large", 1000)
+    tuned, report, strength = run(large, 1e6)
+    # The counts know the next item, the network does not.
+    assert strength < 1e6 and report.rows[0]["ndcg_5"] > 0.6
+    # A killed run goes on to the same.
+    place = tmp_path / "checkpoint"
+    for batch in (2, 1):
+        with pytest.raises(Killed):
+            run(large, 1e6, epochs=2, checkpoint=place, callbacks=[KillAt(batch)])
+    whole, again = (
+        run(large, 1e6, epochs=2),
+        run(large, 1e6, epochs=2, checkpoint=place),
+    )
+    assert whole[1].rows == again[1].rows and whole[2] == again[2]
+    same(whole[0], again[0])
+    # All but the strength is as if nothing had been tried.
+    monkeypatch.setattr("keras_t4r.training.strength_over_windows._ENOUGH", 1000)
+    untuned, _, _ = run(large, strength)
+    same(tuned, untuned)
 
 
 def two_outputs(memory=False):

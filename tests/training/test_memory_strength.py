@@ -1,5 +1,7 @@
 """A model whose memory knows everything, or nothing, of which item comes next."""
 
+import json
+
 import keras
 import numpy as np
 import pyarrow as pa
@@ -9,6 +11,8 @@ from keras import ops
 import keras_t4r as t4r
 from keras_t4r.models.memories import find_memories
 from keras_t4r.training import tune_memory
+from keras_t4r.training.memory_strength import MemoryTuner
+from keras_t4r.training.strength_over_windows import StrengthOverWindows
 
 pytestmark = pytest.mark.backends
 ITEMS = 12
@@ -186,6 +190,38 @@ def test_a_session_model_is_tuned_and_saved_as_before(tmp_path):
     np.testing.assert_allclose(
         again.predict(x, verbose=0), model.predict(x, verbose=0), rtol=1e-5
     )
+
+
+def test_a_small_window_does_not_decide_alone():
+    memory = make_memory(20.0, RING)
+    model = make_model(memory, step=7)
+    memory_knows, network_knows = loader(RING), loader(WRONG)
+    few = loader(WRONG[:6])
+    metric = t4r.metrics.NDCG(1)
+
+    def strength():
+        return float(ops.convert_to_numpy(memory.strength))
+
+    over = StrengthOverWindows(MemoryTuner(model))
+    over.tune(memory_knows, metric)
+    assert strength() < 20 and over.memory is memory
+    low, sums = strength(), over.sums
+    over.tune(few, metric)
+    assert strength() == low
+    # By themselves the few say otherwise.
+    alone = tune_memory(model, few, [s for s, _ in sums], metric=metric)
+    assert alone.strength != low
+    memory.strength.assign(low)
+    expected = {s: 0.5 * v + 6 * alone.values[s] for s, v in sums}
+    assert dict(over.sums) == pytest.approx(expected)
+    # A run that goes on from there comes to the same.
+    again = StrengthOverWindows(MemoryTuner(model))
+    again.sums = json.loads(json.dumps(sums))
+    again.tune(few, metric)
+    assert strength() == low and dict(again.sums) == dict(over.sums)
+    for _ in range(2):
+        again.tune(network_knows, metric)
+    assert strength() != low
 
 
 def test_strength_is_kept_by_set_aside():
