@@ -1,4 +1,7 @@
+import math
+
 import numpy as np
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from keras import ops
 
@@ -7,8 +10,8 @@ from keras_t4r.training.memory_strength import STRENGTHS
 
 # How much the sessions of a window weigh beside those of the next.
 _KEPT = 0.5
-# Of the first window every so-manieth session is held back, where that makes enough.
-_HELD_BACK, _ENOUGH = 10, 100
+# What is held back of the first window, and with fewer sessions nothing is decided.
+_HELD_BACK, _ENOUGH = 0.1, 100
 
 
 class StrengthOverWindows:
@@ -20,59 +23,63 @@ class StrengthOverWindows:
 
     `sum for w = 1..t of 0.5 ** (t - w) * n(w) * v(w, s)`.
 
-    Before the first window there is nothing to rank. A tenth of it is held back, the
-    model is fit on the rest, tuned on that tenth, and set back to where it was. Where a
-    tenth is less than 100 sessions, the strength stays as it is.
+    A window is ranked before the model learns it. The first cannot be: its newest tenth
+    is held back, the model is fit on the rest, ranks that tenth, and is set back to
+    where it was. While there are fewer than 100 sessions to go by, the strength stays.
 
     Args:
-        tuner: `MemoryTuner`.
+        model: compiled `SessionModel`.
+        tuner: `MemoryTuner` of the model.
 
     Attributes:
-        sums: list of pairs of a strength and its sum. Whoever goes on with a run that
-            was stopped sets it.
+        sums: list of a strength and its sum, for each strength; and of `None` and the
+            sum without `v`. Whoever goes on with a run that was stopped sets it.
     """
 
-    def __init__(self, tuner):
+    def __init__(self, model, tuner):
+        self._model = model
         self._tuner = tuner
         # All windows have the same strengths, the one that the model came with too.
-        first = float(ops.convert_to_numpy(self.memory.strength))
-        grid = dict.fromkeys([first, *map(float, STRENGTHS)])
-        self.sums = [[strength, 0.0] for strength in grid]
-
-    @property
-    def _grid(self):
-        return [strength for strength, _ in self.sums]
+        grid = dict.fromkeys([self._strength(), *map(float, STRENGTHS)])
+        self.sums = [[strength, 0.0] for strength in [None, *grid]]
 
     @property
     def memory(self):
         return self._tuner.memory
 
-    def tune_first(self, model, path, load, metric, *, epochs, batch_size, seed):
+    def _strength(self):
+        return float(ops.convert_to_numpy(self.memory.strength))
+
+    def tune_first(self, path, load, metric, *, epochs, batch_size, seed):
         """Gives the memory its strength for the first window.
 
         Args:
-            model: the model that is tuned.
-            path: path. The window's sessions.
-            load: what makes loaders: `to_fit(sessions, batch_size, …)` and
-                `to_evaluate(sessions)`.
+            path: path. The window's sessions, in order of time.
+            load: what makes loaders, as `_Loaders` of `fit_windows`.
             metric: ranking metric.
-            epochs, batch_size, seed: what the window is then fit with.
+            epochs, batch_size, seed: what the window is fit with.
         """
-        sessions = pq.read_table(path)
-        held_back = np.arange(len(sessions)) % _HELD_BACK == _HELD_BACK - 1
-        if held_back.sum() < _ENOUGH:
+        # A folder named "day=1" is no column.
+        sessions = pq.read_table(path, partitioning=None)
+        rankable = pc.greater_equal(pc.list_value_length(sessions[load.item_id]), 2)
+        rankable = np.nonzero(rankable.to_numpy(zero_copy_only=False))[0]
+        newest = rankable[len(rankable) - int(_HELD_BACK * len(rankable)) :]
+        if len(newest) < _ENOUGH:
             return
-        rest = sessions.filter(~held_back)
-        variables = variables_of(model)
+        rest, test = sessions.slice(0, newest[0]), sessions.take(newest)
+        variables = variables_of(self._model)
         before = [np.array(variable) for variable in variables]
-        self.memory.update_state(load.to_fit(rest, 1024))
-        loader = load.to_fit(rest, batch_size, seed=seed)
-        model.fit(loader, epochs=epochs, verbose=0, shuffle=False)
-        test = load.to_evaluate(sessions.filter(held_back))
-        found = self._tuner.tune(test, self._grid, metric=metric)
-        for variable, value in zip(variables, before, strict=True):
-            variable.assign(value)
-        self.memory.strength.assign(found.strength)
+        now = self._strength()
+        try:
+            self.memory.update_state(load.to_fit(rest, 1024))
+            loader = load.to_fit(rest, batch_size, seed=seed)
+            self._model.fit(loader, epochs=epochs, verbose=0, shuffle=False)
+            self.tune(load.to_evaluate(test), metric)
+            now = self._strength()
+        finally:
+            for variable, value in zip(variables, before, strict=True):
+                variable.assign(value)
+            self.memory.strength.assign(now)
 
     def tune(self, sessions, metric):
         """Gives the memory its strength for a later window.
@@ -82,9 +89,12 @@ class StrengthOverWindows:
                 neither network nor memory has learned.
             metric: ranking metric.
         """
-        found = self._tuner.tune(sessions, self._grid, metric=metric)
-        count = sessions.num_sessions
-        self.sums = [[s, _KEPT * v + count * found.values[s]] for s, v in self.sums]
+        now, count = self._strength(), sessions.num_sessions
+        grid = [strength for strength, _ in self.sums[1:]]
+        found = {None: 1.0, **self._tuner.tune(sessions, grid, metric=metric).values}
+        self.sums = [[s, _KEPT * v + count * found[s]] for s, v in self.sums]
         sums = dict(map(tuple, self.sums))
-        # The present strength comes first, and the first of equals is kept.
-        self.memory.strength.assign(max(found.values, key=sums.get))
+        if sums.pop(None) >= _ENOUGH:
+            # Of equals the present one is kept.
+            now = max([now, *sums], key=lambda s: sums.get(s, -math.inf))
+        self.memory.strength.assign(now)

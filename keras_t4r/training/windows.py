@@ -44,12 +44,13 @@ def fit_windows(
     The model goes on from window to window, as a service does that is
     retrained every day; no session is evaluated after it was trained on.
     `callbacks` see each window as a `fit` of its own, its epochs counted from 0. A
-    `TransitionMemory` of the model learns each window too, after its strength was
-    tuned on it (see `tune_memory`), and on those before at half the weight of the
-    next. In the first window it is tuned on a tenth of the sessions, with the model fit
-    on the others and set back; `callbacks` see nothing of it. The report then shows
-    what the network scores without the memory beside the model. All files are looked
-    at before the first is fit on.
+    `TransitionMemory` of the model learns each window too. Before that, the window's
+    sessions choose its strength (see `tune_memory`), together with those of the windows
+    before, each at half the weight of the next. A first window of 1,000 sessions or
+    more is fit twice: once without `callbacks` and without its newest tenth, which then
+    chooses the strength, and, set back to the start, as a whole. The report shows what
+    the network scores without the memory beside the model. All files are looked at
+    before the first is fit on.
 
     Args:
         model: compiled `SessionModel`, with ranking metrics.
@@ -117,7 +118,7 @@ def fit_windows(
             f"The model has {len(memories)} memories, and fit_windows can tune one: "
             "fit the windows one by one, and tune each with tune_memory."
         )
-    strength = StrengthOverWindows(MemoryTuner(model)) if memories else None
+    strength = StrengthOverWindows(model, MemoryTuner(model)) if memories else None
     files = _Files(folder, windows, train, evaluate)
     load = _Loaders(model, schema, max_length, targets)
     files.check(model, load, tuned=bool(memories))
@@ -137,8 +138,14 @@ def fit_windows(
             if number:
                 strength.tune(load.to_evaluate(today), first)
             else:
-                options = {"epochs": epochs, "batch_size": batch_size, "seed": seed}
-                strength.tune_first(model, today, load, first, **options)
+                strength.tune_first(
+                    today,
+                    load,
+                    first,
+                    epochs=epochs,
+                    batch_size=batch_size,
+                    seed=seed,
+                )
             strength.memory.update_state(load.to_fit(today, 1024))
         made = callbacks(now) if callable(callbacks) else list(callbacks or [])
         seconds = run.fit(loader, epochs, made)
@@ -186,6 +193,7 @@ class _Loaders:
 
     def __init__(self, model, schema, max_length, targets):
         self._schema = schema
+        self.item_id = schema.item_id
         self._targets = targets
         # Those of outputs that score no items, but categories and the like.
         columns = [head.target for head in model.heads.values()]

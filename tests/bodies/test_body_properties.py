@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from body_kinds import KINDS
 from keras import ops
 from seeds import set_seed
 
@@ -83,8 +84,11 @@ def test_causal_is_what_the_config_says_unless_told_otherwise(small_config):
 def test_half_precision_stays_finite(
     kind, causal, policy, small_config, events, apply, gradients
 ):
-    if keras.backend.backend() != "tensorflow" and causal == (policy[6:] == "float16"):
-        pytest.skip("TensorFlow shows both policies in both directions")
+    one_way = len(KINDS[kind].directions) == 1
+    if keras.backend.backend() != "tensorflow" and not one_way:
+        # Attention under a causal mask is what float16 may break.
+        if causal != (policy == "mixed_float16"):
+            pytest.skip("TensorFlow shows both policies in both directions")
     config = small_config(kind, initializer_range=0.05)
     body = make_body(config, causal=causal, dtype=policy)
     x, mask = events(batch=6, time=20, width=body.d_input)

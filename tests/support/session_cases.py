@@ -168,8 +168,9 @@ def _in_order(case):
 CASES = _cover()
 
 
-def _choose(bodies, cases):
-    """A case of each of these bodies, and every value of the other factors."""
+def _choose(wanted, cases):
+    """A case of each of these, dicts of what it has to be, and every value of all
+    factors but the body."""
     chosen, seen = [], set()
 
     def values(case):
@@ -182,8 +183,9 @@ def _choose(bodies, cases):
         return len(values(case) - seen), min(count[value] for value in values(case))
 
     count = collections.Counter(value for case in cases for value in values(case))
-    for body in bodies:
-        chosen.append(max((c for c in cases if c.body == body), key=gain))
+    for what in wanted:
+        fitting = [c for c in cases if all(getattr(c, k) == what[k] for k in what)]
+        chosen.append(max(fitting, key=gain))
         seen |= values(chosen[-1])
     everything = set().union(*map(values, cases))
     while seen < everything:
@@ -193,20 +195,22 @@ def _choose(bodies, cases):
 
 
 # The backend is a factor too: each case runs on one. All three see every value of what
-# is no body, JAX one body of each sort, TensorFlow and PyTorch all; what nobody needs
-# goes to PyTorch, the quickest.
+# is no body, JAX one body of each sort, TensorFlow all and each as it is mostly used;
+# what nobody needs goes to PyTorch, the quickest.
 def _left(taken):
     return [case for case in CASES if case not in taken]
 
 
-_JAX = _choose(SORTS_OF_BODIES, CASES)
-_PYTORCH = _choose(SORTS_OF_BODIES, _left(_JAX))
-_TENSORFLOW = _choose(KINDS, _left(_JAX + _PYTORCH))
+_SORTS = [{"body": body} for body in SORTS_OF_BODIES]
+_DECODERS = ("gpt2", "llama", "mistral", "qwen2", "qwen3", "sasrec", "gru", "hstu")
+_USES = [{"body": body, "causal": body in _DECODERS} for body in KINDS]
+_USES.append({"body": "xlnet", "causal": True})
+_TENSORFLOW = _choose(_USES, CASES)
+_JAX = _choose(_SORTS, _left(_TENSORFLOW))
 OF_BACKEND = {
     "tensorflow": _TENSORFLOW,
     "jax": _JAX,
     "torch": _left(_TENSORFLOW + _JAX),
 }
-_own = OF_BACKEND[keras.backend.backend()]
 # For what has little to do with the body, as that a seed tells all.
-SORTS = _choose(SORTS_OF_BODIES, _own)
+SORTS = _choose(_SORTS, OF_BACKEND[keras.backend.backend()])

@@ -12,6 +12,7 @@ import keras_t4r as t4r
 from keras_t4r.models.memories import find_memories
 from keras_t4r.schema.encoded_ids import mark_encoded
 from keras_t4r.training.baselines import Markov, Popularity
+from keras_t4r.training.checkpoint import variables_of
 
 ITEMS, EPOCHS = 30, 2
 SCHEMA = t4r.Schema(
@@ -89,56 +90,66 @@ def test_each_window_is_evaluated_after_the_one_before_it_was_fit(folder):
     assert "average" in str(report)
 
 
-def test_a_memory_learns_each_window_before_the_next_is_evaluated(folder):
+def test_a_memory_learns_each_window_before_the_next_is_evaluated(tmp_path):
+    folder = write_windows(tmp_path / "of 120", 120)
     model = make_model(memory=True, recurrent=True)
+    (memory,) = find_memories(model)
+    memory.strength.assign(1e3)
     _, report = run(folder, model, windows=["1", "2", "3"])
     assert report.models == ["model", "model, no memory"]
-    average = {k: v["ndcg_5"] for k, v in report.average().items()}
-    assert average["model"] > 0.6 > average["model, no memory"]
+    last = {row["model"]: row["ndcg_5"] for row in report.rows[-2:]}
+    assert last["model"] > 0.6 > last["model, no memory"]
     by_hand = t4r.TransitionMemory(SCHEMA, half_life=2)
     for window in ("1", "2"):
         by_hand.update_state(t4r.KerasSequenceLoader(folder / window, SCHEMA, 16))
-    (memory,) = find_memories(model)
     for name in ("follower", "count", "total"):
         a, b = getattr(memory, name), getattr(by_hand, name)
         np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-6)
     with pytest.raises(ValueError, match="no baseline"):
         report.best_baseline("ndcg_5")
     # The second window, ranked before it was learned, took the counts' side.
-    assert float(memory.strength) < 40.0
+    assert float(memory.strength) < 1e3
 
 
-def test_the_first_window_is_ranked_too_where_it_is_large(
+@pytest.mark.backends
+def test_a_large_first_window_chooses_a_strength_and_is_fit_as_without(
     folder, tmp_path, monkeypatch
 ):
-    def run(folder, strength, **arguments):
+    def run(folder, strength=1e6, windows=2, **arguments):
         model = make_model(memory=True)
         (memory,) = find_memories(model)
         memory.strength.assign(strength)
-        options = {"epochs": 1, "batch_size": 256, "verbose": False, **arguments}
-        report = t4r.fit_windows(model, folder, windows=["1", "2"], **options)
+        names = ["1", "2", "3"][:windows]
+        options = {"epochs": 2, "batch_size": 256, "verbose": False, **arguments}
+        report = t4r.fit_windows(model, folder, windows=names, **options)
         return model, report, float(ops.convert_to_numpy(memory.strength))
 
-    assert run(folder, 1e6)[2] == 1e6
-    large = write_windows(tmp_path / "large", 1000)
-    tuned, report, strength = run(large, 1e6)
+    def sums(place):
+        (path,) = place.glob("checkpoint-*/state.json")
+        return json.loads(path.read_text())["strengths"]
+
+    # Six sessions, a tenth of the small window, say nothing.
+    assert run(folder)[2] == 1e6
+    large = write_windows(tmp_path / "large", 1100)
+    tuned, report, strength = run(large)
     # The counts know the next item, the network does not.
     assert strength < 1e6 and report.rows[0]["ndcg_5"] > 0.6
-    # A killed run goes on to the same.
-    place = tmp_path / "checkpoint"
-    for batch in (2, 1):
+    # A run that is killed in its first and in its second window goes on to the same.
+    places = [tmp_path / name for name in ("whole", "killed")]
+    whole, report, _ = run(large, windows=3, checkpoint=places[0])
+    killed = {"windows": 3, "checkpoint": places[1]}
+    for batch in (7, 1, 8):
         with pytest.raises(Killed):
-            run(large, 1e6, epochs=2, checkpoint=place, callbacks=[KillAt(batch)])
-    whole, again = (
-        run(large, 1e6, epochs=2),
-        run(large, 1e6, epochs=2, checkpoint=place),
-    )
-    assert whole[1].rows == again[1].rows and whole[2] == again[2]
-    same(whole[0], again[0])
+            run(large, callbacks=[KillAt(batch)], **killed)
+    resumed, again, _ = run(large, **killed)
+    assert again.rows == report.rows
+    assert sums(places[0]) == sums(places[1]) and sums(places[0])[0][1] > 1100
+    same(whole, resumed)
     # All but the strength is as if nothing had been tried.
-    monkeypatch.setattr("keras_t4r.training.strength_over_windows._ENOUGH", 1000)
+    monkeypatch.setattr("keras_t4r.training.strength_over_windows._ENOUGH", 1e9)
     untuned, _, _ = run(large, strength)
-    same(tuned, untuned)
+    for one, another in zip(variables_of(tuned), variables_of(untuned), strict=True):
+        np.testing.assert_array_equal(*map(ops.convert_to_numpy, (one, another)))
 
 
 def two_outputs(memory=False):

@@ -1,16 +1,19 @@
 """A model whose memory knows everything, or nothing, of which item comes next."""
 
 import json
+from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from keras import ops
 
 import keras_t4r as t4r
 from keras_t4r.models.memories import find_memories
 from keras_t4r.training import tune_memory
+from keras_t4r.training.checkpoint import variables_of
 from keras_t4r.training.memory_strength import MemoryTuner
 from keras_t4r.training.strength_over_windows import StrengthOverWindows
 
@@ -195,33 +198,78 @@ def test_a_session_model_is_tuned_and_saved_as_before(tmp_path):
 def test_a_small_window_does_not_decide_alone():
     memory = make_memory(20.0, RING)
     model = make_model(memory, step=7)
-    memory_knows, network_knows = loader(RING), loader(WRONG)
+    memory_knows, network_knows = (loader(np.tile(x, (4, 1))) for x in (RING, WRONG))
     few = loader(WRONG[:6])
     metric = t4r.metrics.NDCG(1)
 
     def strength():
         return float(ops.convert_to_numpy(memory.strength))
 
-    over = StrengthOverWindows(MemoryTuner(model))
+    def over_windows():
+        return StrengthOverWindows(model, MemoryTuner(model))
+
+    over = over_windows()
+    over.tune(few, metric)
+    assert strength() == 20.0 and over.memory is memory
     over.tune(memory_knows, metric)
-    assert strength() < 20 and over.memory is memory
+    assert strength() < 20
     low, sums = strength(), over.sums
     over.tune(few, metric)
     assert strength() == low
     # By themselves the few say otherwise.
-    alone = tune_memory(model, few, [s for s, _ in sums], metric=metric)
+    alone = tune_memory(model, few, [s for s, _ in sums[1:]], metric=metric)
     assert alone.strength != low
     memory.strength.assign(low)
-    expected = {s: 0.5 * v + 6 * alone.values[s] for s, v in sums}
+    expected = {s: 0.5 * v + 6 * {None: 1, **alone.values}[s] for s, v in sums}
     assert dict(over.sums) == pytest.approx(expected)
-    # A run that goes on from there comes to the same.
-    again = StrengthOverWindows(MemoryTuner(model))
+    # A run that goes on from there comes to the same, whoever set the strength.
+    again = over_windows()
     again.sums = json.loads(json.dumps(sums))
+    memory.strength.assign(30.0)
     again.tune(few, metric)
-    assert strength() == low and dict(again.sums) == dict(over.sums)
+    assert strength() == low and dict(again.sums) == dict(map(tuple, over.sums))
     for _ in range(2):
         again.tune(network_knows, metric)
     assert strength() != low
+
+
+def test_a_trial_that_fails_leaves_the_model_as_it_was(tmp_path, monkeypatch):
+    features = t4r.SequenceEmbeddingFeatures(SCHEMA, embedding_dim=8)
+    inputs = SCHEMA.inputs()
+    x, table = features(inputs)
+    x, targets = t4r.CausalLanguageModeling()(x, inputs["item_id"])
+    scores = t4r.NextItemHead()(keras.layers.Dense(8)(x), targets, table)
+    model = t4r.SessionModel(inputs, make_memory()(scores, inputs["item_id"]))
+    model.compile("adam", metrics=[t4r.metrics.NDCG(5)])
+    # A folder of this name is no column.
+    path = tmp_path / "item_id=1" / "sessions.parquet"
+    path.parent.mkdir()
+    ids = np.tile(RING, (20, 1)).tolist()
+    pq.write_table(pa.table({"item_id": pa.array(ids, pa.list_(pa.int32()))}), path)
+    load = SimpleNamespace(
+        item_id="item_id",
+        to_fit=lambda sessions, batch_size, **_: t4r.KerasSequenceLoader(
+            sessions, SCHEMA, batch_size
+        ),
+        to_evaluate=lambda sessions: t4r.KerasSequenceLoader(
+            sessions, SCHEMA, 512, target="last"
+        ),
+    )
+    before = [ops.convert_to_numpy(v) for v in variables_of(model)]
+    tuner = MemoryTuner(model)
+    over = StrengthOverWindows(model, tuner)
+
+    def fail(*args, **kwargs):
+        assert ops.convert_to_numpy(model.memory.total).any()
+        raise MemoryError
+
+    monkeypatch.setattr(tuner, "tune", fail)
+    with pytest.raises(MemoryError):
+        over.tune_first(
+            path, load, t4r.metrics.NDCG(1), epochs=1, batch_size=64, seed=0
+        )
+    for variable, value in zip(variables_of(model), before, strict=True):
+        np.testing.assert_array_equal(ops.convert_to_numpy(variable), value)
 
 
 def test_strength_is_kept_by_set_aside():
