@@ -80,11 +80,17 @@ def replicas():
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
-def variable_scope(model):
-    """A `with` in which a model's optimizer makes its variables."""
-    if name() != "tensorflow":
-        return contextlib.nullcontext()
-    return model.distribute_strategy.scope()
+def build_optimizer(model):
+    """Makes the variables of a model's optimizer, in the scope of its strategy; does
+    nothing where there is no optimizer, or its variables are there."""
+    optimizer = getattr(model, "optimizer", None)
+    if optimizer is None or optimizer.built:
+        return
+    scope = contextlib.nullcontext()
+    if name() == "tensorflow":
+        scope = model.distribute_strategy.scope()
+    with scope:
+        optimizer.build(model.trainable_variables)
 
 
 def mask_of(x):

@@ -1,7 +1,7 @@
 import keras
 from keras import ops
 
-from keras_t4r.backend import variable_scope
+from keras_t4r.backend import build_optimizer
 from keras_t4r.layers.features.sequence_embedding_features import (
     SequenceEmbeddingFeatures,
 )
@@ -151,14 +151,8 @@ class ReadingModel(keras.Model):
                 "each within one model only, or save the weights (save_weights)."
             )
         # So that a model that is saved before it was fit comes back whole.
-        self._build_optimizer()
+        build_optimizer(self)
         return super().save(filepath, *args, **kwargs)
-
-    def _build_optimizer(self):
-        optimizer = getattr(self, "optimizer", None)
-        if optimizer is not None and not optimizer.built:
-            with variable_scope(self):
-                optimizer.build(self.trainable_variables)
 
     # The states of random generators, which Keras's weights files leave out: with them
     # a run that `BackupAndRestore` takes up goes on as if it had never stopped.

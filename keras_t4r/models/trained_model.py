@@ -1,6 +1,6 @@
 import keras
 
-from keras_t4r.backend import has_global_random_state
+from keras_t4r.backend import build_optimizer, has_global_random_state
 from keras_t4r.backend import name as backend_name
 from keras_t4r.data.loader.loader_epoch import follow_epochs, with_callback
 from keras_t4r.data.loader.sequence_loader import KerasSequenceLoader
@@ -114,7 +114,7 @@ class TrainedModel(SteppingModel):
     def compile_from_config(self, config):
         self.compile(**keras.saving.deserialize_keras_object(config))
         # Its variables are loaded next.
-        self._build_optimizer()
+        build_optimizer(self)
 
     def _need_compile(self):
         if self._arguments is None:
@@ -223,7 +223,7 @@ class TrainedModel(SteppingModel):
         if shuffle is None:
             shuffle = not isinstance(x, KerasSequenceLoader)
         # TensorFlow traces a step that makes variables twice.
-        self._build_optimizer()
+        build_optimizer(self)
         y, sample_weight = self._pack_weights(x, y, sample_weight)
         callbacks = follow_epochs(callbacks, x)
         if has_global_random_state():

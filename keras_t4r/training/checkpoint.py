@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_t4r.backend import variable_scope
+from keras_t4r.backend import build_optimizer
 from keras_t4r.files import new_folder, remove_unfinished
 
 # The key that stands for an array in the JSON of a state.
@@ -118,9 +118,7 @@ def _with_arrays(state, held):
 
 def variables_of(model):
     """All variables of a model and its optimizer; not those of its metrics."""
-    if not model.optimizer.built:
-        with variable_scope(model):
-            model.optimizer.build(model.trainable_variables)
+    build_optimizer(model)
     metrics = {id(v) for m in model.metrics for v in m.variables}
     own = [v for v in model.variables if id(v) not in metrics]
     return own + list(model.optimizer.variables)

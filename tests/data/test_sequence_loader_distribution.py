@@ -9,7 +9,6 @@ import pytest
 
 SCRIPT = """
 import keras
-from seeds import set_seed
 import numpy as np
 from keras import ops
 
@@ -26,7 +25,7 @@ SESSIONS = {"item_id": items, "bought": rng.integers(0, 2, 21)}
 
 
 def run():
-    set_seed(1)
+    keras.utils.set_random_seed(1)
     inputs = keras.Input((None,), dtype="int32", name="item_id")
     x = ops.sum(keras.layers.Embedding(21, 4, mask_zero=True)(inputs), axis=1)
     outputs = {

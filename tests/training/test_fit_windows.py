@@ -152,6 +152,19 @@ def test_a_large_first_window_chooses_a_strength_and_is_fit_as_without(
         np.testing.assert_array_equal(*map(ops.convert_to_numpy, (one, another)))
 
 
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="strategies are TensorFlow's"
+)
+def test_an_optimizer_is_built_in_the_scope_of_its_strategy():
+    import tensorflow as tf
+
+    with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
+        model = make_model()
+    assert not model.optimizer.built
+    found = {id(variable) for variable in variables_of(model)}
+    assert found.issuperset(map(id, model.optimizer.variables))
+
+
 def two_outputs(memory=False):
     """Items, and whether the session was bought, which the first item says."""
     set_seed(5)
