@@ -133,7 +133,7 @@ def test_a_file_that_is_no_whole_vocabulary_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no vocabulary at .*word\.parquet"):
         Vocabulary.load(path)
     path.write_bytes(b"PAR1")
-    with pytest.raises(ValueError, match=r"word\.parquet is not a whole parquet file"):
+    with pytest.raises(ValueError, match=r"word\.parquet cannot be read as parquet"):
         Vocabulary.load(path)
     pq.write_table(pa.table({"word": WORDS}), path)
     with pytest.raises(ValueError, match="no column 'value'"):

@@ -2,6 +2,7 @@ import keras
 from keras import ops
 
 from keras_t4r.metrics.ranks import target_ranks
+from keras_t4r.whole_numbers import whole_number
 
 
 class RankingMetric(keras.metrics.Metric):
@@ -21,9 +22,7 @@ class RankingMetric(keras.metrics.Metric):
 
     def __init__(self, k=10, name=None, dtype=None):
         super().__init__(name=name or f"{self.short_name}_{k}", dtype=dtype)
-        if k < 1:
-            raise ValueError(f"k must be 1 or more, not {k}.")
-        self.k = k
+        self.k = whole_number("k", k)
         # Made here and not at first use: JAX fixes its variables beforehand.
         self.total = self.add_variable((), "zeros", dtype="float32", name="total")
         self.count = self.add_variable((), "zeros", dtype="float32", name="count")

@@ -1,3 +1,5 @@
+import warnings
+
 import keras
 from keras import ops
 
@@ -28,7 +30,10 @@ class ReadingModel(keras.Model):
     """
 
     def __init__(self, inputs, outputs, name=None, **kwargs):
-        super().__init__(inputs, keep_masks(inputs, outputs), name=name, **kwargs)
+        with warnings.catch_warnings():
+            # `Schema.inputs` names them otherwise where TensorFlow wants it.
+            warnings.filterwarnings("ignore", "When providing `inputs` as a dict")
+            super().__init__(inputs, keep_masks(inputs, outputs), name=name, **kwargs)
         check_schemes(self)
         if self._find_features() is not None:
             check_heads(self.heads, self.schema)

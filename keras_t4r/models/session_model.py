@@ -7,6 +7,7 @@ from keras_t4r.models.answers.recommender import Recommender
 from keras_t4r.models.answers.top_k import top_k
 from keras_t4r.models.graph import by_output, is_of_events
 from keras_t4r.models.trained_model import TrainedModel
+from keras_t4r.whole_numbers import whole_number
 
 
 @keras.saving.register_keras_serializable(package="keras_t4r")
@@ -141,7 +142,7 @@ class SessionModel(TrainedModel):
 
     def _check_k(self, k, heads):
         items = max(head.rows - head.first_id for head in heads)
-        if not 1 <= k <= items:
+        if whole_number("k", k, least=None) < 1 or k > items:
             raise ValueError(
                 f"k must lie between 1 and the number of items, {items}, not at {k}."
             )
@@ -192,6 +193,7 @@ class SessionModel(TrainedModel):
         """
         head = self._head_name(head)
         self._check_k(k, [self.heads[head]])
+        batch_size = whole_number("batch_size", batch_size)
         return self._recommender.recommend(
             sessions, batch_size, encoded, k=k, exclude_seen=exclude_seen, head=head
         )

@@ -6,6 +6,7 @@ from keras_t4r.data.loader.loader_epoch import follow_epochs, with_callback
 from keras_t4r.data.loader.sequence_loader import KerasSequenceLoader
 from keras_t4r.metrics.ranking_metric import RankingMetric
 from keras_t4r.models.checks.head_checks import check_trained
+from keras_t4r.models.checks.input_checks import check_inputs
 from keras_t4r.models.checks.probe import probe as try_out
 from keras_t4r.models.graph import by_output, is_of_events
 from keras_t4r.models.stepping_model import SteppingModel
@@ -191,11 +192,8 @@ class TrainedModel(SteppingModel):
                 "trained on whole, but evaluated without their last item. Give "
                 "validation_data, a loader with target='last'."
             )
-        if class_weight is not None and self.heads:
-            raise ValueError(
-                "class_weight has no meaning for next-item outputs, whose targets come "
-                "from the scheme: give sessions a sample_weight."
-            )
+        self._refuse_class_weight(class_weight)
+        self._check_inputs(x)
         if isinstance(x, KerasSequenceLoader):
             self.check_loader(x)
             if x.target is not None:
@@ -215,7 +213,8 @@ class TrainedModel(SteppingModel):
         if isinstance(validation_data, KerasSequenceLoader):
             self._check_test_loader(validation_data)
         elif isinstance(validation_data, (list, tuple)):
-            _, held_out, _ = unpack(tuple(validation_data))
+            inputs, held_out, _ = unpack(tuple(validation_data))
+            self._check_inputs(inputs)
             self._need_targets_of_heads(self._targets(held_out))
         if not self._probed:
             try_out(self, *self._read())
@@ -278,6 +277,7 @@ class TrainedModel(SteppingModel):
                 `check_loader`), or there is no target.
         """
         self._need_compile()
+        self._check_inputs(x)
         if isinstance(x, KerasSequenceLoader):
             self._check_test_loader(x)
         elif y is not None:
@@ -304,6 +304,47 @@ class TrainedModel(SteppingModel):
             if exclude_seen:
                 self._excludes_seen = False
                 self.test_function = None
+
+    def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
+        """Predicts as `keras.Model.predict` does, from the newest `max_history` events.
+
+        Raises:
+            ValueError: arrays are no right-padded sessions (see `check_inputs`).
+        """
+        self._check_inputs(x)
+        return super().predict(x, batch_size, verbose, steps, callbacks)
+
+    def predict_on_batch(self, x):
+        self._check_inputs(x)
+        return super().predict_on_batch(x)
+
+    def train_on_batch(
+        self, x, y=None, sample_weight=None, class_weight=None, return_dict=False
+    ):
+        self._need_compile()
+        self._check_inputs(x)
+        self._refuse_targets_of_heads(self._targets(y))
+        self._refuse_class_weight(class_weight)
+        y, sample_weight = self._pack_weights(x, y, sample_weight)
+        return super().train_on_batch(x, y, sample_weight, class_weight, return_dict)
+
+    def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
+        self._need_compile()
+        self._check_inputs(x)
+        self._need_targets_of_heads(self._targets(y))
+        y, sample_weight = self._pack_weights(x, y, sample_weight)
+        return super().test_on_batch(x, y, sample_weight, return_dict)
+
+    def _check_inputs(self, x):
+        if self._find_features() is not None:
+            check_inputs(x, self.schema)
+
+    def _refuse_class_weight(self, class_weight):
+        if class_weight is not None and self.heads:
+            raise ValueError(
+                "class_weight has no meaning for next-item outputs, whose targets come "
+                "from the scheme: give sessions a sample_weight."
+            )
 
     def check_loader(self, loader):
         """Checks that a `KerasSequenceLoader` gives what the model reads.

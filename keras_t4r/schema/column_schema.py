@@ -1,5 +1,6 @@
 """One column of a session table."""
 
+import re
 from dataclasses import dataclass
 
 from keras_t4r.schema.domain import PADDING_ID, Domain
@@ -50,6 +51,12 @@ class ColumnSchema:
             )
 
     @property
+    def plain_name(self):
+        """The name as TensorFlow allows it, for inputs, weights and tensors."""
+        plain = re.sub(r"[^A-Za-z0-9_]", "_", self.name)
+        return plain if plain[0].isalpha() else f"c{plain}"
+
+    @property
     def is_list(self):
         return self.value_count is not None
 
@@ -64,7 +71,21 @@ class ColumnSchema:
 
     @property
     def is_continuous(self):
-        return self.dtype == "float32"
+        """Whether the column's values are numbers that a model reads: it is so tagged.
+
+        Numbers may stand in a file for other ends, as times to split by; read as a
+        feature, they would drown the others.
+        """
+        return (
+            Tags.CONTINUOUS in self.tags
+            and self.dtype != "string"
+            and not self.is_categorical
+        )
+
+    @property
+    def is_float(self):
+        """Whether batches hold the column as float32: numbers, features or not."""
+        return self.dtype == "float32" or self.is_continuous
 
     @property
     def is_target(self):
@@ -74,7 +95,7 @@ class ColumnSchema:
     @property
     def is_timestamp(self):
         """Whether the column says when events happened: for bodies that read times."""
-        return self.is_continuous and Tags.TIMESTAMP in self.tags
+        return self.dtype == "float32" and Tags.TIMESTAMP in self.tags
 
     @property
     def cardinality(self):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import keras
 
-from keras_t4r.files import write_text
+from keras_t4r.files import is_plain, write_text
 from keras_t4r.schema.merlin_schema import columns_from_merlin, columns_to_merlin
 from keras_t4r.schema.schema_text import columns_from_text, columns_to_text
 from keras_t4r.schema.tags import Tags, plain_tag
@@ -107,7 +107,8 @@ class Schema:
 
     @property
     def features(self):
-        """The columns a model reads: ids with a domain, and numbers; no targets."""
+        """The columns a model reads: ids with a domain, what is tagged `continuous`,
+        and times that are tagged `timestamp`; no targets."""
         key = self.session_id
         return replace(
             self,
@@ -116,7 +117,7 @@ class Schema:
                 for c in self.columns
                 if c.name != key
                 and not c.is_target
-                and (c.is_categorical or c.is_continuous)
+                and (c.is_categorical or c.is_continuous or c.is_timestamp)
             ),
         )
 
@@ -148,16 +149,32 @@ class Schema:
 
         Returns:
             A dict of `keras.Input`: `(batch, time)` for list columns and
-            `(batch,)` for the others; int32 for ids, float32 for numbers.
+            `(batch,)` for the others; int32 for ids, float32 for numbers. They are
+            named after their columns; what TensorFlow allows in no name becomes `_`.
+
+        Raises:
+            ValueError: two columns differ in such characters only.
         """
+        self._check_plain_names()
         return {
             c.name: keras.Input(
                 shape=(None,) if c.is_list else (),
                 dtype="int32" if c.is_categorical else "float32",
-                name=c.name,
+                name=c.plain_name,
             )
             for c in self.features
         }
+
+    def _check_plain_names(self):
+        names = {}
+        for column in self.features:
+            other = names.setdefault(column.plain_name, column.name)
+            if other != column.name:
+                raise ValueError(
+                    f"Columns {other!r} and {column.name!r} are both named "
+                    f"{column.plain_name!r} in a model, where TensorFlow allows "
+                    "letters, digits and _ only: rename one of them."
+                )
 
     def vocabulary(self, name):
         """The `Vocabulary` of a column's ids, or `None`.
@@ -166,7 +183,13 @@ class Schema:
         """
         if self.folder is None or not self[name].is_categorical:
             return None
-        path = self.folder / VOCABULARY_FOLDER / f"{self[name].table_name}.parquet"
+        table = self[name].table_name
+        if not is_plain(table):
+            raise ValueError(
+                f"The domain of column {name!r} is named {table!r}, which cannot name "
+                "a file of its vocabulary: rename it in the schema."
+            )
+        path = self.folder / VOCABULARY_FOLDER / f"{table}.parquet"
         if not path.exists():
             return None
         vocabulary = Vocabulary.load(path, self[name].first_id, name)
@@ -191,7 +214,12 @@ class Schema:
         path = Path(path)
         if not path.is_file():
             raise FileNotFoundError(f"There is no schema file at {path}.")
-        text = path.read_text(encoding="utf-8")
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                f"{path} is no schema: it is not UTF-8 text ({error})."
+            ) from error
         return replace(cls.from_text(text, where=str(path)), folder=path.parent)
 
     @classmethod

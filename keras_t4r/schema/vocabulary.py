@@ -9,9 +9,9 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from keras_t4r.files import new_file
+from keras_t4r.files.parquet import read_parquet, write_parquet
 from keras_t4r.schema.domain import PADDING_ID, UNKNOWN_ID
 
 FIRST_ID = UNKNOWN_ID + 1
@@ -270,6 +270,8 @@ class Vocabulary:
             {"value": values, "count": 1 if counts is None else pl.Series(counts)}
         )
         seen = new.filter(pl.col("value").is_not_null())
+        if self.dtype == "string":
+            seen = seen.filter(pl.col("value") != "")
         seen = seen.group_by("value", maintain_order=True).agg(pl.col("count").sum())
         rows, known = self._look_up(seen["value"])
         added = seen.filter(~pl.Series(known, dtype=pl.Boolean))
@@ -338,7 +340,7 @@ class Vocabulary:
     def save(self, path):
         """Writes a parquet file with the columns `value` and, if known, `count`."""
         with new_file(path) as temporary:
-            pq.write_table(self.to_table(), temporary)
+            write_parquet(self.to_table(), temporary)
 
     @classmethod
     def load(cls, path, first_id=None, name=None):
@@ -356,10 +358,7 @@ class Vocabulary:
         path = Path(path)
         if not path.is_file():
             raise FileNotFoundError(f"There is no vocabulary at {path}.")
-        try:
-            table = pq.read_table(path)
-        except (pa.ArrowException, OSError) as error:
-            raise ValueError(f"{path} is not a whole parquet file: {error}.") from error
+        table = read_parquet(path)
         return cls.from_table(table, first_id, name or path.stem, where=str(path))
 
     def to_table(self):

@@ -20,7 +20,8 @@ def export_saved_model(model, path, k=20, exclude_seen=False, overwrite=False):
     `SessionModel.recommend`; all outputs come of one forward pass. Batch and time are
     free axes; XLA is not used.
 
-    Signature `serving_default`: one input a column of the model, named after it:
+    Signature `serving_default`: one input a column of the model, named as that of
+    `Schema.inputs`:
     right-padded `(batch, time)` for lists, `(batch,)` for the others; int32 for
     encoded ids, float32 for numbers. Where the model has one output, next-item scores
     of the items, it answers with the item column, `(batch, k)` raw ids (int64, or
@@ -96,7 +97,7 @@ def write_saved_model(model, path, vocabularies, k, exclude_seen, overwrite=Fals
             lambda inputs: answer(encode(inputs)),
             [_signature(model.schema, lambda column: raw_type(model, column))],
         )
-    with new_folder(path, overwrite) as folder:
+    with new_folder(path, overwrite, known_by="saved_model.pb") as folder:
         archive.write_out(str(folder), verbose=False)
 
 
@@ -117,6 +118,8 @@ def _answerer(model, vocabularies, k, exclude_seen):
     }
 
     def answer(inputs):
+        with tf.control_dependencies(_assertions(model.schema, inputs)):
+            inputs = {name: tf.identity(x) for name, x in inputs.items()}
         outputs = model.answers(inputs, k, exclude_seen)
         found = {name: outputs[name] for name in served.plain}
         for name, (ids, scores, column) in served.ranked.items():
@@ -131,6 +134,31 @@ def _answerer(model, vocabularies, k, exclude_seen):
         return found
 
     return answer
+
+
+def _assertions(schema, inputs):
+    """What stops the graph where inputs are no sessions that the model can read."""
+    import tensorflow as tf
+
+    items = inputs[schema.item_id]
+    late = tf.logical_and(items[:, 1:] != 0, items[:, :-1] == 0)
+    checks = [
+        (
+            tf.logical_not(tf.reduce_any(late)),
+            "a session has an event after padding: pad sessions on the right, as "
+            "[5, 6, 7, 0, 0]",
+        )
+    ]
+    for column in schema:
+        values = inputs[column.name]
+        if column.is_categorical:
+            fine = tf.logical_and(values >= 0, values < column.cardinality)
+            why = f"ids of {column.name!r} run from 0 to {column.cardinality - 1}"
+        else:
+            fine = tf.math.is_finite(values)
+            why = f"a number of {column.name!r} is NaN or infinite"
+        checks.append((tf.reduce_all(fine), why))
+    return [tf.debugging.Assert(fine, [why]) for fine, why in checks]
 
 
 def _raw_by_id(vocabulary):
@@ -194,7 +222,9 @@ def _signature(schema, dtype):
 
     return {
         column.name: tf.TensorSpec(
-            (None, None) if column.is_list else (None,), dtype(column), column.name
+            (None, None) if column.is_list else (None,),
+            dtype(column),
+            column.plain_name,
         )
         for column in schema
     }

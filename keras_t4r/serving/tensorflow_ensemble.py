@@ -7,6 +7,7 @@ from keras_t4r.files import new_folders
 from keras_t4r.serving import triton_config
 from keras_t4r.serving.saved_model import write_saved_model
 from keras_t4r.serving.served_outputs import ServedOutputs
+from keras_t4r.whole_numbers import whole_number
 
 RESULT = "result_"
 PLATFORMS = ("python", "tensorflow_savedmodel")
@@ -89,7 +90,7 @@ def export_tensorflow_ensemble(
     targets = [path / name, path / f"{name}_nvt", path / f"{name}_tf"]
     # The ensemble comes last, when its parts are there; and nothing is written inside
     # the repository, where a server that polls would see it.
-    with new_folders(targets[::-1], overwrite, beside=path) as folders:
+    with new_folders(targets[::-1], overwrite, "config.pbtxt", path) as folders:
         ensemble, nvt, tf = folders[::-1]
         _write_ensemble(ensemble, model, workflow, k, version)
         _write_workflow(nvt, model, workflow, version)
@@ -101,6 +102,7 @@ def _write_ensemble(folder, model, workflow, k, version):
     session = workflow.schema.session_id
     inputs = _raw_inputs(workflow)
     columns = {column.name: column.name for column in model.schema}
+    plain = {column.plain_name: column.name for column in model.schema}
     answers = _answers(model, workflow, k)
     config = triton_config.ensemble(
         folder.name,
@@ -115,7 +117,7 @@ def _write_ensemble(folder, model, workflow, k, version):
             ),
             (
                 f"{folder.name}_tf",
-                _prefixed(columns),
+                _prefixed(plain),
                 {column["name"]: RESULT + column["name"] for column in answers},
             ),
         ],
@@ -136,7 +138,11 @@ def _write_workflow(folder, model, workflow, version):
 
 
 def _write_model(folder, model, workflow, k, exclude_seen, version, platform):
-    inputs, outputs = _model_inputs(model), _answers(model, workflow, k)
+    outputs = _answers(model, workflow, k)
+    inputs = [
+        {**tensor, "name": column.plain_name}
+        for tensor, column in zip(_model_inputs(model), model.schema, strict=True)
+    ]
     if platform == "python":
         config = triton_config.python_model(folder.name, inputs, outputs)
         inside = _save(folder, config, version, "triton_saved_model.py")
@@ -203,8 +209,7 @@ def _check(model, workflow, name, version, platform):
         raise ValueError(f"`platform` must be one of {PLATFORMS}, not {platform!r}.")
     if not name or pathlib.Path(name).name != name or name.startswith("."):
         raise ValueError(f"`name` must be the plain name of a folder, not {name!r}.")
-    if not isinstance(version, int) or version < 1:
-        raise ValueError(f"`version` must be a positive integer, not {version!r}.")
+    whole_number("version", version)
     ServedOutputs.of(model, taken=[workflow.schema.session_id])
     for column in model.schema:
         if column.name not in workflow.schema:

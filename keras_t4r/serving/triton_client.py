@@ -5,16 +5,21 @@ import math
 
 import numpy as np
 
+from keras_t4r.data.clicks.no_values import NO_VALUES
 from keras_t4r.serving.served_outputs import EVENTS, SCORES
 from keras_t4r.serving.tensorflow_ensemble import RESULT
 
 _FITS = {
-    "INT64": lambda v: isinstance(v, int | np.integer) and -(2**63) <= v < 2**63,
+    "INT64": lambda v: isinstance(v, int | np.integer) and -(2**63) < v < 2**63,
     "FP64": lambda v: isinstance(v, int | float | np.integer | np.floating),
     "BYTES": lambda v: isinstance(v, str | bytes),
 }
-# What stands for "no value" in a request.
-_MISSING = {"INT64": np.iinfo("int64").min, "FP64": float("nan"), "BYTES": ""}
+# What stands for "no value" in a request: as everywhere where clicks are read.
+_MISSING = {
+    "INT64": NO_VALUES["int64"],
+    "FP64": NO_VALUES["float64"],
+    "BYTES": NO_VALUES["string"],
+}
 
 
 class TritonClient:
@@ -217,7 +222,7 @@ def _array(column, values):
     missing = _MISSING[kind]
     values = [missing if v is None or v != v else v for v in values]
     for number, value in enumerate(values, 1):
-        if not _FITS[kind](value):
+        if value is not missing and not _FITS[kind](value):
             wanted = {"INT64": "an integer", "FP64": "a number", "BYTES": "text"}[kind]
             raise ValueError(
                 f"Row {number} has {value!r} in column {name!r}, which needs {wanted}."
@@ -248,18 +253,25 @@ def _answers(answer, outputs):
         if name not in arrays:
             continue
         values = arrays[name]
-        if values.dtype == object:
-            values = np.char.decode(values.astype("S"), "utf-8")
+        text = values.dtype == object
+        if text:
+            values = _decoded(values)
         if number == 0:
             values = values[:, 0]
-        elif name in ranked and values.dtype.kind == "U":
-            real = np.isfinite(arrays[ranked[name]])
-            values = np.where(real, values.astype(object), None)
+        elif name in ranked and text:
+            values = np.where(np.isfinite(arrays[ranked[name]]), values, None)
         elif _is_of_events(output):
             pairs = zip(values, events, strict=True)
             values = [of_session[:count] for of_session, count in pairs]
         found[name.removeprefix(RESULT)] = values
     return found
+
+
+def _decoded(values):
+    """Bytes as text, of any length and with whatever they end in."""
+    text = np.empty(values.size, object)
+    text[:] = [v.decode() if isinstance(v, bytes) else v for v in values.flat]
+    return text.reshape(values.shape)
 
 
 def _has_events(outputs):

@@ -56,7 +56,10 @@ def start(command, environment, log, remove):
         The process, and the lifeline: a shell that ends the group when this process
         dies, however it dies.
     """
-    with open(log, "wb") as file:
+    # Nobody else's business: the log, and the shared memory of the server's models.
+    with open(
+        log, "wb", opener=lambda path, flags: os.open(path, flags, 0o600)
+    ) as file:
         process = subprocess.Popen(
             command,
             env=environment,
@@ -64,6 +67,7 @@ def start(command, environment, log, remove):
             stdout=file,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            umask=0o077,
         )
     script = (
         "cat; pid=$0; kill -TERM $pid; sleep $1; kill -KILL -$pid; shift; "

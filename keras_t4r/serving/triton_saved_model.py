@@ -51,7 +51,11 @@ class TritonPythonModel:
         for name in self.inputs:
             values = pb_utils.get_input_tensor_by_name(request, name).as_numpy()
             inputs[name] = tf.convert_to_tensor(values)
-        outputs = self.serve(**inputs)
+        try:
+            outputs = self.serve(**inputs)
+        except tf.errors.InvalidArgumentError as error:
+            # One caller's fault is no fault of those who asked at the same time.
+            return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error)))
         return pb_utils.InferenceResponse(
             [pb_utils.Tensor(name, outputs[name].numpy()) for name in self.outputs]
         )

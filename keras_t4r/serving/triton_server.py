@@ -16,23 +16,34 @@ import time
 import urllib.error
 import urllib.request
 
+from keras_t4r.files import finish_or_clear
 from keras_t4r.serving import triton_files, triton_process
 
 _LOCALHOST = "127.0.0.1"
 _PORTS = ("http_port", "grpc_port", "metrics_port")
+# What only this object may ask of the server.
+_LOCKED = ("model-repository", "shared-memory", "trace", "logging")
+_SECRET_HEADER = "keras-t4r-secret"
 
 
 class TritonServer:
     """A real `tritonserver` on this machine, from the `nvidia-pytriton` wheel.
 
-    No container and no GPU is needed. The server listens on the loopback interface
-    only, runs Python models in the environment of an interpreter, is ready
-    for requests when `start` returns (or the `with` block begins), and is gone with
-    its processes and shared memory when `stop` returns (or the block ends), or when
-    the process that started it dies.
+    No container and no GPU is needed. The server runs Python models in the environment
+    of an interpreter, is ready for requests when `start` returns (or the `with` block
+    begins), and is gone with its processes and shared memory when `stop` returns (or
+    the block ends), or when the process that started it dies.
+
+    It listens on the loopback interface, unless `host` names another. Whoever reaches
+    its ports may ask its models, and see their names, inputs and statistics. To load
+    and unload models (which runs code), to register shared memory and to set traces and
+    logs takes a secret that this object makes for itself and sends along; its files and
+    shared memory are the user's alone. The secret stands on the server's command line,
+    which other users of the machine can read unless `/proc` hides it.
 
     Args:
-        model_repository: path. A folder of Triton models.
+        model_repository: path. A folder of Triton models. What lies in it is code:
+            the server runs its `model.py` files.
         http_port: int. Defaults to `0`, a free port.
         grpc_port: int. Defaults to `0`, a free port.
         metrics_port: int. Defaults to `0`, a free port.
@@ -44,6 +55,7 @@ class TritonServer:
         python: path or `None`. The interpreter whose environment holds the wheel and
             runs Python models; it needs numpy 1. By default the one that the variable
             `KERAS_T4R_TRITON_PYTHON` names, or the running one.
+        host: string. The address to listen on; `"0.0.0.0"` for all interfaces.
 
     Raises:
         ImportError: `nvidia-pytriton` is missing, or does not fit this Python.
@@ -70,6 +82,7 @@ class TritonServer:
         load="all",
         log=None,
         python=None,
+        host=_LOCALHOST,
     ):
         self.model_repository = pathlib.Path(model_repository).resolve()
         if not self.model_repository.is_dir():
@@ -83,6 +96,8 @@ class TritonServer:
         self.startup_timeout = startup_timeout
         self.log = None if log is None else pathlib.Path(log)
         self.python = python or triton_files.default_python()
+        self.host = host
+        self._secret = secrets.token_urlsafe(32)
         self._load = ("*",) if load == "all" else _names(load)
         self._process = self._lifeline = self._folder = None
         self._shared_memory = f"/dev/shm/keras_t4r_{secrets.token_hex(6)}_"
@@ -90,17 +105,22 @@ class TritonServer:
     @property
     def http_url(self):
         """Address for HTTP clients, `host:port`."""
-        return f"{_LOCALHOST}:{self.http_port}"
+        return f"{self._reached_at}:{self.http_port}"
 
     @property
     def grpc_url(self):
         """Address for gRPC clients, `host:port`."""
-        return f"{_LOCALHOST}:{self.grpc_port}"
+        return f"{self._reached_at}:{self.grpc_port}"
 
     @property
     def metrics_url(self):
         """Address of the Prometheus metrics."""
-        return f"http://{_LOCALHOST}:{self.metrics_port}/metrics"
+        return f"http://{self._reached_at}:{self.metrics_port}/metrics"
+
+    @property
+    def _reached_at(self):
+        """The address at which this machine reaches the server."""
+        return _LOCALHOST if self.host == "0.0.0.0" else self.host
 
     def start(self):
         """Starts the server and waits until it is ready. Returns the server."""
@@ -109,12 +129,13 @@ class TritonServer:
         facts = triton_files.interpreter_facts(self.python)
         wheel = triton_files.wheel_folder(facts)
         environment = triton_files.environment(wheel, self.python, facts)
+        finish_or_clear(self.model_repository.parent)
         self._folder = pathlib.Path(tempfile.mkdtemp(prefix="keras_t4r_triton_"))
         try:
             triton_files.assemble_backends(wheel, self._folder / "backends", facts)
             self._log = self.log or self._folder / "server.log"
             wanted = {name: getattr(self, name) for name in _PORTS}
-            for name, port in triton_process.choose_ports(_LOCALHOST, wanted).items():
+            for name, port in triton_process.choose_ports(self.host, wanted).items():
                 setattr(self, name, port)
             self._process, self._lifeline = triton_process.start(
                 self._command(wheel),
@@ -208,9 +229,12 @@ class TritonServer:
             + os.path.basename(self._shared_memory),
             f"--exit-timeout-secs={triton_process.STOP_TIMEOUT}",
         ]
+        locked = f"{','.join(_LOCKED)}:{_SECRET_HEADER}={self._secret}"
+        command.append(f"--http-restricted-api={locked}")
+        command.append(f"--grpc-restricted-protocol={locked}")
         for name in _PORTS:
             kind = name.removesuffix("_port")
-            command.append(f"--{kind}-address={_LOCALHOST}")
+            command.append(f"--{kind}-address={self.host}")
             command.append(f"--{kind}-port={getattr(self, name)}")
         return [str(part) for part in command]
 
@@ -231,7 +255,9 @@ class TritonServer:
 
     def _ask(self, place, body):
         request = urllib.request.Request(
-            f"http://{self.http_url}/{place}", data=json.dumps(body).encode()
+            f"http://{self.http_url}/{place}",
+            data=json.dumps(body).encode(),
+            headers={_SECRET_HEADER: self._secret},
         )
         try:
             with urllib.request.urlopen(request, timeout=self.startup_timeout):
@@ -276,6 +302,9 @@ def main(arguments=None):
         "--python",
         metavar="EXE",
         help="run Python models by it (default: $KERAS_T4R_TRITON_PYTHON, or this one)",
+    )
+    parser.add_argument(
+        "--host", default=_LOCALHOST, help="listen on this address (default: loopback)"
     )
     options = vars(parser.parse_args(arguments))
     options["load"] = options["load"] or "all"

@@ -13,12 +13,8 @@ import os
 import pathlib
 import sys
 
-import numpy as np
 import pyarrow as pa
 import triton_python_backend_utils as pb_utils
-
-# How a request says "no value": NaN, or the least integer.
-_NO_INTEGER = np.iinfo("int64").min
 
 
 class TritonPythonModel:
@@ -41,7 +37,7 @@ class TritonPythonModel:
 
     def warm_up(self):
         """One click that says nothing, so that no caller waits for a first time."""
-        click = {"int64": [0], "float64": [0.0], "string": [""]}
+        click = {"int64": [0], "float64": [0.0], "string": ["?"]}
         rows = {name: click[kind] for name, kind in self.columns.items()}
         time = self.workflow.config.time
         if self.columns[time] == "string":
@@ -53,7 +49,7 @@ class TritonPythonModel:
 
     def answer(self, request):
         try:
-            tensors = self.prepare(self.rows(request))
+            tensors = list(self.prepare(self.rows(request)))
         except (ValueError, TypeError) as error:
             return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error)))
         return pb_utils.InferenceResponse([pb_utils.Tensor(*pair) for pair in tensors])
@@ -86,5 +82,5 @@ def _arrow(name, kind, values):
             return pa.array(values, pa.binary()).cast(pa.string())
         except pa.ArrowInvalid as error:
             raise ValueError(f"Column {name!r} is not UTF-8 text.") from error
-    missing = np.isnan(values) if kind == "float64" else values == _NO_INTEGER
-    return pa.array(values, mask=missing)
+    # The workflow takes NaN, the least integer and empty text for null.
+    return pa.array(values)

@@ -35,7 +35,10 @@ def set_states(callbacks, states):
             )
     for callback, state in zip(callbacks, states, strict=False):
         for name, value in state["attributes"].items():
-            setattr(callback, name, _decode(value))
+            # A file may come from anywhere: it changes what an object holds, and no
+            # method of its class.
+            if not callable(getattr(type(callback), name, None)):
+                setattr(callback, name, _decode(value))
 
 
 class _NotKept(Exception):

@@ -1,14 +1,18 @@
+import hashlib
 import json
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
 
 from keras_t4r.backend import build_optimizer
-from keras_t4r.files import new_folder, remove_unfinished
+from keras_t4r.files import hold, new_folder
 
+_FORMAT = "keras_t4r.Checkpoint/1"
 # The key that stands for an array in the JSON of a state.
 _HELD = "held array"
+_DAMAGED = (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile)
 
 
 class Checkpoint:
@@ -21,10 +25,25 @@ class Checkpoint:
 
     Args:
         folder: path. Where the checkpoints go.
+        run: dict of string to what JSON holds. What makes the run the one that it is: a
+            checkpoint of another run is refused.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder, run=None):
         self.folder = Path(folder)
+        self._run = json.loads(json.dumps(run or {}))
+
+    def held(self):
+        """A context in which no other run may use the folder.
+
+        Raises:
+            BlockingIOError: another run uses it.
+        """
+        return hold(
+            self.folder,
+            f"Another run uses the checkpoint folder {self.folder} now: wait for it, "
+            "or take another folder.",
+        )
 
     def save(self, model, state):
         """Writes a checkpoint.
@@ -33,18 +52,22 @@ class Checkpoint:
             model: compiled `keras.Model`.
             state: dicts with strings as keys, lists, and what JSON holds; and arrays.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
         before = self._existing()
         number = self._number(before[-1]) + 1 if before else 0
-        remove_unfinished(self.folder)
         arrays = {f"{i:05d}": keras_array(v) for i, v in enumerate(variables_of(model))}
         held = []
         state = json.dumps(_without_arrays(state, held))
         kept = {f"{i:05d}": array for i, array in enumerate(held)}
+        content = {
+            "format": _FORMAT,
+            "run": self._run,
+            "digest": _digest(state),
+            "state": state,
+        }
         with new_folder(self.folder / f"checkpoint-{number:06d}") as folder:
             np.savez(folder / "variables.npz", **arrays)
             np.savez(folder / "state.npz", **kept)
-            (folder / "state.json").write_text(state)
+            (folder / "state.json").write_text(json.dumps(content))
         for path in before:
             shutil.rmtree(path)
 
@@ -55,13 +78,30 @@ class Checkpoint:
             The state that was saved, or `None` where there is no checkpoint.
 
         Raises:
-            ValueError: the checkpoint is of another model or optimizer.
+            ValueError: the checkpoint is of another run, model or optimizer; or it is
+                damaged. The model is then as it was.
         """
         existing = self._existing()
         if not existing:
             return None
         path = existing[-1]
-        values = _arrays(path / "variables.npz")
+        try:
+            content = json.loads((path / "state.json").read_text())
+            if content["format"] != _FORMAT:
+                raise ValueError(f"its format is {content['format']!r}")
+            if content["digest"] != _digest(content["state"]):
+                raise ValueError("its state is not what was written")
+            run = content["run"]
+            values = _arrays(path / "variables.npz")
+            kept = _arrays(path / "state.npz")
+            state = _with_arrays(json.loads(content["state"]), kept)
+        except _DAMAGED as error:
+            raise ValueError(
+                f"The checkpoint {path} is damaged, or no checkpoint of this version "
+                f"({type(error).__name__}: {error}): remove it to start anew, or use "
+                "another checkpoint folder."
+            ) from error
+        self._check_run(run, path)
         variables = variables_of(model)
         shapes = [tuple(v.shape) for v in variables]
         if shapes != [v.shape for v in values]:
@@ -72,11 +112,21 @@ class Checkpoint:
             )
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
-        state = json.loads((path / "state.json").read_text())
-        return _with_arrays(state, _arrays(path / "state.npz"))
+        return state
+
+    def _check_run(self, run, path):
+        for name in {**run, **self._run}:
+            was, now = run.get(name), self._run.get(name)
+            if was != now:
+                raise ValueError(
+                    f"The checkpoint {path} is of another run: its {name} was "
+                    f"{_short(was)}, and is {_short(now)} now. Take up the run as it "
+                    "was, or use another checkpoint folder."
+                )
 
     def _existing(self):
-        return sorted(self.folder.glob("checkpoint-*"), key=self._number)
+        found = [p for p in self.folder.glob("checkpoint-*") if p.name[11:].isdigit()]
+        return sorted(found, key=self._number)
 
     @staticmethod
     def _number(path):
@@ -87,6 +137,23 @@ def keras_array(variable):
     """A variable's value; bfloat16, which NumPy's format lacks, as float32."""
     value = np.asarray(variable)
     return value.astype("float32") if value.dtype.name == "bfloat16" else value
+
+
+def variables_of(model):
+    """All variables of a model and its optimizer; not those of its metrics."""
+    build_optimizer(model)
+    metrics = {id(v) for m in model.metrics for v in m.variables}
+    own = [v for v in model.variables if id(v) not in metrics]
+    return own + list(model.optimizer.variables)
+
+
+def _digest(text):
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _short(value):
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:97]}…"
 
 
 def _arrays(path):
@@ -114,11 +181,3 @@ def _with_arrays(state, held):
     if isinstance(state, list):
         return [_with_arrays(value, held) for value in state]
     return state
-
-
-def variables_of(model):
-    """All variables of a model and its optimizer; not those of its metrics."""
-    build_optimizer(model)
-    metrics = {id(v) for m in model.metrics for v in m.variables}
-    own = [v for v in model.variables if id(v) not in metrics]
-    return own + list(model.optimizer.variables)

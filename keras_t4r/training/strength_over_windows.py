@@ -2,9 +2,9 @@ import math
 
 import numpy as np
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from keras import ops
 
+from keras_t4r.files.parquet import read_parquet
 from keras_t4r.training.checkpoint import variables_of
 from keras_t4r.training.memory_strength import STRENGTHS
 
@@ -59,8 +59,7 @@ class StrengthOverWindows:
             metric: ranking metric.
             epochs, batch_size, seed: what the window is fit with.
         """
-        # A folder named "day=1" is no column.
-        sessions = pq.read_table(path, partitioning=None)
+        sessions = read_parquet(path)
         rankable = pc.greater_equal(pc.list_value_length(sessions[load.item_id]), 2)
         rankable = np.nonzero(rankable.to_numpy(zero_copy_only=False))[0]
         newest = rankable[len(rankable) - int(_HELD_BACK * len(rankable)) :]

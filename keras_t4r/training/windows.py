@@ -1,12 +1,13 @@
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import pairwise
 from pathlib import Path
 
 import keras
 
 from keras_t4r.data.loader.sequence_loader import KerasSequenceLoader
+from keras_t4r.files.parquet import footer_digest
 from keras_t4r.models.memories import find_memories
 from keras_t4r.schema import Schema
 from keras_t4r.training.callback_state import set_states, states_of
@@ -15,6 +16,7 @@ from keras_t4r.training.evaluate import evaluate_scorer
 from keras_t4r.training.memory_strength import MemoryTuner
 from keras_t4r.training.strength_over_windows import StrengthOverWindows
 from keras_t4r.training.window_report import WindowReport
+from keras_t4r.whole_numbers import whole_number
 
 # Seeds of the loaders of two windows are this far apart.
 _SEED_STEP = 100_003
@@ -75,8 +77,8 @@ def fit_windows(
             window.
         checkpoint: path. Folder of the run's checkpoint, written after every
             epoch. A run that finds one goes on from it, to the same result: with the
-            same callbacks, which get back what they had counted (their numbers,
-            texts and arrays, and lists and dicts of these).
+            same arguments, files and callbacks, which get back what they had counted
+            (their numbers, texts and arrays, and lists and dicts of these).
         seed: int. Seed of the order of sessions.
         verbose: bool. Print a line a window and model.
 
@@ -87,7 +89,9 @@ def fit_windows(
         FileNotFoundError: a window's file is missing.
         ValueError: fewer than two windows, a window without sessions to fit on or
             to evaluate on, a model without ranking metrics or with several memories,
-            or a checkpoint that was written with other callbacks.
+            or a checkpoint that is damaged, of other arguments or files, or was
+            written with other callbacks.
+        BlockingIOError: another run uses the checkpoint's folder.
 
     Example:
 
@@ -110,6 +114,15 @@ def fit_windows(
             f"{folder} has {len(windows)} window(s) {windows}; two are needed, one to "
             "fit on and the next to evaluate on."
         )
+    names = [str(window) for window in windows]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(
+                f"Window {name} stands twice in windows={windows}: it would be "
+                "evaluated on after it was fit on."
+            )
+    epochs = whole_number("epochs", epochs)
+    replay = whole_number("replay", replay, least=0)
     metrics = _of_items(model)
     first = next(iter(metrics.values()))
     memories = find_memories(model)
@@ -122,48 +135,61 @@ def fit_windows(
     files = _Files(folder, windows, train, evaluate)
     load = _Loaders(model, schema, max_length, targets)
     files.check(model, load, tuned=bool(memories))
-    run = _Run(model, checkpoint, strength, verbose)
-    run.resume()
-    for number, (now, after) in enumerate(pairwise(windows)):
-        past = [files.train(w) for w in windows[max(0, number - replay) : number]]
-        today, target = files.train(now), files.evaluate(after)
-        for baseline in baselines.values():
-            baseline.update(today)
-        if number < run.window:
-            continue
-        loader = load.to_fit(
-            [*past, today], batch_size, seed=seed + _SEED_STEP * number
-        )
-        if strength and run.epoch == 0:
-            if number:
-                strength.tune(load.to_evaluate(today), first)
-            else:
-                strength.tune_first(
-                    today,
-                    load,
-                    first,
-                    epochs=epochs,
-                    batch_size=batch_size,
-                    seed=seed,
-                )
-            strength.memory.update_state(load.to_fit(today, 1024))
-        made = callbacks(now) if callable(callbacks) else list(callbacks or [])
-        seconds = run.fit(loader, epochs, made)
-        test = load.to_evaluate(target)
-        note = f"{loader.num_sessions} sessions, {seconds:.0f} s"
-        if strength:
-            note += f", strength {float(strength.memory.strength):g}"
-        run.add(after, "model", _evaluate(model, test), note)
-        if strength:
-            with strength.memory.set_aside():
-                logs = _evaluate(model, test)
-            run.add(after, "model, no memory", logs, "the network alone")
-        for name, baseline in baselines.items():
-            started = time.perf_counter()
-            found = evaluate_scorer(baseline, test, list(metrics.values()))
-            logs = {log: found[metric.name] for log, metric in metrics.items()}
-            run.add(after, name, logs, f"{time.perf_counter() - started:.0f} s")
-        run.finish_window([] if callable(callbacks) else made)
+    about = {
+        "windows": names,
+        "train": train,
+        "evaluate": evaluate,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "max_length": max_length,
+        "targets": targets,
+        "replay": replay,
+        "baselines": list(baselines),
+        "seed": seed,
+        "files": files.digests(),
+    }
+    kept = Checkpoint(checkpoint, about) if checkpoint else None
+    with _Run(model, kept, strength, verbose).going() as run:
+        for number, (now, after) in enumerate(pairwise(windows)):
+            past = [files.train(w) for w in windows[max(0, number - replay) : number]]
+            today, target = files.train(now), files.evaluate(after)
+            for baseline in baselines.values():
+                baseline.update(today)
+            if number < run.window:
+                continue
+            loader = load.to_fit(
+                [*past, today], batch_size, seed=seed + _SEED_STEP * number
+            )
+            if strength and run.epoch == 0:
+                if number:
+                    strength.tune(load.to_evaluate(today), first)
+                else:
+                    strength.tune_first(
+                        today,
+                        load,
+                        first,
+                        epochs=epochs,
+                        batch_size=batch_size,
+                        seed=seed,
+                    )
+                strength.memory.update_state(load.to_fit(today, 1024))
+            made = callbacks(now) if callable(callbacks) else list(callbacks or [])
+            seconds = run.fit(loader, epochs, made)
+            test = load.to_evaluate(target)
+            note = f"{loader.num_sessions} sessions, {seconds:.0f} s"
+            if strength:
+                note += f", strength {float(strength.memory.strength):g}"
+            run.add(after, "model", _evaluate(model, test), note)
+            if strength:
+                with strength.memory.set_aside():
+                    logs = _evaluate(model, test)
+                run.add(after, "model, no memory", logs, "the network alone")
+            for name, baseline in baselines.items():
+                started = time.perf_counter()
+                found = evaluate_scorer(baseline, test, list(metrics.values()))
+                logs = {log: found[metric.name] for log, metric in metrics.items()}
+                run.add(after, name, logs, f"{time.perf_counter() - started:.0f} s")
+            run.finish_window([] if callable(callbacks) else made)
     return run.report
 
 
@@ -230,7 +256,7 @@ class _Run:
 
     def __init__(self, model, checkpoint, strength, verbose):
         self.model = model
-        self.checkpoint = Checkpoint(checkpoint) if checkpoint else None
+        self.checkpoint = checkpoint
         self.strength = strength
         self.verbose = verbose
         self.window = 0
@@ -239,7 +265,14 @@ class _Run:
         self.report = WindowReport()
         self._states = []
 
-    def resume(self):
+    @contextmanager
+    def going(self):
+        """The run, where its checkpoint left it; no other may use that meanwhile."""
+        with self.checkpoint.held() if self.checkpoint else nullcontext():
+            self._resume()
+            yield self
+
+    def _resume(self):
         state = self.checkpoint and self.checkpoint.restore(self.model)
         if state:
             self.window, self.epoch = state["window"], state["epoch"]
@@ -346,6 +379,12 @@ class _Files:
         for path in evaluated:
             with _named(path, "evaluated on"):
                 model.check_loader(load.to_evaluate(path, buffer_rows=1))
+
+    def digests(self):
+        """What tells these files from others, by window."""
+        files = {f"{w}, fitted on": self.train(w) for w in self.windows[:-1]}
+        files |= {f"{w}, evaluated on": self.evaluate(w) for w in self.windows[1:]}
+        return {name: footer_digest(path) for name, path in files.items()}
 
     def _file(self, window, name):
         path = self.folder / str(window) / f"{name}.parquet"

@@ -5,7 +5,7 @@ import functools
 import keras
 import numpy as np
 import pytest
-from body_kinds import KINDS, WIDTH, kinds_to_run
+from body_kinds import KINDS, WIDTH, directions_to_run, kinds_to_run
 from body_kinds import small_config as make_small_config
 from keras import ops
 
@@ -35,8 +35,8 @@ def pytest_generate_tests(metafunc):
     elif {"kind", "causal"} <= set(names):
         cases = [
             pytest.param(k, c, id=f"{k}-{'causal' if c else 'bidirectional'}")
-            for k, facts in kinds.items()
-            for c in facts.directions
+            for k in kinds
+            for c in directions_to_run(k)
         ]
         metafunc.parametrize(("kind", "causal"), cases)
     elif "limited_kind" in names:

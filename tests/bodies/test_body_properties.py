@@ -84,7 +84,7 @@ def test_causal_is_what_the_config_says_unless_told_otherwise(small_config):
 def test_half_precision_stays_finite(
     kind, causal, policy, small_config, events, apply, gradients
 ):
-    one_way = len(KINDS[kind].directions) == 1
+    one_way = len(KINDS[kind].directions) == 1 and keras.backend.backend() != "jax"
     if keras.backend.backend() != "tensorflow" and not one_way:
         # Attention under a causal mask is what float16 may break.
         if causal != (policy == "mixed_float16"):

@@ -51,6 +51,8 @@ def the_two(reach, causal):
 @CAUSAL
 @pytest.mark.parametrize("reach", [1, 3, 8])
 def test_it_is_plain_attention_in_a_window(reach, causal, events):
+    if keras.backend.backend() == "jax" and reach == 8:
+        pytest.skip("TensorFlow and PyTorch show it; JAX compiles each reach anew")
     local, plain = the_two(reach, causal)
     for length in lengths_to_run(LENGTHS):
         x, mask = events(batch=3, time=length, width=16)

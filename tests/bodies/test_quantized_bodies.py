@@ -38,6 +38,8 @@ def quantized_parts(model):
 
 
 def test_a_quantised_body_comes_back_from_its_file(kind, quantized, tmp_path):
+    if keras.backend.backend() == "jax" and kind not in ("gpt2", "xlnet", "hstu"):
+        pytest.skip("TensorFlow and PyTorch show it; JAX compiles each anew")
     given, exact, model = quantized(kind, "int8")
     y = ops.convert_to_numpy(model(given))
     # GRU's products are its cell's, which Keras does not quantise.

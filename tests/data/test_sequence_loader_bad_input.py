@@ -16,7 +16,7 @@ SCHEMA = Schema(
         ColumnSchema(
             "item_id", "int64", ("item_id", "categorical"), Domain(2, 9), (1, 12)
         ),
-        ColumnSchema("price", "float32", (), None, (1, 12)),
+        ColumnSchema("price", "float32", ("continuous",), None, (1, 12)),
         ColumnSchema("flag", "int64", ("categorical",), Domain(0, 1), (1, 12)),
         ColumnSchema("country", "int64", ("categorical",), Domain(1, 5)),
     )
@@ -187,7 +187,7 @@ def test_paths_that_lead_nowhere(tmp_path):
     cases = {
         str(tmp_path / "no.parquet"): "There is no file or folder .*no.parquet",
         str(tmp_path / "*.parquet"): r"No file matches the pattern .*\*.parquet",
-        str(tmp_path): r"The folder .* holds no \.parquet file",
+        str(tmp_path): r"The folder .* holds no file of sessions",
     }
     for path, sentence in cases.items():
         with pytest.raises(FileNotFoundError, match=sentence):

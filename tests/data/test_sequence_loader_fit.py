@@ -16,8 +16,8 @@ SCHEMA = Schema(
         ColumnSchema(
             "item_id", "int64", ("item_id", "categorical"), Domain(1, 20), (1, 16)
         ),
-        ColumnSchema("price", "float32", (), None, (1, 16)),
-        ColumnSchema("age", "float32"),
+        ColumnSchema("price", "float32", ("continuous",), None, (1, 16)),
+        ColumnSchema("age", "float32", ("continuous",)),
     )
 )
 TASKS = Schema(

@@ -20,9 +20,9 @@ SCHEMA = Schema(
         ColumnSchema(
             "item_id", "int64", ("item_id", "categorical"), Domain(2, 90), (1, 12)
         ),
-        ColumnSchema("price", "float32", (), None, (1, 12)),
+        ColumnSchema("price", "float32", ("continuous",), None, (1, 12)),
         ColumnSchema("country", "int64", ("categorical",), Domain(1, 5)),
-        ColumnSchema("age", "float32"),
+        ColumnSchema("age", "float32", ("continuous",)),
     )
 )
 

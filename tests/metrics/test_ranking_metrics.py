@@ -69,7 +69,7 @@ def test_serialization_round_trip(kind):
 
 
 def test_k_starts_at_one():
-    with pytest.raises(ValueError, match="k must be 1 or more"):
+    with pytest.raises(ValueError, match="k is 0; it should be 1 or more"):
         metrics.NDCG(0)
 
 

@@ -8,7 +8,6 @@ import keras
 import numpy as np
 import pyarrow as pa
 import pytest
-from body_kinds import SORTS as SORTS_OF_BODIES
 from keras import ops
 from session_cases import CASES, FACTORS, OF_BACKEND, pairs_of, valid_pairs
 from session_models import (
@@ -128,8 +127,9 @@ def test_every_backend_sees_every_value(backend):
     cases = OF_BACKEND[backend]
     for factor, values in FACTORS.items():
         seen = {getattr(case, factor) for case in cases}
-        of_each_sort = factor == "body" and backend == "jax"
-        assert seen == set(SORTS_OF_BODIES if of_each_sort else values), factor
+        # JAX compiles each body anew; there, the tests of bodies show them.
+        if factor != "body" or backend != "jax":
+            assert seen == set(values), factor
 
 
 def test_every_case_runs_on_one_backend():

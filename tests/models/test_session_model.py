@@ -145,7 +145,7 @@ def test_recommend_checks_k_and_columns(build):
             model.recommend(lists, k=k)
     with pytest.raises(ValueError, match="Session 1 has 8 items but 7 values"):
         model.recommend({**lists, "age": [lists["age"][0], lists["age"][1][:7]]})
-    with pytest.raises(ValueError, match="its ids run from 0 to 41"):
+    with pytest.raises(ValueError, match="its ids run from 1 to 41"):
         model.recommend({**lists, "item_id": [[99] * 8, [3] * 8]})
     with pytest.raises(ValueError, match="has a NaN"):
         model.recommend({**lists, "age": [[float("nan")] * 8, [0.0] * 8]})
@@ -205,6 +205,8 @@ def test_metrics_of_one_name_have_entries_of_their_own_in_the_logs(build):
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 @pytest.mark.parametrize("body", ["xlnet", "gpt2", "bert"])
 def test_mixed_precision_trains(build, policy, body):
+    if keras.backend.backend() == "jax" and body != "gpt2":
+        pytest.skip("TensorFlow and PyTorch show it; JAX compiles each anew")
     keras.config.set_dtype_policy(policy)
     model = build.model("clm", body)
     table = build.sessions(64)

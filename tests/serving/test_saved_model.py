@@ -132,16 +132,16 @@ def test_a_model_without_a_vocabulary_answers_in_encoded_ids(
     assert answer["item_id"].numpy().tolist() == expected["item_id"].tolist()
 
 
-def test_a_vocabulary_with_empty_text_warns_that_raw_ids_are_not_read(
+def test_a_vocabulary_with_the_mark_of_padding_warns_that_raw_ids_are_not_read(
     build_model, tmp_path, schema
 ):
     from keras_t4r.data.etl.session_etl import SessionETL
 
-    clicks = {"s": [1, 1, 2, 2], "t": [1, 2, 3, 4], "i": ["", "a", "b", "a"]}
+    clicks = {"s": [1, 1, 2, 2], "t": [1, 2, 3, 4], "i": [-1, 7, 8, 7]}
     etl = SessionETL("s", "t", "i", time_unit="s", recency=False, time_features=())
     etl.write(clicks, tmp_path / "log", progress=False)
     model = build_model(type(schema).load(tmp_path / "log" / "schema.pbtxt"))
-    with pytest.warns(UserWarning, match="'i' has '' as a value"):
+    with pytest.warns(UserWarning, match="'i' has -1 as a value"):
         export_saved_model(model, tmp_path / "1", k=2)
     loaded = tf.saved_model.load(str(tmp_path / "1"))
     assert set(loaded.signatures) == {"serving_default"}

@@ -118,6 +118,9 @@ def test_the_saved_model_flavour_fits_tritons_tensorflow_backend(
 def test_a_model_that_exists_is_kept_unless_told_otherwise(model, etl, tmp_path):
     (tmp_path / "shop_tf").mkdir()
     (tmp_path / "shop_tf" / "mine").write_text("kept")
+    with pytest.raises(FileExistsError, match=r"shop_tf holds no config\.pbtxt"):
+        export_tensorflow_ensemble(model, etl, "shop", tmp_path, overwrite=True)
+    (tmp_path / "shop_tf" / "config.pbtxt").touch()
     before = files(tmp_path)
     with pytest.raises(FileExistsError, match="shop_tf exists already: take another"):
         export_tensorflow_ensemble(model, etl, "shop", tmp_path)
@@ -162,7 +165,7 @@ def test_a_workflow_that_lacks_a_column_is_refused(model, clicks, tmp_path):
     [
         ({"name": "a/b"}, "plain name"),
         ({"name": ""}, "plain name"),
-        ({"version": 0}, "positive integer"),
+        ({"version": 0}, "version is 0"),
         ({"platform": "onnx"}, "must be one of"),
         ({"k": 0}, "k must lie between"),
     ],

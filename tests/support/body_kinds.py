@@ -330,6 +330,7 @@ KINDS = {
 }
 
 
+DECODERS = ("gpt2", "llama", "mistral", "qwen2", "qwen3", "sasrec", "gru", "hstu")
 # One of each sort: JAX and PyTorch run these, TensorFlow all.
 SORTS = ("gpt2", "bert", "xlnet", "llama", "longformer", "reformer", "gru", "hstu")
 
@@ -337,6 +338,15 @@ SORTS = ("gpt2", "bert", "xlnet", "llama", "longformer", "reformer", "gru", "hst
 def kinds_to_run():
     """The kinds that tests run over, on the backend that runs."""
     return list(KINDS) if keras.backend.backend() == "tensorflow" else list(SORTS)
+
+
+def directions_to_run(kind):
+    """The directions of a kind that tests run over: JAX, which compiles each anew,
+    takes the one that the kind is mostly used in."""
+    directions = KINDS[kind].directions
+    if keras.backend.backend() != "jax" or len(directions) == 1:
+        return directions
+    return (kind in DECODERS,)
 
 
 def lengths_to_run(lengths):

@@ -10,7 +10,7 @@ import itertools
 
 import keras
 from allpairspy import AllPairs
-from body_kinds import KINDS
+from body_kinds import DECODERS, KINDS
 from body_kinds import SORTS as SORTS_OF_BODIES
 
 # Events of the loader, where a case has it shorter than the schema.
@@ -195,22 +195,23 @@ def _choose(wanted, cases):
 
 
 # The backend is a factor too: each case runs on one. All three see every value of what
-# is no body, JAX one body of each sort, TensorFlow all and each as it is mostly used;
+# is no body; TensorFlow and PyTorch all bodies, TensorFlow each as it is mostly used;
 # what nobody needs goes to PyTorch, the quickest.
 def _left(taken):
     return [case for case in CASES if case not in taken]
 
 
 _SORTS = [{"body": body} for body in SORTS_OF_BODIES]
-_DECODERS = ("gpt2", "llama", "mistral", "qwen2", "qwen3", "sasrec", "gru", "hstu")
-_USES = [{"body": body, "causal": body in _DECODERS} for body in KINDS]
+_USES = [{"body": body, "causal": body in DECODERS} for body in KINDS]
 _USES.append({"body": "xlnet", "causal": True})
 _TENSORFLOW = _choose(_USES, CASES)
-_JAX = _choose(_SORTS, _left(_TENSORFLOW))
+_JAX = _choose([], [c for c in _left(_TENSORFLOW) if c.body in SORTS_OF_BODIES])
 OF_BACKEND = {
     "tensorflow": _TENSORFLOW,
     "jax": _JAX,
     "torch": _left(_TENSORFLOW + _JAX),
 }
 # For what has little to do with the body, as that a seed tells all.
-SORTS = _choose(_SORTS, OF_BACKEND[keras.backend.backend()])
+_OWN = OF_BACKEND[keras.backend.backend()]
+_BODIES = {case.body for case in _OWN}
+SORTS = _choose([sort for sort in _SORTS if sort["body"] in _BODIES], _OWN)

@@ -165,9 +165,9 @@ def test_only_the_most_recent_candidates_vote():
         (table([[2], [12]]), ValueError, "row 1: item id 12 is outside"),
         (table([[2]], start=["noon"]), TypeError, "'start' must hold seconds"),
         (table([[2]], start=[float("nan")]), ValueError, "'start', row 0"),
-        ([], ValueError, "at least one parquet file"),
+        ([], ValueError, "list of paths is empty"),
         (7, TypeError, "must be a pyarrow.Table, or the path"),
-        ("nowhere/x.parquet", FileNotFoundError, "No parquet file at"),
+        ("nowhere/x.parquet", FileNotFoundError, "no file or folder"),
     ],
 )
 def test_a_bad_window_gets_one_sentence_and_teaches_nothing(window, error, match):
@@ -183,7 +183,7 @@ def test_a_bad_file_is_named(tmp_path):
     path = tmp_path / "cut.parquet"
     pq.write_table(table(SESSIONS), path)
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(ValueError, match=r"cut\.parquet' is no readable parquet"):
+    with pytest.raises(ValueError, match=r"cut\.parquet cannot be read as parquet"):
         Markov(**COMMON).update(path)
     pq.write_table(pa.table({"sku": [1]}), path)
     with pytest.raises(ValueError, match=r"cut\.parquet' has no column 'item_id'"):

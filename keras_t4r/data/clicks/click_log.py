@@ -1,42 +1,58 @@
 """A click log on disk: which files, which format, which columns."""
 
-import glob
-import gzip
+import zlib
 from contextlib import contextmanager
-from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from keras_t4r.data.clicks.text_dialect import AUTO, TextDialect
 from keras_t4r.data.clicks.times import column_kind
+from keras_t4r.files.find import find_files
 
 ROW = "__row"
 
 _TEXT_SUFFIXES = (".csv", ".tsv", ".txt", ".dat")
 _PARQUET_SUFFIXES = (".parquet", ".pq")
-_SEPARATORS = "\t,;|"
+# What reading a damaged file ends in. A panic is no `Exception` for Python.
+_DAMAGED = (
+    pl.exceptions.PolarsError,
+    pl.exceptions.PanicException,
+    pa.ArrowException,
+    OSError,
+    EOFError,
+    UnicodeError,
+    zlib.error,
+)
 
 
 class ClickLog:
     """Files of clicks: CSV, TSV or parquet, one row a click.
 
-    Text files may be gzipped. They are scanned, never read whole. When an ETL
-    is fitted, it looks at every id once: they are integers where each is one as
-    it is written (`7`, not `007`), else text.
+    Text files may be gzipped. They are scanned, never read whole, and each of their
+    lines is a click, has as many fields as the first, or is blank and passed over:
+    what is none of these is an error that names the line. When an ETL is fitted, it
+    looks at every id once: they are integers where each is one as it is written (`7`,
+    not `007`), else text.
 
     Args:
         paths: path or list of paths. Files, folders or globs. The files of a
-            folder or a glob are taken in the order of their names.
+            folder or a glob are taken in the order of their names. Hidden ones and
+            empty ones are left out.
         columns: list of strings. The column names of text files without a
             header line. Default: the first line is the header.
         separator: string. What separates the columns of text files. Default:
             the most frequent of tab, comma, semicolon and bar in the first
             line.
+        quote: string or `None`. What encloses fields of text files that hold
+            separators or line breaks; `None` where quotes are plain text. Default:
+            `"` where all lines that have one are then whole, and none otherwise.
 
     Raises:
         FileNotFoundError: there is no such file, or none in the folder.
-        ValueError: a file is empty, damaged, or of an unknown kind.
+        ValueError: a file is empty, damaged, or of an unknown kind; its lines differ
+            in their number of fields; or it has two columns of one name.
 
     Example:
 
@@ -47,25 +63,30 @@ class ClickLog:
     ```
     """
 
-    def __init__(self, paths, columns=None, separator=None):
-        self.files = _expand(paths)
+    def __init__(self, paths, columns=None, separator=None, quote=AUTO):
+        self.files = _find(paths)
         self.columns = None if columns is None else tuple(columns)
-        self.separator = separator
+        self._dialects = {}
+        for file in self.files:
+            if file.stat().st_size == 0:
+                raise ValueError(f"{file} is empty; it should hold clicks.")
+            if not _is_parquet(file):
+                with _told(file):
+                    self._dialects[file] = TextDialect.of(file, separator, quote)
         self._names = {file: self._read_names(file) for file in self.files}
 
     def names(self, file=None):
         """The names of the columns, in the order of the (first) file."""
         return self._names[file or self.files[0]]
 
-    def approximate_rows(self):
-        """How many clicks there are: exact for parquet, guessed for text."""
+    def rows(self):
+        """How many clicks there are."""
         rows = 0
         for file in self.files:
             if _is_parquet(file):
                 rows += pq.read_metadata(file).num_rows
             else:
-                zipped = 5 if file.suffix == ".gz" else 1
-                rows += file.stat().st_size * zipped // 32
+                rows += self._dialects[file].rows - (self.columns is None)
         return rows
 
     def scan(self, columns, kinds):
@@ -84,7 +105,7 @@ class ClickLog:
         return pl.concat(frames, how="vertical_relaxed").with_row_index(ROW)
 
     def text_kinds(self, columns, time):
-        """Finds the kinds of columns of text files, by reading all values.
+        """Finds the kinds of columns of text files, by reading all values once.
 
         Args:
             columns: list of strings. Ids: integers, where each value is one
@@ -122,14 +143,11 @@ class ClickLog:
         """Turns what a damaged file makes the engine say into one sentence."""
         try:
             yield
-        except (pl.exceptions.PolarsError, OSError) as error:
+        except _DAMAGED as error:
             if isinstance(error, FileNotFoundError):
                 raise
             self._explain_bad_value(kinds or {})
-            raise ValueError(
-                f"{self} cannot be read ({first_line(error)}); is a file damaged "
-                "or cut short?"
-            ) from error
+            raise _damaged(self, error) from error
 
     def place(self, row):
         """`row 17 of clicks.csv`: rows count from 1, headers do not count."""
@@ -159,46 +177,55 @@ class ClickLog:
                     )
 
     def _read_names(self, file):
-        if file.stat().st_size == 0:
-            raise ValueError(f"{file} is empty; it should hold clicks.")
         if _is_parquet(file):
-            try:
-                return pq.read_schema(file).names
-            except (pa.ArrowException, OSError) as error:
+            with _told(file):
+                names = pq.read_schema(file).names
+        else:
+            names = list(self._dialects[file].header)
+            if self.columns is not None:
+                if len(names) != len(self.columns):
+                    raise ValueError(
+                        f"{file} has {len(names)} columns, but {len(self.columns)} "
+                        f"names were given: {list(self.columns)}."
+                    )
+                names = list(self.columns)
+        for name in names:
+            if names.count(name) > 1:
                 raise ValueError(
-                    f"{file} is not a whole parquet file ({first_line(error)}); "
-                    "is it cut short?"
-                ) from error
-        with self.reading():
-            names = self._scan_raw(file, rename=False).collect_schema().names()
-        if self.columns is None:
-            return names
-        if len(names) != len(self.columns):
-            raise ValueError(
-                f"{file} has {len(names)} columns, but {len(self.columns)} names "
-                f"were given: {list(self.columns)}."
-            )
-        return list(self.columns)
+                    f"{file} names column {name!r} twice: rename one of the two."
+                )
+        return names
 
-    def _scan_raw(self, file, rename=True):
+    def _scan_raw(self, file):
         if _is_parquet(file):
-            return pl.scan_parquet(file)
-        columns = list(self.columns) if self.columns and rename else None
-        return pl.scan_csv(
+            return pl.scan_parquet(file, glob=False)
+        dialect = self._dialects[file]
+        frame = pl.scan_csv(
             file,
-            separator=self.separator or _find_separator(file),
+            separator=dialect.separator,
+            quote_char=dialect.quote,
             has_header=self.columns is None,
-            new_columns=columns,
+            new_columns=self._names.get(file),
             infer_schema=False,
+            glob=False,
         )
+        if dialect.blanks:
+            # Of a blank line polars makes a row of nulls.
+            frame = frame.filter(~pl.all_horizontal(pl.all().is_null()))
+        return frame
 
     def _scan_file(self, file, columns, kinds):
         frame = self._scan_raw(file).select(columns)
         if _is_parquet(file):
             return frame
-        return frame.with_columns(
-            pl.col(c).cast(_POLARS[kinds[c]]) for c in columns if kinds[c] in _POLARS
-        )
+        casts = []
+        for column in columns:
+            if kinds[column] in _POLARS:
+                wrong = _is_wrong(pl.col(column), kinds[column])
+                # The cast fails where the text is a number, but not as it is written.
+                marked = pl.when(wrong).then(pl.lit("?")).otherwise(pl.col(column))
+                casts.append(marked.cast(_POLARS[kinds[column]]).alias(column))
+        return frame.with_columns(casts)
 
     def _explain_bad_value(self, kinds):
         """Looks for the text value that is not of its column's kind."""
@@ -209,16 +236,14 @@ class ClickLog:
             for column, kind in kinds.items():
                 if kind not in _POLARS:
                     continue
-                value = pl.col(column)
-                bad = value.cast(_POLARS[kind], strict=False).is_null()
                 try:
                     found = (
-                        raw.filter(bad & value.is_not_null())
+                        raw.filter(_is_wrong(pl.col(column), kind))
                         .select(ROW, column)
                         .head(1)
                         .collect()
                     )
-                except (pl.exceptions.PolarsError, OSError):
+                except _DAMAGED:
                     return
                 for row, text in found.rows():
                     raise TypeError(
@@ -245,21 +270,19 @@ def check_columns(wanted, present, where, text=False):
 _POLARS = {"int64": pl.Int64, "float64": pl.Float64}
 
 
-def _expand(paths):
-    files = []
-    for path in [paths] if isinstance(paths, str | Path) else paths:
-        text, path = str(path), Path(path)
-        if path.is_dir():
-            found = [f for f in sorted(path.rglob("*")) if f.is_file() and _known(f)]
-        elif glob.has_magic(text) and not path.exists():
-            found = [Path(f) for f in sorted(glob.glob(text, recursive=True))]
-        else:
-            found = [path]
-        if not found or not found[0].exists():
-            raise FileNotFoundError(f"There are no clicks at {path}.")
-        files += found
-    if not files:
-        raise FileNotFoundError("The list of click files is empty.")
+def _is_wrong(text, kind):
+    """Whether a text is no number of its kind; integers are to be as they are written.
+
+    `007` is another id than `7`, so it must not become the same.
+    """
+    number = text.cast(_POLARS[kind], strict=False)
+    if kind == "int64":
+        return number.cast(pl.String).ne_missing(text)
+    return number.is_null() & text.is_not_null()
+
+
+def _find(paths):
+    files = find_files(paths, _known, "clicks")
     for file in files:
         if not _known(file):
             raise ValueError(
@@ -272,8 +295,7 @@ def _expand(paths):
 
 def _known(file):
     if file.suffix == ".gz":
-        file = file.with_suffix("")
-        return file.suffix in _TEXT_SUFFIXES
+        return file.with_suffix("").suffix in _TEXT_SUFFIXES
     return file.suffix in _TEXT_SUFFIXES + _PARQUET_SUFFIXES
 
 
@@ -281,11 +303,19 @@ def _is_parquet(file):
     return file.suffix in _PARQUET_SUFFIXES
 
 
-def _find_separator(file):
-    opener = gzip.open if file.suffix == ".gz" else open
-    with opener(file, "rt", encoding="utf-8", errors="replace") as lines:
-        first = lines.readline()
-    return max(_SEPARATORS, key=first.count)
+@contextmanager
+def _told(file):
+    try:
+        yield
+    except _DAMAGED as error:
+        raise _damaged(file, error) from error
+
+
+def _damaged(where, error):
+    return ValueError(
+        f"{where} cannot be read ({first_line(error).rstrip('.')}); is a file damaged "
+        "or cut short?"
+    )
 
 
 def first_line(error):

@@ -30,7 +30,7 @@ class ClickParts:
 
     def __init__(self, source, config, kinds, rows_in_memory=None, folder=None):
         self._source, self._config, self._kinds = source, config, kinds
-        rows = source.approximate_rows() if rows_in_memory else 0
+        rows = source.rows() if rows_in_memory else 0
         self.count = -(-rows // rows_in_memory) if rows else 1
         self._parent, self._folder = folder, None
         self._frame, self._sorted = None, set()

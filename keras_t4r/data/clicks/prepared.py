@@ -8,6 +8,7 @@ import polars as pl
 import pyarrow as pa
 
 from keras_t4r.data.clicks.click_log import ROW, ClickLog, check_columns, first_line
+from keras_t4r.data.clicks.no_values import NO_VALUES, as_null
 from keras_t4r.data.clicks.times import TIME, column_kind, microseconds
 
 
@@ -22,13 +23,15 @@ class ClickTable:
     def names(self):
         return self.frame.columns
 
-    def approximate_rows(self):
+    def rows(self):
         return self.frame.height
 
     def text_kinds(self, columns, time):
         return {}
 
     def scan(self, columns, kinds):
+        if not self.frame.width:  # An empty list, which names no columns either.
+            return pl.DataFrame(schema=dict.fromkeys([*columns, ROW], pl.Null))
         check_columns(columns, self.names(), "the clicks")
         return self.frame.select(columns).with_row_index(ROW)
 
@@ -51,6 +54,8 @@ def open_clicks(clicks):
     """Whatever a caller may pass as clicks, as a `ClickLog` or `ClickTable`."""
     if isinstance(clicks, ClickLog | ClickTable):
         return clicks
+    if isinstance(clicks, list | tuple) and not clicks:
+        return ClickTable(pl.DataFrame())
     if isinstance(clicks, list | tuple) and clicks and isinstance(clicks[0], dict):
         return ClickTable(_columns(clicks))
     if isinstance(clicks, str | Path | list | tuple):
@@ -77,6 +82,7 @@ def _as_polars(clicks):
     if isinstance(clicks, pl.LazyFrame):
         return clicks.collect(engine="streaming")
     if isinstance(clicks, pa.Table | pa.RecordBatch):
+        _check_twice(clicks.schema.names)
         return pl.from_arrow(clicks)
     if isinstance(clicks, dict):
         columns = {name: _as_column(name, c) for name, c in clicks.items()}
@@ -85,17 +91,41 @@ def _as_polars(clicks):
             raise ValueError(f"The columns of the clicks differ in length: {lengths}.")
         return pl.DataFrame(columns)
     if type(clicks).__module__.split(".")[0] == "pandas":
-        try:
-            return pl.from_pandas(clicks, nan_to_null=False)
-        except (pa.ArrowException, TypeError) as error:
-            raise TypeError(
-                f"A column of the pandas table mixes types: {first_line(error)}."
-            ) from error
+        return _of_pandas(clicks)
     raise TypeError(
         f"Clicks cannot be read from a {type(clicks).__name__}; pass a path, a "
         "ClickLog, a polars, pyarrow or pandas table, a dict of columns, or a "
         "list of rows."
     )
+
+
+def _of_pandas(clicks):
+    """A pandas frame, in which NaN is "no value" in columns of any type."""
+    _check_twice(map(str, clicks.columns))
+    columns = []
+    for name in clicks.columns:
+        try:
+            column = pl.from_pandas(clicks[name], nan_to_null=True)
+        except (pa.ArrowException, TypeError, ValueError) as error:
+            raise TypeError(
+                f"Column {name!r} of the pandas table mixes types: {first_line(error)}."
+            ) from error
+        if column.dtype.is_float():
+            whole = column.cast(pl.Int64, strict=False)
+            if column.null_count() == len(column):
+                column = pl.Series([None] * len(column))
+            elif whole.cast(column.dtype).eq_missing(column).all():
+                # Integers with a gap among them are floats in pandas.
+                column = whole
+        columns.append(column.alias(str(name)))
+    return pl.DataFrame(columns)
+
+
+def _check_twice(names):
+    names = list(names)
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"The clicks have two columns {name!r}: rename one.")
 
 
 def _as_column(name, values):
@@ -122,6 +152,8 @@ def _as_column(name, values):
 
 def find_kinds(source, columns):
     """The kind of each raw column of a log that an ETL is to be fitted on."""
+    if not source.rows():
+        raise ValueError(f"There are no clicks to fit on: no row in {source}.")
     numbers = dict.fromkeys(columns.numbers, "float64")
     texts = source.text_kinds([columns.session, *columns.ids], columns.time)
     frame = source.scan(list(columns.raw_columns), {**numbers, **texts})
@@ -149,7 +181,8 @@ _DTYPES = {"int64": pl.Int64, "float64": pl.Float64, "string": pl.String}
 def typed(frame, kinds, columns, source):
     """Casts the columns to their kinds, or says which one is of another kind.
 
-    The column of times stays as it is: `microseconds` reads any kind.
+    Empty text, NaN and the least integer become null. The column of times stays as it
+    is otherwise: `microseconds` reads any kind.
 
     Args:
         frame: polars frame, lazy or not.
@@ -165,6 +198,8 @@ def typed(frame, kinds, columns, source):
     for column, kind in kinds.items():
         found = column_kind(schema[column])
         if column == columns.time:
+            if found in NO_VALUES:
+                casts.append(as_null(pl.col(column), found))
             continue
         number = kind == "float64" and found == "int64"
         if found not in (kind, "null") and not number:
@@ -172,9 +207,11 @@ def typed(frame, kinds, columns, source):
                 f"Column {column!r} of {source} holds {found} values, "
                 f"but it should hold {kind} values; cast it first."
             )
+        value = pl.col(column)
         if schema[column] != _DTYPES[kind]:
-            casts.append(pl.col(column).cast(_DTYPES[kind]))
-    return frame.with_columns(casts) if casts else frame
+            value = value.cast(_DTYPES[kind])
+        casts.append(as_null(value, kind))
+    return frame.with_columns(casts)
 
 
 # Checks and order

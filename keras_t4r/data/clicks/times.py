@@ -5,8 +5,9 @@ import polars as pl
 TIME = "__time"
 
 MICROSECONDS = {"s": 1_000_000, "ms": 1_000, "us": 1, "ns": 0.001}
-# Later times than this (the year 2200) are a wrong unit, not a click.
-_LATEST = 7_258_118_400_000_000
+# Times outside of these years are a wrong unit, not a click.
+_EARLIEST, _LATEST = -2_208_988_800_000_000, 7_258_118_400_000_000
+_YEARS = "outside of the years 1900 to 2200"
 _TIME_FORMATS = (
     "%Y-%m-%dT%H:%M:%S%.fZ",
     "%Y-%m-%d %H:%M:%S%.f",
@@ -55,6 +56,13 @@ def microseconds(times, unit, source, rows):
             f"Column {times.name!r} of {source} holds {kind} values; times are "
             "numbers, ISO 8601 text or datetimes."
         )
+    outside = ((parsed < _EARLIEST) | (parsed > _LATEST)).fill_null(False)
+    if outside.any():
+        bad = outside.arg_max()
+        raise ValueError(
+            f"Column {times.name!r}, {source.place(rows[bad])}: {times[bad]!r} lies "
+            f"{_YEARS}."
+        )
     if parsed.null_count() > times.null_count():
         bad = (parsed.is_null() & times.is_not_null()).arg_max()
         raise ValueError(
@@ -71,12 +79,16 @@ def _from_numbers(times, unit, source):
             f"Column {times.name!r} of {source} holds numbers; say what they "
             'count with time_unit="s", "ms", "us" or "ns".'
         )
-    latest = times.drop_nans().max() if times.dtype.is_float() else times.max()
-    if latest is not None and latest * MICROSECONDS[unit] > _LATEST:
-        raise ValueError(
-            f"Column {times.name!r} of {source} reaches {latest}, which is after "
-            f"the year 2200 in {unit!r}; is time_unit right?"
-        )
+    known = times.drop_nans() if times.dtype.is_float() else times
+    for limit in (known.min(), known.max()):
+        # As Python's numbers, which do not overflow.
+        if limit is not None and not (
+            _EARLIEST <= limit * MICROSECONDS[unit] <= _LATEST
+        ):
+            raise ValueError(
+                f"Column {times.name!r} of {source} holds {limit}, which lies {_YEARS} "
+                f"in {unit!r}; is time_unit right?"
+            )
     if times.dtype.is_float():
         scaled = (times * MICROSECONDS[unit]).fill_nan(None).round()
         return scaled.cast(pl.Int64, strict=False)

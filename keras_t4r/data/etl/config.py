@@ -5,6 +5,8 @@ from dataclasses import dataclass, fields
 
 from keras_t4r.data.clicks.times import MICROSECONDS
 from keras_t4r.data.etl.time_features import TIME_FEATURES
+from keras_t4r.files import is_plain
+from keras_t4r.whole_numbers import whole_number
 
 RECENCY = "recency_log_norm"
 WINDOW, LENGTH, START = "window", "length", "start"
@@ -49,8 +51,8 @@ class ETLConfig:
                     f"There is no time feature {name!r}; there are "
                     f"{sorted(TIME_FEATURES)}."
                 )
-        if self.min_count < 1:
-            raise ValueError(f"min_count is {self.min_count}; it starts at 1.")
+        for name in ("min_count", "min_length", "max_length"):
+            whole_number(name, getattr(self, name))
         if not 1 <= self.min_length <= self.max_length:
             raise ValueError(
                 f"min_length is {self.min_length} and max_length "
@@ -66,9 +68,14 @@ class ETLConfig:
                     "column plays one part, and derived names are taken: "
                     f"{[*self.derived, WINDOW, LENGTH, START]}."
                 )
-            if not name or "/" in name or "\\" in name or name.startswith((".", "__")):
+            if not is_plain(name) or name.startswith("__"):
                 raise ValueError(
                     f"The column name {name!r} cannot name a file; rename it."
+                )
+            if name == "*" or (name.startswith("^") and name.endswith("$")):
+                raise ValueError(
+                    f"The column name {name!r} is a pattern of names for polars; "
+                    "rename it."
                 )
 
     @property

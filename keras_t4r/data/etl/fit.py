@@ -5,6 +5,7 @@ import polars as pl
 
 from keras_t4r.data.clicks.times import TIME
 from keras_t4r.data.etl.config import RECENCY
+from keras_t4r.data.etl.moments import Moments
 from keras_t4r.data.etl.session_table import session_starts
 from keras_t4r.data.etl.state import ETLState
 from keras_t4r.data.etl.time_features import log_age, window_origin
@@ -70,29 +71,3 @@ def fit_state(parts, config, kinds):
         vocabularies=vocabularies,
         first_times=first_times,
     )
-
-
-class Moments:
-    """Mean and standard deviation of numbers that come in parts.
-
-    Chan, Golub and LeVeque's update: no large sums of squares, hence no
-    cancellation.
-    """
-
-    def __init__(self):
-        self.count, self.mean, self.squares = 0, 0.0, 0.0
-
-    def add(self, values):
-        if not len(values):
-            return
-        count, mean = len(values), float(np.mean(values))
-        squares = float(np.sum(np.square(values - mean)))
-        total, shift = self.count + count, mean - self.mean
-        self.squares += squares + shift**2 * self.count * count / total
-        self.mean += shift * count / total
-        self.count = total
-
-    def result(self):
-        """Mean and sample deviation; (0, 1) of nothing, deviation 1 of a constant."""
-        deviation = np.sqrt(self.squares / max(self.count - 1, 1))
-        return self.mean, float(deviation) or 1.0

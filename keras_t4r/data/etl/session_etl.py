@@ -8,13 +8,14 @@ from keras_t4r.data.clicks.prepared import find_kinds, open_clicks
 from keras_t4r.data.etl.config import START, WINDOW, ETLConfig
 from keras_t4r.data.etl.fit import fit_state
 from keras_t4r.data.etl.schema import session_schema
-from keras_t4r.data.etl.session_table import session_table
+from keras_t4r.data.etl.session_table import check_finite, session_table
 from keras_t4r.data.etl.split import check_split
 from keras_t4r.data.etl.state import STATE_FILE, WORKFLOW_FOLDER, ETLState
 from keras_t4r.data.etl.writer import WindowWriter
 from keras_t4r.files import new_folder
 from keras_t4r.schema import VOCABULARY_FOLDER
 from keras_t4r.schema.encoded_ids import mark_encoded
+from keras_t4r.whole_numbers import whole_number
 
 SCHEMA_FILE = "schema.pbtxt"
 
@@ -117,6 +118,8 @@ class SessionETL:
             max_length=max_length,
             window=window,
         )
+        if rows_in_memory is not None:
+            rows_in_memory = whole_number("rows_in_memory", rows_in_memory)
         self.rows_in_memory = rows_in_memory
         self._state = None
 
@@ -190,7 +193,8 @@ class SessionETL:
         """
         split = split and check_split(split)
         source = open_clicks(clicks)
-        with new_folder(folder, overwrite) as target:
+        _check_outside(source, folder)
+        with new_folder(folder, overwrite, known_by=SCHEMA_FILE) as target:
             kinds = self._state.kinds if self._state else None
             kinds = kinds or find_kinds(source, self.config)
             with ClickParts(
@@ -227,6 +231,7 @@ class SessionETL:
 
     def _marked_table(self, frame, min_length, order):
         table = self._session_table(frame, min_length, order)
+        check_finite(table, self.config.session)
         return mark_encoded(table, self._state.vocabularies)
 
     # The engine, which NVTabularWorkflow replaces
@@ -247,7 +252,7 @@ class SessionETL:
         """
         state, folder = self._fitted(), Path(folder)
         mine = (folder / STATE_FILE).is_file()
-        with new_folder(folder, overwrite=mine) as target:
+        with new_folder(folder, overwrite=mine, known_by=STATE_FILE) as target:
             state.save(target, self.config)
 
     @classmethod
@@ -309,6 +314,16 @@ class SessionETL:
                 "This SessionETL is not fitted; call fit(clicks), or load one."
             )
         return self._state
+
+
+def _check_outside(source, folder):
+    """A folder that is replaced must not hold what is being read."""
+    for file in source.files:
+        if Path(folder).resolve() in file.resolve().parents:
+            raise ValueError(
+                f"The clicks {file} lie in {folder}, which is to be written: take "
+                "another folder, or they would be gone."
+            )
 
 
 def _say(progress, text):

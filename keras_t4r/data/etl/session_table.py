@@ -3,6 +3,7 @@
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from keras_t4r.data.clicks.click_log import ROW
 from keras_t4r.data.clicks.times import TIME
@@ -67,6 +68,33 @@ def session_table(clicks, config, state, min_length, order):
     return pa.table(columns)
 
 
+def check_finite(table, session):
+    """Raises where a number that was standardised is beyond float32.
+
+    Args:
+        table: `pyarrow.Table` of sessions.
+        session: string. The column of session ids.
+    """
+    for name in table.column_names:
+        column = table[name]
+        kind = column.type
+        listed = pa.types.is_list(kind)
+        if not pa.types.is_float32(kind.value_type if listed else kind):
+            continue
+        values = pc.list_flatten(column) if listed else column
+        finite = pc.is_finite(values)
+        if pc.all(finite).as_py() in (True, None):
+            continue
+        row = place = pc.index(finite, False).as_py()
+        if listed:
+            row = pc.list_parent_indices(column)[place].as_py()
+        raise ValueError(
+            f"Column {name!r} of session {table[session][row].as_py()!r} holds a "
+            "number so far from those that the ETL was fitted on that it is none in "
+            "float32; use null where a number is not known."
+        )
+
+
 def _event_values(clicks, events, config, state):
     """Flat values of every list column, in the order of the output."""
     values = {}
@@ -88,4 +116,5 @@ def _standardised(numbers, moments):
     """(x - mean) / deviation as float32; null becomes the mean, hence 0."""
     mean, deviation = moments
     values = numbers.fill_null(mean).to_numpy()
-    return ((values - mean) / deviation).astype(np.float32)
+    with np.errstate(over="ignore"):
+        return ((values - mean) / deviation).astype(np.float32)

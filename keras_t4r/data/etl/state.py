@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from keras_t4r.data.etl.config import ETLConfig
+from keras_t4r.files.parquet import read_parquet, write_parquet
 from keras_t4r.schema.vocabulary import FIRST_ID, Vocabulary
 
 WORKFLOW_FOLDER = "workflow"
@@ -55,7 +55,7 @@ class ETLState:
             if name == config.item:
                 times = pa.array(self.first_times[FIRST_ID:])
                 table = table.append_column("first_time", times)
-            pq.write_table(table, folder / f"{name}.parquet")
+            write_parquet(table, folder / f"{name}.parquet")
         content = {
             "format": _FORMAT,
             "config": asdict(config),
@@ -110,7 +110,4 @@ class ETLState:
 def _read(path):
     if not path.is_file():
         raise FileNotFoundError(f"The fitted ETL lacks its vocabulary {path}.")
-    try:
-        return pq.read_table(path)
-    except (pa.ArrowException, OSError) as error:
-        raise ValueError(f"{path} is not a whole parquet file; fit again.") from error
+    return read_parquet(path, "fit again")

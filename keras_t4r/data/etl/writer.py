@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from keras_t4r.data.etl.config import START, WINDOW
 from keras_t4r.data.etl.split import SPLIT_NAMES, split_sessions
+from keras_t4r.files.parquet import read_parquet, write_parquet
 
 # Small enough to stream by, large enough to compress.
 _ROW_GROUP = 65_536
@@ -45,7 +45,7 @@ class WindowWriter:
             waiting = self._waiting.setdefault(int(windows[begin]), [])
             if self._spill:
                 path = self._folder / f"{windows[begin]}-{len(waiting)}.parquet"
-                pq.write_table(rows, path, compression="lz4")
+                write_parquet(rows, path, compression="lz4")
                 rows = path
             waiting.append(rows)
 
@@ -57,7 +57,7 @@ class WindowWriter:
             (self._folder / str(window)).mkdir()
             for name, rows in self._parts(table):
                 path = self._folder / str(window) / f"{name}.parquet"
-                pq.write_table(rows, path, row_group_size=_ROW_GROUP)
+                write_parquet(rows, path, row_group_size=_ROW_GROUP)
             sizes[window] = table.num_rows
         return sizes
 
@@ -65,7 +65,7 @@ class WindowWriter:
         tables = self._waiting.pop(window)
         if not self._spill:
             return pa.concat_tables(tables)
-        table = pa.concat_tables([pq.read_table(path) for path in tables])
+        table = pa.concat_tables([read_parquet(path) for path in tables])
         for path in tables:
             path.unlink()
         order = [(START, "ascending"), (self._session, "ascending")]

@@ -114,11 +114,11 @@ def _check_item(schema):
 
 def _check_input(schema, name):
     column = schema[name]
-    if name == schema.session_id or column.is_categorical or column.is_continuous:
+    if name == schema.session_id or column.is_categorical or column.is_float:
         return
     raise ValueError(
-        f"Column {name!r} is no feature: the schema has it neither as float32 nor as "
-        "categorical ids with a domain."
+        f"Column {name!r} is no feature: the schema has it neither as numbers "
+        "(float32, or tagged continuous) nor as categorical ids with a domain."
     )
 
 

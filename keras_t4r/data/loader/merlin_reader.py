@@ -4,11 +4,11 @@ import warnings
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from keras_t4r.data.loader.session_arrays import SessionPiece
 from keras_t4r.data.loader.session_files import Part, SessionFiles
 from keras_t4r.data.loader.session_tables import as_table
+from keras_t4r.files.parquet import open_parquet
 
 _BATCH_ROWS = 65_536
 
@@ -41,9 +41,9 @@ class MerlinFiles(SessionFiles):
             columns = _read_columns(part.source, names, self.schema)
             table = pa.table(columns)
             key = self.schema.session_id
-            if key in pq.read_schema(part.source).names:
-                keys = pq.read_table(part.source, columns=[key], partitioning=None)
-                table = table.append_column(key, keys[key])
+            with open_parquet(part.source) as file:
+                if key in file.schema_arrow.names:
+                    table = table.append_column(key, file.read(columns=[key])[key])
             return SessionPiece.from_arrow(
                 table, self.schema, names, part.source, weight=self.weight
             )
@@ -54,7 +54,7 @@ class MerlinFiles(SessionFiles):
             raise
 
     def _explain(self, part, names):
-        with pq.ParquetFile(part.source) as file:
+        with open_parquet(part.source) as file:
             first_row = 0
             for group in range(file.num_row_groups):
                 rows = file.metadata.row_group(group).num_rows

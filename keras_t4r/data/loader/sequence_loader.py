@@ -10,6 +10,7 @@ from keras_t4r.data.loader.batch_plan import make_plan
 from keras_t4r.data.loader.column_roles import ColumnRoles
 from keras_t4r.data.loader.session_batch import SessionBatch
 from keras_t4r.data.loader.session_stream import SessionStream
+from keras_t4r.whole_numbers import whole_number
 
 
 class KerasSequenceLoader(keras.utils.PyDataset):
@@ -142,30 +143,30 @@ class KerasSequenceLoader(keras.utils.PyDataset):
                 "'drop'."
             )
         self.schema = schema
-        self.batch_size = _count("batch_size", batch_size)
+        self.batch_size = whole_number("batch_size", batch_size)
         self.target = target
         self.shuffle = target is None if shuffle is None else bool(shuffle)
-        self.seed = _count("seed", seed, least=0)
+        self.seed = whole_number("seed", seed, least=0)
         if max_length is None:
             max_length = _longest_input(schema, target)
-        self.max_length = _count("max_length", max_length)
+        self.max_length = whole_number("max_length", max_length)
         self.bucket = bool(bucket)
         self._roles = ColumnRoles.of(
             schema, columns, target, targets, next_columns, sample_weight
         )
         self.columns = list(self._roles.inputs)
-        self.world_size = _count("world_size", world_size)
-        self.rank = _count("rank", rank, least=0)
+        self.world_size = whole_number("world_size", world_size)
+        self.rank = whole_number("rank", rank, least=0)
         if self.rank >= self.world_size:
             raise ValueError(
                 f"rank is {self.rank}, but world_size is {self.world_size}; ranks "
                 f"go from 0 to {self.world_size - 1}."
             )
         if batch_multiple is not None:
-            batch_multiple = _count("batch_multiple", batch_multiple)
+            batch_multiple = whole_number("batch_multiple", batch_multiple)
         self._batch_multiple = batch_multiple
         if buffer_rows is not None:
-            buffer_rows = _count("buffer_rows", buffer_rows)
+            buffer_rows = whole_number("buffer_rows", buffer_rows)
         self.drop_last = bool(drop_last)
         self._step = self.batch_size * self.world_size
         self._stream = SessionStream(
@@ -252,7 +253,7 @@ class KerasSequenceLoader(keras.utils.PyDataset):
 
     def set_epoch(self, epoch):
         """Goes to an epoch, counted from 0, such as the one to resume at."""
-        self._epoch = _count("epoch", epoch, least=0)
+        self._epoch = whole_number("epoch", epoch, least=0)
         self._saw_last_batch = False
 
     def on_epoch_begin(self):
@@ -373,13 +374,3 @@ def _devices_of_a_batch():
         return 1
     mesh = distribution.device_mesh
     return int(mesh.shape[mesh.axis_names.index(distribution.batch_dim_name)])
-
-
-def _count(name, value, least=1):
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} is {value!r}; it should be a whole number.") from None
-    if number < least:
-        raise ValueError(f"{name} is {number}; it should be {least} or more.")
-    return number

@@ -62,7 +62,7 @@ class ColumnReader:
 
     def _values(self, values, column, is_item, offsets):
         kind = values.type
-        floating = column.is_continuous
+        floating = column.is_float
         wanted = "integer ids" if column.is_categorical else "whole numbers"
         if _is_list(kind):
             self._fail_type(kind, column, "lists of lists", "one number an event")

@@ -1,21 +1,20 @@
 """Finds the parquet files of a loader and reads their row groups."""
 
-import glob
-import os
+from collections import defaultdict
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from keras_t4r.data.etl.split import SPLIT_NAMES
 from keras_t4r.data.etl.state import WORKFLOW_FOLDER
 from keras_t4r.data.loader.session_arrays import SessionPiece
 from keras_t4r.data.loader.session_tables import as_table
+from keras_t4r.files.find import find_files
+from keras_t4r.files.parquet import open_parquet, reading_parquet
 from keras_t4r.schema import VOCABULARY_FOLDER
 from keras_t4r.schema.encoded_ids import check_encoded, encoded_columns
 
 BESIDE_SESSIONS = (VOCABULARY_FOLDER, WORKFLOW_FOLDER)
-_WILDCARDS = set("*?[")
 
 
 @dataclass(frozen=True)
@@ -89,23 +88,17 @@ class SessionFiles:
             table = table.select(dict.fromkeys(columns))
         else:
             where = part.source
-            try:
-                with pq.ParquetFile(part.source) as file:
-                    present = file.schema_arrow.names
-                    columns = dict.fromkeys(n for n in (*wanted, key) if n in present)
-                    table = file.read_row_group(part.group, columns=list(columns))
-            except (pa.ArrowException, OSError) as error:
-                raise ValueError(_unreadable(part.source, error)) from error
+            with open_parquet(where) as file, reading_parquet(where):
+                present = file.schema_arrow.names
+                columns = dict.fromkeys(n for n in (*wanted, key) if n in present)
+                table = file.read_row_group(part.group, columns=list(columns))
         return SessionPiece.from_arrow(
             table, self.schema, wanted, where, part.first_row, self.weight
         )
 
     def _add_file(self, path):
-        try:
-            with pq.ParquetFile(path) as file:
-                held, metadata = file.schema_arrow, file.metadata
-        except (pa.ArrowException, OSError) as error:
-            raise ValueError(_unreadable(path, error)) from error
+        with open_parquet(path) as file, reading_parquet(path):
+            held, metadata = file.schema_arrow, file.metadata
         self._check_columns(held.names, path)
         self._note_mark(held, path)
         if metadata.num_rows:
@@ -176,53 +169,30 @@ def find_parquet(paths):
     """Parquet files that a path, folder, pattern, or a list of them leads to.
 
     Returns:
-        A list of strings: files in the order given, those of a folder or a
-        pattern sorted by name. Left out of a folder are names that start with `.`
-        or `_`, and what `SessionETL` writes beside the sessions.
+        A list of strings: see `find_files`. Left out of a folder is also what
+        `SessionETL` writes beside the sessions.
+
+    Raises:
+        ValueError: a folder holds the parts of a split, of which one is to be named.
     """
-    if isinstance(paths, (str, os.PathLike)):
-        paths = [paths]
-    found = []
-    for path in map(os.fspath, paths):
-        if os.path.isfile(path):
-            found.append(path)
-        elif os.path.isdir(path):
-            files = _visible(Path(path).rglob("*.parquet"), path)
-            if not files:
-                raise FileNotFoundError(
-                    f"The folder {path} holds no .parquet file; write the sessions "
-                    "there first, or name another folder."
-                )
-            found += files
-        else:
-            files = sorted(filter(os.path.isfile, glob.glob(path, recursive=True)))
-            if not files:
-                what = (
-                    f"No file matches the pattern {path}"
-                    if _WILDCARDS.intersection(path)
-                    else f"There is no file or folder {path}"
-                )
-                raise FileNotFoundError(f"{what}; check where the sessions lie.")
-            found += files
-    if not found:
-        raise ValueError("The list of paths is empty; name at least one file.")
-    return found
-
-
-def _visible(files, folder):
-    def hidden(part):
-        return part.startswith((".", "_")) or part in BESIDE_SESSIONS
-
-    return sorted(
-        str(file)
-        for file in files
-        if file.is_file() and not any(map(hidden, file.relative_to(folder).parts))
+    files = find_files(
+        paths, lambda path: path.suffix == ".parquet", "sessions", BESIDE_SESSIONS
     )
+    _check_one_part(files, paths)
+    return list(map(str, files))
 
 
-def _unreadable(path, error):
-    reason = str(error).splitlines()[0].rstrip(".")
-    return (
-        f"{path} cannot be read as parquet; it may be cut short or of another "
-        f"format ({reason}). Write it again."
-    )
+def _check_one_part(files, paths):
+    """Nobody means to train on the sessions that are to test it."""
+    named = [paths] if not isinstance(paths, (list, tuple)) else paths
+    parts = defaultdict(set)
+    for file in files:
+        if file.stem in SPLIT_NAMES and str(file) not in map(str, named):
+            parts[file.parent].add(file.stem)
+    for folder, found in parts.items():
+        if len(found) > 1:
+            raise ValueError(
+                f"{folder} holds the parts of a split, {sorted(found)}: name the one "
+                f'that is meant, as "{folder}/train.parquet", or "*/train.parquet" '
+                "for that of several windows."
+            )

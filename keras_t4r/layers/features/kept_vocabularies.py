@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from keras_t4r.files import is_plain
 from keras_t4r.schema import Vocabulary
 
 
@@ -79,7 +80,7 @@ class KeptVocabularies:
     def save(self, folder):
         """Writes one parquet file a column."""
         for name in self.fingerprints:
-            self.get(name).save(Path(folder) / f"{name}.parquet")
+            self.get(name).save(_path(folder, name))
 
     def load(self, folder):
         """Reads what `save` wrote.
@@ -89,7 +90,7 @@ class KeptVocabularies:
             ValueError: a file holds another vocabulary than the config's.
         """
         for name, fingerprint in self.fingerprints.items():
-            path = Path(folder) / f"{name}.parquet"
+            path = _path(folder, name)
             vocabulary = Vocabulary.load(path, name=name)
             if vocabulary.fingerprint != fingerprint:
                 raise ValueError(
@@ -98,6 +99,15 @@ class KeptVocabularies:
                     f"should be {fingerprint}."
                 )
             self._held[name] = vocabulary
+
+
+def _path(folder, name):
+    # A config may come from anywhere.
+    if not is_plain(name):
+        raise ValueError(
+            f"The column name {name!r} cannot name the file of a vocabulary; rename it."
+        )
+    return Path(folder) / f"{name}.parquet"
 
 
 def _check_size(vocabulary, column):

@@ -160,7 +160,7 @@ class SequenceEmbeddingFeatures(KeepsQuantization, ShardedRows, keras.layers.Lay
         for table, dim in self._dims.items():
             # The few rows that a batch needs are cast, not the whole table.
             self.tables[table] = self.add_table(
-                f"{owner[table]}_embedding",
+                f"{self.schema[owner[table]].plain_name}_embedding",
                 rows[table],
                 dim,
                 _zero_padding_row(fresh(self.embeddings_initializer)),
@@ -184,7 +184,10 @@ class SequenceEmbeddingFeatures(KeepsQuantization, ShardedRows, keras.layers.Lay
         if self.continuous_projection or self.aggregation != "concat":
             for group, n in groups.items():
                 layer = self._sublayer(
-                    keras.layers.Dense, units, activation, f"{group}_projection"
+                    keras.layers.Dense,
+                    units,
+                    activation,
+                    f"{self._plain(group)}_projection",
                 )
                 layer.build((None, None, n))
                 self._projections[group] = layer
@@ -194,7 +197,7 @@ class SequenceEmbeddingFeatures(KeepsQuantization, ShardedRows, keras.layers.Lay
                 if width == 1:
                     continue
                 norm = keras.layers.LayerNormalization(
-                    name=f"{name}_norm", dtype=self.dtype_policy
+                    name=f"{self._plain(name)}_norm", dtype=self.dtype_policy
                 )
                 norm.build((None, None, width))
                 self._norms[name] = norm
@@ -208,6 +211,9 @@ class SequenceEmbeddingFeatures(KeepsQuantization, ShardedRows, keras.layers.Lay
         self._width = self.d_output or width
         self._dropout = keras.layers.Dropout(self.dropout, dtype=self.dtype_policy)
         self._attach_mask = AttachMask(dtype=self.dtype_policy)
+
+    def _plain(self, name):
+        return self.schema[name].plain_name if name in self.schema else name
 
     def _sublayer(self, cls, units, activation, name):
         return cls(units, activation=activation, name=name, dtype=self.dtype_policy)

@@ -68,9 +68,11 @@ class RaggedSessions:
                     "pass encoded=True if ids and numbers are as the ETL makes them."
                 )
             values, offsets = _values(self._sessions[column.name], column, self._rows)
+            if column.name == item:
+                _check_items(values, column.name)
             if column.name in vocabularies:
                 values = pa.array(vocabularies[column.name].encode(values))
-            self._flat[column.name] = (_numbers(values, column), offsets)
+            self._flat[column.name] = (_numbers(values, column, item), offsets)
         _, expected = self._flat[item]
         for name, (_, offsets) in self._flat.items():
             if offsets is not None:
@@ -144,7 +146,7 @@ def _plain(data):
     return [list(x) if isinstance(x, np.ndarray) else x for x in data]
 
 
-def _numbers(values, column):
+def _numbers(values, column, item):
     dtype = "int32" if column.is_categorical else "float32"
     try:
         values = pc.cast(values, dtype if column.is_categorical else "float")
@@ -155,14 +157,29 @@ def _numbers(values, column):
     numbers = values.to_numpy(zero_copy_only=False).astype(dtype, copy=False)
     if column.is_categorical and len(numbers):
         low, high = numbers.min(), numbers.max()
-        if low < 0 or high >= column.cardinality:
+        least = 1 if column.name == item else 0
+        if low < least or high >= column.cardinality:
             raise ValueError(
-                f"Column {column.name!r} holds id {high if low >= 0 else low}; its ids "
-                f"run from 0 to {column.cardinality - 1}."
+                f"Column {column.name!r} holds id {low if low < least else high}; its "
+                f"ids run from {least} to {column.cardinality - 1}."
             )
-    elif len(numbers) and np.isnan(numbers).any():
-        raise ValueError(f"Column {column.name!r} of the sessions has a NaN.")
+    elif not np.isfinite(numbers).all():
+        raise ValueError(
+            f"Column {column.name!r} of the sessions has a value that is no number in "
+            "float32."
+        )
     return numbers
+
+
+def _check_items(values, name):
+    """Items that are null, empty text or padding are no events, in any form."""
+    text = pa.types.is_string(values.type) or pa.types.is_large_string(values.type)
+    none = pc.equal(values, "") if text else None
+    if values.null_count or (none is not None and pc.any(none).as_py()):
+        raise ValueError(
+            f"Column {name!r} of the sessions has a null or empty item: leave the "
+            "event out."
+        )
 
 
 def _check_lengths(name, offsets, expected):

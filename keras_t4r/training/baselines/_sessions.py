@@ -1,12 +1,13 @@
 """Windows and batches of sessions as flat arrays, which every baseline counts over."""
 
-import glob
 import os
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+
+from keras_t4r.data.loader.session_files import find_parquet
+from keras_t4r.files.parquet import open_parquet, reading_parquet
 
 SECONDS_A_DAY = 86_400.0
 
@@ -144,41 +145,21 @@ def _read_table(window, column, time_column) -> pa.Table:
 
 
 def _paths(window) -> list[str]:
-    if isinstance(window, (str, os.PathLike)):
-        window = [window]
-    elif not isinstance(window, (list, tuple)):
+    if not isinstance(window, (str, os.PathLike, list, tuple)):
         raise TypeError(
             "A window must be a pyarrow.Table, or the path(s) of parquet files; got "
             f"{type(window).__name__}."
         )
-    found = []
-    for path in map(os.fspath, window):
-        if os.path.isdir(path):
-            paths = sorted(glob.glob(os.path.join(glob.escape(path), "*.parquet")))
-        elif os.path.exists(path):
-            paths = [path]
-        else:
-            paths = sorted(glob.glob(path))
-        if not paths:
-            raise FileNotFoundError(f"No parquet file at '{path}'.")
-        found += paths
-    if not found:
-        raise ValueError("A window needs at least one parquet file; got none.")
-    return found
+    return find_parquet(window)
 
 
 def _read_file(path, column, time_column) -> pa.Table:
-    try:
-        with pq.ParquetFile(path) as file:
-            names = file.schema_arrow.names
-            if column not in names:
-                raise ValueError(
-                    f"File '{path}' has no column '{column}'; it has {names}."
-                )
-            wanted = [name for name in (column, time_column) if name in names]
-            return file.read(columns=wanted)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise ValueError(f"File '{path}' is no readable parquet: {error}") from error
+    with open_parquet(path) as file, reading_parquet(path):
+        names = file.schema_arrow.names
+        if column not in names:
+            raise ValueError(f"File '{path}' has no column '{column}'; it has {names}.")
+        wanted = [name for name in (column, time_column) if name in names]
+        return file.read(columns=wanted)
 
 
 def _single_array(table, column) -> pa.Array:

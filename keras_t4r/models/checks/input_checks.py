@@ -1,0 +1,86 @@
+"""Inputs that are arrays, as a caller of `fit` or `predict` may give them."""
+
+import keras
+import numpy as np
+
+# Keras casts what it is given, so that what is no id would go unnoticed.
+_REMEDY = "encode sessions with the ETL, or read them by a KerasSequenceLoader"
+
+
+def check_inputs(x, schema):
+    """Raises where arrays are no right-padded sessions of the schema's ids and numbers.
+
+    Only dicts of arrays are looked at: what a dataset will give is not known yet.
+
+    Args:
+        x: what a method of `keras.Model` is given.
+        schema: `Schema`. The columns that the model reads.
+
+    Raises:
+        TypeError: a column holds no numbers, or ids that are no whole ones.
+        ValueError: an id is outside of its domain, or follows padding within a
+            session; a number is none in float32.
+    """
+    if not isinstance(x, dict):
+        return
+    for column in schema:
+        if column.name in x and _is_array(x[column.name]):
+            values = np.asarray(keras.ops.convert_to_numpy(x[column.name]))
+            if column.is_categorical:
+                _check_ids(values, column, column.name == schema.item_id)
+            else:
+                _check_numbers(values, column)
+
+
+def _is_array(x):
+    return hasattr(x, "shape") and hasattr(x, "dtype") and not _is_symbolic(x)
+
+
+def _is_symbolic(x):
+    return isinstance(x, keras.KerasTensor) or (
+        # A tensor of a TensorFlow graph.
+        keras.backend.backend() == "tensorflow"
+        and not hasattr(x, "numpy")
+        and not isinstance(x, np.ndarray)
+    )
+
+
+def _check_ids(ids, column, is_item):
+    if not np.issubdtype(ids.dtype, np.integer):
+        raise TypeError(
+            f"Column {column.name!r} of the inputs holds {ids.dtype}; it should hold "
+            f"whole ids: {_REMEDY}."
+        )
+    if not ids.size:
+        return
+    low, high = int(ids.min()), int(ids.max())
+    if low < 0 or high >= column.cardinality:
+        raise ValueError(
+            f"Column {column.name!r} of the inputs holds id "
+            f"{low if low < 0 else high}; its ids run from 0 to "
+            f"{column.cardinality - 1}: {_REMEDY}."
+        )
+    if is_item and ids.ndim == 2:
+        late = (ids[:, 1:] != 0) & (ids[:, :-1] == 0)
+        if late.any():
+            row = int(late.any(axis=1).argmax())
+            raise ValueError(
+                f"Session {row + 1} of the inputs has an event after padding (id 0): "
+                "sessions are padded on the right, as [5, 6, 7, 0, 0]."
+            )
+
+
+def _check_numbers(values, column):
+    if values.dtype.kind not in "fiub":
+        raise TypeError(
+            f"Column {column.name!r} of the inputs holds {values.dtype}; it should "
+            "hold numbers."
+        )
+    with np.errstate(over="ignore"):
+        finite = np.isfinite(values.astype("float32"))
+    if not finite.all():
+        row = int(np.argwhere(~finite)[0][0])
+        raise ValueError(
+            f"Column {column.name!r} of the inputs has a value in row {row + 1} that "
+            "is no number in float32: fill it in first."
+        )
