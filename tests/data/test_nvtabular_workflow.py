@@ -244,7 +244,7 @@ def test_bad_clicks_get_the_sentences_of_session_etl(tmp_path):
     for bad, message in (
         (clicks.drop("product"), "Column 'product' is missing"),
         (clicks.head(0), "There are no clicks to fit on"),
-        (clicks.with_columns(price=pl.lit(float("nan"))), "Column 'price' is nan"),
+        (clicks.with_columns(price=pl.lit(float("inf"))), "Column 'price' is inf"),
     ):
         with pytest.raises(ValueError, match=message):
             NVTabularWorkflow(**OPTIONS["everything"]).fit(bad)

@@ -205,7 +205,9 @@ _SORTS = [{"body": body} for body in SORTS_OF_BODIES]
 _USES = [{"body": body, "causal": body in DECODERS} for body in KINDS]
 _USES.append({"body": "xlnet", "causal": True})
 _TENSORFLOW = _choose(_USES, CASES)
-_JAX = _choose([], [c for c in _left(_TENSORFLOW) if c.body in SORTS_OF_BODIES])
+_REST = _left(_TENSORFLOW)
+_KEPT = {case.body: case for case in _REST}  # one of each body for PyTorch
+_JAX = _choose([], [case for case in _REST if case is not _KEPT[case.body]])
 OF_BACKEND = {
     "tensorflow": _TENSORFLOW,
     "jax": _JAX,
