@@ -1,12 +1,19 @@
 """3. A model → a real Triton that answers in raw item ids.
 
+Where there is no Triton (its wheel ends at Python 3.12), the SavedModel that it would
+serve answers in this process.
+
 python examples/serve.py sessions/ model.keras models/
 """
 
 import argparse
+import contextlib
+import sys
 import time
+from pathlib import Path
 
 import keras
+import numpy as np
 
 import keras_t4r as t4r
 from keras_t4r.serving import (
@@ -19,17 +26,57 @@ from keras_t4r.serving import (
 def serve_and_ask(model, etl, repository, requests, k=10, repeats=20):
     """Yields each request's answer and its median latency in milliseconds."""
     export_tensorflow_ensemble(model, etl, "t4rec", repository, k=k, overwrite=True)
-    with (
-        TritonServer(repository) as server,
-        TritonClient(server.grpc_url, protocol="grpc") as client,
-    ):
-        for rows in requests:
-            answer, times = None, []
-            for _ in range(repeats):
-                start = time.perf_counter()
-                answer = client.recommend("t4rec", rows)
-                times.append(1e3 * (time.perf_counter() - start))
-            yield rows, answer, sorted(times)[len(times) // 2]
+    server = TritonServer(repository)
+    try:
+        server.start()
+    except ImportError as error:
+        print(f"No Triton here, so the SavedModel answers: {error}", file=sys.stderr)
+        ask = saved_model(model, etl, Path(repository).parent / "saved_model", k)
+        yield from timed(ask, requests, repeats)
+        return
+    with contextlib.ExitStack() as stack:
+        stack.callback(server.stop)
+        client = stack.enter_context(TritonClient(server.grpc_url, protocol="grpc"))
+        yield from timed(
+            lambda rows: client.recommend("t4rec", rows), requests, repeats
+        )
+
+
+def timed(ask, requests, repeats):
+    for rows in requests:
+        answer, times = None, []
+        for _ in range(repeats):
+            start = time.perf_counter()
+            answer = ask(rows)
+            times.append(1e3 * (time.perf_counter() - start))
+        yield rows, answer, sorted(times)[len(times) // 2]
+
+
+def saved_model(model, etl, path, k):
+    """A function from raw rows to answers as Triton's, by the SavedModel alone."""
+    import tensorflow as tf
+
+    t4r.export_saved_model(model, path, k=k, overwrite=True)
+    loaded = tf.saved_model.load(str(path))
+    session, item = etl.config.session, etl.config.item
+
+    def ask(rows):
+        sessions = etl.transform(rows)
+        (batch,) = t4r.KerasSequenceLoader(
+            sessions, model.schema, len(sessions), shuffle=False
+        )[0]
+        inputs = {name: tf.constant(x) for name, x in batch.items()}
+        found = loaded.signatures["serving_default"](**inputs)
+        items = found[item].numpy()
+        if items.dtype == object:
+            items = np.char.decode(items.astype("S"), "utf-8")
+        columns = sessions[session].to_pylist(), items.tolist(), found["scores"].numpy()
+        return [
+            {session: key, item: best, "scores": scores.tolist()}
+            for key, best, scores in zip(*columns, strict=True)
+        ]
+
+    return ask
 
 
 if __name__ == "__main__":

@@ -52,8 +52,9 @@ def test_the_tutorials_schema_reads_as_it_is(shared_data):
     assert schema.item_id == "item_id-list_seq"
     assert schema.session_id == "session_id"
     assert schema["category-list_seq"].cardinality == 338
-    # This one has no `continuous` tag in their file; it is a number all the same.
-    assert "et_dayofweek_sin-list_seq" in schema.features
+    # Without a `continuous` tag, as there, it is no feature.
+    assert schema["et_dayofweek_sin-list_seq"].dtype == "float32"
+    assert "et_dayofweek_sin-list_seq" not in schema.features
     assert Schema.from_text(schema.to_text()) == schema
 
 
@@ -137,3 +138,40 @@ def test_faults_are_said_in_one_sentence(make, sentence):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nowhere\.pbtxt"):
         Schema.load(tmp_path / "nowhere.pbtxt")
+
+
+def test_features_are_what_is_tagged(tmp_path):
+    text = """
+    feature { name: "item" type: INT value_count { min: 2 max: 20 }
+      int_domain { name: "item" min: 1 max: 30 is_categorical: true }
+      annotation { tag: "item_id" tag: "list" tag: "categorical" } }
+    feature { name: "when" type: FLOAT value_count { min: 2 max: 20 }
+      annotation { tag: "time" tag: "list" } }
+    feature { name: "price" type: FLOAT value_count { min: 2 max: 20 }
+      annotation { tag: "continuous" } }
+    feature { name: "clicks" type: INT value_count { min: 2 max: 20 }
+      annotation { tag: "continuous" } }
+    feature { name: "seconds" type: FLOAT value_count { min: 2 max: 20 }
+      annotation { tag: "timestamp" } }
+    """
+    schema = Schema.from_text(text)
+    assert schema.features.names == ["item", "price", "clicks", "seconds"]
+    inputs = schema.inputs()
+    assert [x.dtype for x in inputs.values()] == ["int32"] + ["float32"] * 3
+
+
+def test_a_schema_that_is_no_text_gets_one_sentence(tmp_path):
+    path = tmp_path / "schema.pbtxt"
+    path.write_bytes(b'feature { name: "\xff" }')
+    with pytest.raises(ValueError, match="is no schema: it is not UTF-8"):
+        Schema.load(path)
+
+
+@pytest.mark.parametrize("domain", ["../../outside", "a/b", "..", "a\\b"])
+def test_a_domain_leads_nowhere_else(domain, tmp_path):
+    column = ColumnSchema(
+        "item", tags=("item_id",), domain=Domain(2, 9, domain), value_count=(1, 8)
+    )
+    Schema((column,)).save(tmp_path / "schema.pbtxt")
+    with pytest.raises(ValueError, match="cannot name a file"):
+        Schema.load(tmp_path / "schema.pbtxt").vocabulary("item")

@@ -2,6 +2,7 @@
 
 import argparse
 import atexit
+import contextlib
 import glob
 import http.client
 import json
@@ -39,7 +40,9 @@ class TritonServer:
     and unload models (which runs code), to register shared memory and to set traces and
     logs takes a secret that this object makes for itself and sends along; its files and
     shared memory are the user's alone. The secret stands on the server's command line,
-    which other users of the machine can read unless `/proc` hides it.
+    which other users of the machine can read unless `/proc` hides it. A request of a
+    shape that is out of all bounds brings this Triton down (seen at 2.60, over HTTP as
+    JSON), so whoever opens it to strangers puts a proxy before it.
 
     Args:
         model_repository: path. A folder of Triton models. What lies in it is code:
@@ -182,6 +185,7 @@ class TritonServer:
             RuntimeError: with Triton's own reason.
         """
         self._ask(f"v2/repository/models/{name}/load", {})
+        self._close_memory()
 
     def unload(self, name):
         """Unloads a model, and waits until it is gone.
@@ -252,6 +256,14 @@ class TritonServer:
                     f"{triton_process.error_lines(self._log)}"
                 )
             time.sleep(0.05)
+            self._close_memory()
+        self._close_memory()
+
+    def _close_memory(self):
+        """Takes what the Python backend shares from others, which it opens to all."""
+        for path in glob.glob(f"{self._shared_memory}*"):
+            with contextlib.suppress(FileNotFoundError):
+                os.chmod(path, 0o600)
 
     def _ask(self, place, body):
         request = urllib.request.Request(

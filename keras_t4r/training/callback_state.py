@@ -87,5 +87,8 @@ def _decode(value):
     if kind == "dict":
         return {_decode(k): _decode(v) for k, v in content}
     if kind == "keras.ops":
-        return getattr(keras.ops, content)
+        function = getattr(keras.ops, content, None)
+        if content.startswith("_") or not callable(function):
+            raise ValueError(f"keras.ops has no function {content!r}.")
+        return function
     return content if kind == "array" else content[()]

@@ -157,7 +157,7 @@ def _short(value):
 
 
 def _arrays(path):
-    with np.load(path, allow_pickle=False) as arrays:
+    with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
         return [arrays[name] for name in sorted(arrays.files)]
 
 

@@ -296,3 +296,34 @@ def test_other_refusals(tmp_path):
     (tmp_path / "etl" / "i.parquet").unlink()
     with pytest.raises(FileNotFoundError, match=r"i\.parquet"):
         SessionETL.load(tmp_path / "etl")
+
+
+def test_a_folder_that_holds_the_clicks_is_not_replaced(tmp_path):
+    folder = tmp_path / "sessions"
+    etl().write(GOOD, folder, progress=False)
+    path = write_csv(folder / "raw.csv")
+    link = tmp_path / "link.csv"
+    link.symlink_to(path)
+    for clicks in (path, link, folder / "*.csv", ClickLog(path)):
+        with pytest.raises(ValueError, match=r"lie in .*which is to be written"):
+            etl().write(clicks, folder, overwrite=True, progress=False)
+    assert path.exists() and (folder / "schema.pbtxt").exists()
+
+
+@pytest.mark.parametrize("name", ["*", "^.*$", "a/b", "..", ".a", "a\nb", "a\0b"])
+def test_names_that_mean_something_else_are_refused(name):
+    with pytest.raises(ValueError, match="rename it"):
+        SessionETL("s", "t", name)
+
+
+def test_two_writers_do_not_meet(tmp_path):
+    class Waiting(ClickLog):
+        def rows(self):
+            # While this one reads, another begins.
+            with pytest.raises(BlockingIOError, match="is being written by another"):
+                etl().write(GOOD, tmp_path / "out", progress=False)
+            return super().rows()
+
+    log = Waiting(write_csv(tmp_path / "a.csv"))
+    etl().write(log, tmp_path / "out", progress=False)
+    assert {path.name for path in tmp_path.iterdir()} == {"out", "a.csv"}

@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 
+import keras_t4r as t4r
 from keras_t4r.schema import Vocabulary
 from keras_t4r.serving.saved_model import export_saved_model
 
@@ -242,3 +243,51 @@ def test_two_tensors_of_one_name_are_refused(build_tasks_model, schema, tmp_path
     with pytest.raises(ValueError, match=f"would be named '{name}'"):
         export_saved_model(model, tmp_path / "1")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        ([0, 0, 3, 4], "pad sessions on the right"),
+        ([3, 0, 4, 0], "pad sessions on the right"),
+        ([3, 9999, 0, 0], "run from 0 to"),
+        ([3, -1, 4, 0], "run from 0 to"),
+    ],
+)
+def test_what_is_no_session_stops_the_graph(item_model, tmp_path, row, why):
+    export_saved_model(item_model, tmp_path / "1", k=2)
+    served = tf.saved_model.load(str(tmp_path / "1")).signatures["serving_default"]
+    served(item_id=tf.constant([[3, 4, 0, 0]]))
+    with pytest.raises(tf.errors.InvalidArgumentError, match=why):
+        served(item_id=tf.constant([row]))
+
+
+@pytest.mark.parametrize("item", ["Item ID", "item_id:token", "artículo", "1st", "a.b"])
+def test_columns_of_any_name_are_served(item, build_model, tmp_path):
+    from keras_t4r.data.etl.session_etl import SessionETL
+
+    clicks = {"s": [1, 1, 2, 2], "t": [1, 2, 3, 4], item: ["x", "y", "z", "y"]}
+    etl = SessionETL("s", "t", item, time_unit="s", recency=False, time_features=())
+    etl.write(clicks, tmp_path / "log", progress=False)
+    model = build_model(t4r.Schema.load(tmp_path / "log" / "schema.pbtxt"))
+    export_saved_model(model, tmp_path / "1", k=2)
+    raw = tf.saved_model.load(str(tmp_path / "1")).signatures["recommend_raw"]
+    (name,) = raw.structured_input_signature[1]
+    answer = raw(**{name: tf.constant([["x", "y"]])})
+    expected = model.recommend({item: [["x", "y"]]}, k=2)
+    assert answer[item].numpy().astype(str).tolist() == expected[item].tolist()
+    again = tmp_path / "model.keras"
+    model.save(again)
+    loaded = keras.saving.load_model(again)
+    np.testing.assert_allclose(
+        loaded.recommend({item: [["x", "y"]]}, k=2)["scores"], expected["scores"]
+    )
+
+
+def test_columns_that_one_name_would_stand_for_are_refused():
+    columns = [
+        t4r.ColumnSchema(name, tags=tags, domain=t4r.Domain(2, 9), value_count=(1, 8))
+        for name, tags in (("a b", ("item_id",)), ("a:b", ("categorical",)))
+    ]
+    with pytest.raises(ValueError, match="both named 'a_b'"):
+        t4r.Schema(columns).inputs()

@@ -1,5 +1,3 @@
-import json
-import os
 import re
 import signal
 import subprocess
@@ -9,48 +7,10 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from triton_models import MODEL, ask, group_is_alive, write_model
 
 from keras_t4r.serving import triton_files, triton_server
 from keras_t4r.serving.triton_server import TritonServer
-
-MODEL = """
-import triton_python_backend_utils as pb_utils
-
-class TritonPythonModel:
-    def execute(self, requests):
-        answers = []
-        for request in requests:
-            x = pb_utils.get_input_tensor_by_name(request, "x").as_numpy()
-            answers.append(pb_utils.InferenceResponse([pb_utils.Tensor("y", x + 1)]))
-        return answers
-"""
-CONFIG = """
-backend: "python"
-input { name: "x" data_type: TYPE_INT64 dims: [-1] }
-output { name: "y" data_type: TYPE_INT64 dims: [-1] }
-instance_group { kind: KIND_CPU }
-"""
-
-
-def add_model(repository, name, program=MODEL):
-    (repository / name / "1").mkdir(parents=True)
-    (repository / name / "1" / "model.py").write_text(program)
-    (repository / name / "config.pbtxt").write_text(CONFIG)
-
-
-def ask(url, name, values):
-    tensor = {"name": "x", "shape": [len(values)], "datatype": "INT64", "data": values}
-    body = json.dumps({"inputs": [tensor]}).encode()
-    with urllib.request.urlopen(f"http://{url}/v2/models/{name}/infer", body) as reply:
-        return json.loads(reply.read())["outputs"][0]["data"]
-
-
-def group_is_alive(pid):
-    try:
-        os.killpg(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def wait_until(condition, seconds=30):
@@ -62,12 +22,12 @@ def wait_until(condition, seconds=30):
 
 @pytest.fixture
 def repository(tmp_path):
-    add_model(tmp_path / "models", "plus_one")
+    write_model(tmp_path / "models", "plus_one")
     return tmp_path / "models"
 
 
 def test_models_answer_load_and_unload(triton, repository):
-    add_model(repository, "later", MODEL.replace("x + 1", "x + 2"))
+    write_model(repository, "later", MODEL.replace("x + 1", "x + 2"))
     with TritonServer(repository, load=["plus_one"]) as server:
         assert server.ready()
         assert ask(server.http_url, "plus_one", [1, 2]) == [2, 3]
@@ -135,7 +95,7 @@ def test_nothing_is_left_when_the_process_is_killed(triton, repository):
 
 
 def test_a_model_that_fails_to_load_shows_triton_s_own_words(triton, repository):
-    add_model(repository, "broken", "import no_such_package\n")
+    write_model(repository, "broken", "import no_such_package\n")
     server = TritonServer(repository)
     with pytest.raises(RuntimeError, match="No module named 'no_such_package'"):
         server.start()
@@ -204,7 +164,7 @@ def test_a_python_that_is_none_gets_a_sentence(repository, tmp_path):
 
 
 def test_models_run_in_the_environment_of_the_interpreter(triton, repository):
-    add_model(repository, "where", "import sys\nraise ValueError(sys.prefix)\n")
+    write_model(repository, "where", "import sys\nraise ValueError(sys.prefix)\n")
     python = triton_files.default_python()
     prefix = str(Path(python).parents[1])
     with pytest.raises(RuntimeError, match=re.escape(f"ValueError: {prefix}")):

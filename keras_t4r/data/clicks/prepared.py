@@ -142,9 +142,23 @@ def _as_column(name, values):
     if isinstance(values, list) and any(isinstance(v, bytes) for v in values):
         values = [v.decode() if isinstance(v, bytes) else v for v in values]
     try:
+        if _are_numbers(values):
+            # polars takes the type from the first, and refuses 1.5 after 1.
+            return pl.Series(name, values, dtype=pl.Float64)
         return pl.Series(name, values)
-    except (TypeError, ValueError, pl.exceptions.PolarsError) as error:
+    except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError) as error:
         raise TypeError(f"Column {name!r} mixes values of several types.") from error
+
+
+def _are_numbers(values):
+    """Whether a list holds floats, and integers among them."""
+    if not isinstance(values, list):
+        return False
+    kinds = {type(value) for value in values} - {type(None)}
+    floats = {kind for kind in kinds if issubclass(kind, (float, np.floating))}
+    return bool(floats) and all(
+        issubclass(kind, (int, float, np.number)) and kind is not bool for kind in kinds
+    )
 
 
 # Types

@@ -52,6 +52,7 @@ class TextDialect:
             ValueError: a line has more or fewer fields than the first; or it is not
                 clear what the quotes mean.
         """
+        _check_zip(file)
         first = _first_line(file)
         separator = separator or max(_SEPARATORS, key=first.count)
         if quote not in (AUTO, None):
@@ -153,6 +154,14 @@ def _fields(line, separator, quote):
         return tuple(line.split(separator))
     (fields,) = csv.reader([line], delimiter=separator, quotechar=quote)
     return tuple(fields)
+
+
+def _check_zip(file):
+    """Reads a zip to its end, where its checksum is: polars may stop before."""
+    if file.suffix == ".gz":
+        with gzip.open(file, "rb") as zipped:
+            while zipped.read(1 << 20):
+                pass
 
 
 def _first_line(file):

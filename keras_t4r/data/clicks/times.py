@@ -79,6 +79,12 @@ def _from_numbers(times, unit, source):
             f"Column {times.name!r} of {source} holds numbers; say what they "
             'count with time_unit="s", "ms", "us" or "ns".'
         )
+    if times.dtype == pl.Float32 and unit in ("s", "ms"):
+        # It holds times of our days to two minutes.
+        raise TypeError(
+            f"Column {times.name!r} of {source} holds float32, which tells times two "
+            "minutes apart only: write it as float64 or integers."
+        )
     known = times.drop_nans() if times.dtype.is_float() else times
     for limit in (known.min(), known.max()):
         # As Python's numbers, which do not overflow.

@@ -38,6 +38,7 @@ class WindowWriter:
         """Takes sessions that are in order of their start."""
         if not table.num_rows:
             return
+        self._schema = table.schema
         windows = table[WINDOW].to_numpy()
         edges = np.flatnonzero(np.diff(windows, prepend=windows[:1] - 1))
         for begin, end in zip(edges, [*edges[1:], len(windows)], strict=True):
@@ -64,12 +65,13 @@ class WindowWriter:
     def _take(self, window):
         tables = self._waiting.pop(window)
         if not self._spill:
-            return pa.concat_tables(tables)
+            return pa.concat_tables(tables).combine_chunks()
         table = pa.concat_tables([read_parquet(path) for path in tables])
         for path in tables:
             path.unlink()
         order = [(START, "ascending"), (self._session, "ascending")]
-        return table.sort_by(order)
+        # Parquet has other names for the values of lists.
+        return table.sort_by(order).cast(self._schema).combine_chunks()
 
     def _parts(self, table):
         if self._split is None:

@@ -1,0 +1,191 @@
+"""Text logs of other people's making: each line is a click, or an error names it."""
+
+import gzip
+import zlib
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from keras_t4r.data.clicks.click_log import ClickLog
+from keras_t4r.data.etl.session_etl import SessionETL
+
+
+def etl(**options):
+    options = {"time_unit": "s", "recency": False, "time_features": (), **options}
+    return SessionETL("s", "t", "i", drop_repeats=False, **options)
+
+
+def clicks_of(log):
+    return sum(etl().fit_transform(log)["length"].to_pylist())
+
+
+def write(path, *lines, end="\n"):
+    path.write_bytes("".join(f"{line}{end}" for line in lines).encode())
+    return path
+
+
+@pytest.mark.parametrize("separator", [",", "\t"])
+@pytest.mark.parametrize(
+    "titles",
+    [
+        {4: '5" mix', 20: '12" mix'},
+        {4: '"Heroes', 20: '"Tonight'},
+        {4: '5" mix'},
+        {4: '"Heroes" (live)', 5: '""'},
+        {4: '"Heroes"'},
+        {28: 'the last "word'},
+    ],
+    ids=["inches", "openings", "odd", "inside", "whole", "last"],
+)
+def test_quotes_in_texts_swallow_no_line(titles, separator, tmp_path):
+    lines = [
+        separator.join((str(k // 3), str(k), "7", titles.get(k, "song")))
+        for k in range(30)
+    ]
+    log = write(tmp_path / "a.csv", separator.join(("s", "t", "i", "title")), *lines)
+    assert clicks_of(log) == 30
+    # Also where the column is one that is read.
+    table = etl(categorical=["title"]).fit_transform(log)
+    assert sum(table["length"].to_pylist()) == 30
+
+
+def test_quoted_fields_may_hold_separators_and_quotes(tmp_path):
+    log = write(
+        tmp_path / "a.csv", '"s","t","i","title"', '1,1,7,"a, b"', '1,2,8,"c ""d"""'
+    )
+    frame = ClickLog(log).scan(["title"], {"title": "string"}).collect()
+    assert frame["title"].to_list() == ["a, b", 'c "d"']
+
+
+def test_what_quotes_mean_is_asked_where_it_is_not_clear(tmp_path):
+    # A separator within quotes, and a quote that is none.
+    log = write(tmp_path / "a.csv", "s,t,i,x", '1,1,7,"a, b"', '1,2,8,5" mix')
+    with pytest.raises(
+        ValueError, match=r"Line 3 of .*a\.csv has a quote .*quote=None"
+    ):
+        ClickLog(log)
+    # A line break within quotes.
+    log = write(tmp_path / "b.csv", "s,t,i,x", '1,1,7,"a', 'b"', "1,2,8,c", "")
+    with pytest.raises(ValueError, match=r"Line 2 of .*quote='\"'"):
+        ClickLog(log)
+    assert clicks_of(ClickLog(log, quote='"')) == 2
+    with pytest.raises(ValueError, match=r"Line 3 of .* does not have 4 fields"):
+        ClickLog(log, quote=None)
+    log = write(tmp_path / "c.csv", "s,t,i", "1,1,7", '1,2,"8')
+    with pytest.raises(ValueError, match=r"Line 3 of .*c\.csv cannot be read"):
+        ClickLog(log, quote='"')
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_blank_lines_are_passed_over_and_counted_out(end, zipped, mark, tmp_path):
+    text = end.join([f"{mark}s,t,i", "", "1,1,7", "", "", "1,2,8", "2,3,7", "", ""])
+    path = tmp_path / ("a.csv.gz" if zipped else "a.csv")
+    path.write_bytes(gzip.compress(text.encode()) if zipped else text.encode())
+    log = ClickLog(path)
+    assert log.names() == ["s", "t", "i"] and log.rows() == 3
+    assert etl().fit_transform(log)["length"].to_pylist() == [2, 1]
+    headless = ClickLog(path, columns=["s", "t", "i"])
+    assert headless.rows() == 4
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["1,2", "1,2,8,9", ",,", "   ", "1;2;8"],
+    ids=["few", "many", "none", "blank", "other"],
+)
+def test_a_line_of_another_make_is_named(line, tmp_path):
+    log = write(tmp_path / "a.csv", "s,t,i", "1,1,7", line, "1,3,9")
+    with pytest.raises(ValueError, match=r"Line 3 of .*a\.csv does not have 3 fields"):
+        etl().fit(log)
+
+
+def test_a_log_of_a_header_has_no_clicks(tmp_path):
+    with pytest.raises(ValueError, match="There are no clicks"):
+        etl(time_unit=None).fit(write(tmp_path / "a.csv", "s,t,i"))
+    assert etl().fit({"s": [1], "t": [1], "i": [7]}).transform([]).num_rows == 0
+    with pytest.raises(ValueError, match="There are no clicks"):
+        etl().fit([])
+
+
+def test_a_column_that_stands_twice_is_refused(tmp_path):
+    columns = ["s", "t", "i", "i"]
+    with pytest.raises(ValueError, match="names column 'i' twice"):
+        etl().fit(write(tmp_path / "a.csv", ",".join(columns), "1,1,7,8"))
+    with pytest.raises(ValueError, match="names column 'i' twice"):
+        ClickLog(write(tmp_path / "b.csv", "1,1,7,8"), columns=columns)
+    table = pa.table([[1], [1], [7], [8]], names=columns)
+    pq.write_table(table, tmp_path / "c.parquet")
+    with pytest.raises(ValueError, match="names column 'i' twice"):
+        etl().fit(tmp_path / "c.parquet")
+    with pytest.raises(ValueError, match="two columns 'i'"):
+        etl().fit(table)
+    pandas = pytest.importorskip("pandas")
+    with pytest.raises(ValueError, match="two columns 'i'"):
+        etl().fit(pandas.DataFrame([[1, 1, 7, 8]], columns=columns))
+
+
+@pytest.mark.parametrize("text", ["007", "+8", "8.0", "1e1", " 8"])
+def test_integers_are_as_they_are_written(text, tmp_path):
+    fitted = etl().fit({"s": [1, 1], "t": [1, 2], "i": [7, 8]})
+    log = write(tmp_path / "a.csv", "s,t,i", "1,1,7", f"1,2,{text}")
+    with pytest.raises(TypeError) as error:
+        fitted.transform(log)
+    assert f"row 2 of {log} has {text!r}" in str(error.value)
+
+
+def test_names_of_files_are_no_patterns(tmp_path):
+    write(tmp_path / "a1.csv", "s,t,i", "1,1,7", "1,2,7")
+    log = write(tmp_path / "a[1].csv", "s,t,i", "1,1,7")
+    assert clicks_of(log) == 1
+    pl.read_csv(tmp_path / "a1.csv").write_parquet(tmp_path / "a1.parquet")
+    pl.read_csv(log, glob=False).write_parquet(tmp_path / "a[1].parquet")
+    assert clicks_of(tmp_path / "a[1].parquet") == 1
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        gzip.compress(b"s,t,i\n" + b"".join(b"1,%d,7\n" % n for n in range(99)))[:120],
+        b"\x1f\x8b" + bytes(60),
+        zlib.compress(b"s,t,i\n1,1,7\n"),
+        b"s,t,i\n1,1,7\n",
+    ],
+    ids=["cut", "zeros", "zlib", "not zipped"],
+)
+def test_damaged_zips_get_one_sentence(damaged, tmp_path):
+    path = tmp_path / "a.csv.gz"
+    path.write_bytes(damaged)
+    with pytest.raises(ValueError, match=r"a\.csv\.gz cannot be read .* damaged"):
+        etl().fit(path)
+
+
+def test_text_that_is_not_utf8_gets_one_sentence(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes("s,t,i\n1,1,é\n".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"a\.csv cannot be read"):
+        etl().fit(path)
+
+
+def test_damage_anywhere_is_an_error_or_changes_what_it_says(tmp_path):
+    """Whatever a byte becomes, no click is lost without a word."""
+    text = b"s,t,i,c\n" + b"".join(
+        b'%d,%d,%d,"a ""%d"""\n' % (k // 3, k, k % 5, k) for k in range(12)
+    )
+    rng = np.random.default_rng(0)
+    path = tmp_path / "a.csv"
+    for _ in range(150):
+        damaged = bytearray(text)
+        damaged[rng.integers(len(text))] = rng.integers(256)
+        path.write_bytes(damaged)
+        try:
+            sessions = etl(categorical=["c"]).fit_transform(path)
+        except (ValueError, TypeError) as error:
+            assert "\n" not in str(error)
+            continue
+        lines = bytes(damaged).decode().split("\n")
+        assert sum(sessions["length"].to_pylist()) == sum(map(bool, lines)) - 1

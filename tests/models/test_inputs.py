@@ -1,0 +1,117 @@
+"""Arrays that are no sessions of the schema are refused, by whatever way they come."""
+
+import keras
+import numpy as np
+import pyarrow as pa
+import pytest
+
+import keras_t4r as t4r
+
+pytestmark = pytest.mark.backends
+
+
+@pytest.fixture(scope="module")
+def schema():
+    item = t4r.ColumnSchema(
+        "item",
+        tags=("item_id", "categorical"),
+        domain=t4r.Domain(2, 20),
+        value_count=(1, 8),
+    )
+    age = t4r.ColumnSchema("age", "float32", ("continuous",), None, (1, 8))
+    return t4r.Schema((item, age))
+
+
+@pytest.fixture(scope="module")
+def model(schema):
+    inputs = schema.inputs()
+    x, table = t4r.SequenceEmbeddingFeatures(schema, embedding_dim=8)(inputs)
+    x, targets = t4r.CausalLanguageModeling()(x, inputs["item"])
+    x = keras.layers.Dense(8)(x)
+    model = t4r.SessionModel(inputs, t4r.NextItemHead()(x, targets, table))
+    model.compile("sgd", metrics=[t4r.metrics.NDCG(4)])
+    return model
+
+
+def batch(**columns):
+    items = np.array([[5, 6, 7, 0], [3, 4, 0, 0]])
+    return {"item": items, "age": np.zeros((2, 4), "float32"), **columns}
+
+
+WAYS = {
+    "fit": lambda model, x: model.fit(x, verbose=0),
+    "validate": lambda model, x: model.fit(
+        batch(), validation_data=(x, np.array([3, 4])), verbose=0
+    ),
+    "evaluate": lambda model, x: model.evaluate(x, np.array([3, 4]), verbose=0),
+    "predict": lambda model, x: model.predict(x, verbose=0),
+    "predict_on_batch": lambda model, x: model.predict_on_batch(x),
+    "train_on_batch": lambda model, x: model.train_on_batch(x),
+    "test_on_batch": lambda model, x: model.test_on_batch(x, np.array([3, 4])),
+}
+
+BAD = {
+    "after padding": dict(item=np.array([[0, 5, 6, 7], [3, 4, 0, 0]])),
+    "runs? from 0 to 20": dict(item=np.array([[5, 6, 21, 0], [3, 4, 0, 0]])),
+    "id 8589934592": dict(item=np.array([[5, 2**33, 7, 0], [3, 4, 0, 0]])),
+    "id -1": dict(item=np.array([[5, -1, 7, 0], [3, 4, 0, 0]])),
+    "holds float64": dict(item=np.array([[5.5, 6, 7, 0], [3, 4, 0, 0]])),
+    "no number in float32": dict(age=np.full((2, 4), 1e39)),
+    "row 2 that is no number": dict(age=np.array([[0.0] * 4, [0, np.inf, 0, 0]])),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("why", BAD)
+def test_bad_arrays_are_refused(model, way, why):
+    before = [np.array(v) for v in model.get_weights()]
+    with pytest.raises((ValueError, TypeError), match=why.replace("runs?", "run")):
+        WAYS[way](model, batch(**BAD[why]))
+    if way != "validate":
+        for one, other in zip(before, model.get_weights(), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_good_ones_are_not(model, way):
+    WAYS[way](model, batch())
+    WAYS[way](model, batch(item=batch()["item"].astype("int32")))
+
+
+def test_weights_count_on_a_batch(model):
+    before = model.get_weights()
+    model.train_on_batch(batch(), sample_weight=np.zeros(2))
+    for one, other in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    model.train_on_batch(batch(), sample_weight=np.ones(2))
+    moved = zip(before, model.get_weights(), strict=True)
+    assert any((one != other).any() for one, other in moved)
+    with pytest.raises(ValueError, match="class_weight has no meaning"):
+        model.train_on_batch(batch(), class_weight={3: 2.0})
+    with pytest.raises(ValueError, match="no target to evaluate"):
+        model.test_on_batch(batch())
+
+
+@pytest.mark.parametrize(
+    ("sessions", "why"),
+    [
+        ({"item": [[5, 0, 6]], "age": [[0.0] * 3]}, "holds id 0"),
+        ({"item": [[5, 2**33]], "age": [[0.0] * 2]}, "Column 'item'"),
+        ({"item": [[5, None]], "age": [[0.0] * 2]}, "null or empty item"),
+        ({"item": [[5]], "age": [[1e39]]}, "no number in float32"),
+        ({"item": [[5]], "age": [[float("inf")]]}, "no number in float32"),
+    ],
+)
+@pytest.mark.parametrize("make", [dict, pa.table])
+def test_so_are_sessions_to_recommend_for(model, make, sessions, why):
+    with pytest.raises((ValueError, TypeError), match=why):
+        model.recommend(make(sessions), k=3)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [dict(k=True), dict(k=2.0), dict(k=0), dict(batch_size=-1), dict(batch_size=0)],
+)
+def test_counts_are_whole_numbers(model, arguments):
+    with pytest.raises((ValueError, TypeError), match=r"k |batch_size"):
+        model.recommend({"item": [[5]], "age": [[0.0]]}, **arguments)
