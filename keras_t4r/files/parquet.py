@@ -9,7 +9,9 @@ import os
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-_DAMAGED = (pa.ArrowException, OSError)
+from keras_t4r.files.sentences import first_line
+
+_DAMAGED = (pa.ArrowException, OSError, UnicodeDecodeError)
 
 
 def write_parquet(table, path, **arguments):
@@ -56,8 +58,7 @@ class reading_parquet:
 
     def __exit__(self, kind, error, trace):
         if isinstance(error, _DAMAGED) and not isinstance(error, FileNotFoundError):
-            reason = (str(error).strip().splitlines() or [kind.__name__])[0].rstrip(".")
             raise ValueError(
                 f"{self._path} cannot be read as parquet, it may be cut short or "
-                f"damaged ({reason}): {self._remedy}."
+                f"damaged ({first_line(error)}): {self._remedy}."
             ) from error

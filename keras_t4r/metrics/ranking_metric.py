@@ -1,8 +1,8 @@
 import keras
 from keras import ops
 
+from keras_t4r.arguments import whole_number
 from keras_t4r.metrics.ranks import target_ranks
-from keras_t4r.whole_numbers import whole_number
 
 
 class RankingMetric(keras.metrics.Metric):

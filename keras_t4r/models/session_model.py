@@ -3,11 +3,11 @@ import functools
 import keras
 from keras import ops
 
+from keras_t4r.arguments import whole_number
 from keras_t4r.models.answers.recommender import Recommender
 from keras_t4r.models.answers.top_k import top_k
 from keras_t4r.models.graph import by_output, is_of_events
 from keras_t4r.models.trained_model import TrainedModel
-from keras_t4r.whole_numbers import whole_number
 
 
 @keras.saving.register_keras_serializable(package="keras_t4r")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import keras
 
-from keras_t4r.files import is_plain, write_text
+from keras_t4r.files import write_text
 from keras_t4r.schema.merlin_schema import columns_from_merlin, columns_to_merlin
 from keras_t4r.schema.schema_text import columns_from_text, columns_to_text
 from keras_t4r.schema.tags import Tags, plain_tag
@@ -183,13 +183,14 @@ class Schema:
         """
         if self.folder is None or not self[name].is_categorical:
             return None
-        table = self[name].table_name
-        if not is_plain(table):
+        # A domain may be named "item_id/list", as Transformers4Rec's are.
+        table, folder = self[name].table_name, self.folder / VOCABULARY_FOLDER
+        path = folder / f"{table}.parquet"
+        if not path.resolve().is_relative_to(folder.resolve()):
             raise ValueError(
-                f"The domain of column {name!r} is named {table!r}, which cannot name "
-                "a file of its vocabulary: rename it in the schema."
+                f"The domain of column {name!r} is named {table!r}, which leads out of "
+                f"the folder of vocabularies, {folder}: rename it in the schema."
             )
-        path = self.folder / VOCABULARY_FOLDER / f"{table}.parquet"
         if not path.exists():
             return None
         vocabulary = Vocabulary.load(path, self[name].first_id, name)

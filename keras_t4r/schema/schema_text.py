@@ -3,6 +3,7 @@
 from google.protobuf import json_format, struct_pb2, text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
+from keras_t4r.files.sentences import first_line
 from keras_t4r.schema.column_schema import ColumnSchema
 from keras_t4r.schema.domain import UNKNOWN_ID, Domain
 from keras_t4r.schema.tags import Tags, plain_tag
@@ -25,7 +26,7 @@ def columns_from_text(text, where):
             text_format.Parse(text, proto)
     except (text_format.ParseError, json_format.ParseError) as error:
         raise ValueError(
-            f"{where} is not a tensorflow-metadata schema: {error}"
+            f"{where} is not a tensorflow-metadata schema ({first_line(error)})."
         ) from error
     return tuple(_from_proto(feature) for feature in proto.feature)
 

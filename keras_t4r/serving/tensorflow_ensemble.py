@@ -3,11 +3,11 @@
 import pathlib
 import shutil
 
+from keras_t4r.arguments import whole_number
 from keras_t4r.files import new_folders
 from keras_t4r.serving import triton_config
 from keras_t4r.serving.saved_model import write_saved_model
 from keras_t4r.serving.served_outputs import ServedOutputs
-from keras_t4r.whole_numbers import whole_number
 
 RESULT = "result_"
 PLATFORMS = ("python", "tensorflow_savedmodel")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import keras
 
+from keras_t4r.arguments import whole_number
 from keras_t4r.data.loader.sequence_loader import KerasSequenceLoader
 from keras_t4r.files.parquet import footer_digest
 from keras_t4r.models.memories import find_memories
@@ -16,7 +17,6 @@ from keras_t4r.training.evaluate import evaluate_scorer
 from keras_t4r.training.memory_strength import MemoryTuner
 from keras_t4r.training.strength_over_windows import StrengthOverWindows
 from keras_t4r.training.window_report import WindowReport
-from keras_t4r.whole_numbers import whole_number
 
 # Seeds of the loaders of two windows are this far apart.
 _SEED_STEP = 100_003

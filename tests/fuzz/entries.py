@@ -1,6 +1,7 @@
 """Every way in, with a right answer that is found without the package's own code."""
 
 import csv
+import decimal
 import gzip
 import io
 import shutil
@@ -303,10 +304,17 @@ def is_integer(value):
     )
 
 
+def is_seed(value):
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    return whole and value >= 0
+
+
 def is_number(value):
     if value is None:
         return True
     number = isinstance(value, (int, float, np.integer, np.floating))
+    if isinstance(value, decimal.Decimal):
+        return True
     if not number or isinstance(value, bool):
         return False
     return value != value or abs(value) < 1e38
@@ -314,9 +322,13 @@ def is_number(value):
 
 FITS = {
     "s": is_text,
-    "t": lambda v: is_integer(v) and 0 <= v < 7e9,
+    "t": lambda v: (
+        isinstance(v, (int, float, np.number))
+        and not isinstance(v, bool)
+        and -2e9 < v < 7e9
+    ),
     "i": is_integer,
-    "c": lambda v: v is None or v == "" or is_text(v),
+    "c": lambda v: v is None or v in ("", b"") or is_text(v),
     "x": is_number,
 }
 
@@ -338,8 +350,7 @@ def rows_to_transform(rng, folder):
 
     def is_right(found):
         if not FITS[name](value):
-            # Types that Arrow has a value of this kind for.
-            return name in "cx" and isinstance(value, bool)
+            return False
         lengths = Counter(columns["s"])
         keys = found["s"].to_pylist()
         return keys == list(dict.fromkeys(columns["s"])) and found[
@@ -423,7 +434,7 @@ ARGUMENTS = {
         {
             "batch_size": lambda v: is_integer(v) and v >= 1,
             "target": lambda v: v is None,
-            "seed": lambda v: is_integer(v) and v >= 0,
+            "seed": lambda v: is_seed(v),
             "max_length": lambda v: v is None or (is_integer(v) and v >= 1),
             "rank": lambda v: is_integer(v) and v == 0,
             "world_size": lambda v: is_integer(v) and v >= 1,

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from keras_t4r.data.clicks.text_dialect import AUTO, TextDialect
 from keras_t4r.data.clicks.times import column_kind
 from keras_t4r.files.find import find_files
+from keras_t4r.files.sentences import first_line
 
 ROW = "__row"
 
@@ -313,10 +314,5 @@ def _told(file):
 
 def _damaged(where, error):
     return ValueError(
-        f"{where} cannot be read ({first_line(error).rstrip('.')}); is a file damaged "
-        "or cut short?"
+        f"{where} cannot be read ({first_line(error)}); is a file damaged or cut short?"
     )
-
-
-def first_line(error):
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

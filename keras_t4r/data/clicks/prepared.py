@@ -7,9 +7,10 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from keras_t4r.data.clicks.click_log import ROW, ClickLog, check_columns, first_line
+from keras_t4r.data.clicks.click_log import ROW, ClickLog, check_columns
 from keras_t4r.data.clicks.no_values import NO_VALUES, as_null
 from keras_t4r.data.clicks.times import TIME, column_kind, microseconds
+from keras_t4r.files.sentences import first_line
 
 
 class ClickTable:
@@ -140,14 +141,39 @@ def _as_column(name, values):
         if values.dtype.kind in "SO":
             values = values.tolist()
     if isinstance(values, list) and any(isinstance(v, bytes) for v in values):
-        values = [v.decode() if isinstance(v, bytes) else v for v in values]
+        try:
+            values = [v.decode() if isinstance(v, bytes) else v for v in values]
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                f"Column {name!r} holds bytes that are no UTF-8."
+            ) from error
+    _refuse_booleans_among_numbers(name, values)
     try:
         if _are_numbers(values):
             # polars takes the type from the first, and refuses 1.5 after 1.
             return pl.Series(name, values, dtype=pl.Float64)
         return pl.Series(name, values)
-    except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError) as error:
+    except _NO_SERIES as error:
         raise TypeError(f"Column {name!r} mixes values of several types.") from error
+
+
+# What polars ends in where values are of kinds that it has no column for.
+_NO_SERIES = (
+    TypeError,
+    ValueError,
+    OverflowError,
+    AttributeError,
+    pl.exceptions.PolarsError,
+    pl.exceptions.PanicException,
+)
+
+
+def _refuse_booleans_among_numbers(name, values):
+    # polars would take them for 0 and 1.
+    if isinstance(values, list):
+        kinds = {type(value) for value in values} - {type(None)}
+        if len(kinds) > 1 and not kinds.isdisjoint((bool, np.bool_)):
+            raise TypeError(f"Column {name!r} mixes values of several types.")
 
 
 def _are_numbers(values):

@@ -3,10 +3,10 @@
 import re
 from dataclasses import dataclass, fields
 
+from keras_t4r.arguments import names, whole_number
 from keras_t4r.data.clicks.times import MICROSECONDS
 from keras_t4r.data.etl.time_features import TIME_FEATURES
 from keras_t4r.files import is_plain
-from keras_t4r.whole_numbers import whole_number
 
 RECENCY = "recency_log_norm"
 WINDOW, LENGTH, START = "window", "length", "start"
@@ -37,10 +37,13 @@ class ETLConfig:
     def __post_init__(self):
         for field in fields(self):
             if field.type is tuple:
-                value = getattr(self, field.name)
-                value = (value,) if isinstance(value, str) else tuple(value)
+                value = names(field.name, getattr(self, field.name))
                 object.__setattr__(self, field.name, value)
-        if self.time_unit not in (None, *MICROSECONDS):
+            elif field.type is str and not isinstance(getattr(self, field.name), str):
+                raise TypeError(
+                    f"{field.name} is {getattr(self, field.name)!r}; it should be text."
+                )
+        if self.time_unit is not None and self.time_unit not in list(MICROSECONDS):
             raise ValueError(
                 f"time_unit is {self.time_unit!r}; it should be one of "
                 f"{sorted(MICROSECONDS)}, or None for text and datetimes."
@@ -59,10 +62,10 @@ class ETLConfig:
                 f"{self.max_length}; they should be 1 ≤ min_length ≤ max_length."
             )
         _parse_window(self.window)
-        names = [*self.raw_columns, *self.time_features, WINDOW, LENGTH, START]
-        names += [RECENCY] if self.recency else []
-        for name in names:
-            if names.count(name) > 1:
+        taken = [*self.raw_columns, *self.time_features, WINDOW, LENGTH, START]
+        taken += [RECENCY] if self.recency else []
+        for name in taken:
+            if taken.count(name) > 1:
                 raise ValueError(
                     f"The column name {name!r} stands for two things; every raw "
                     "column plays one part, and derived names are taken: "

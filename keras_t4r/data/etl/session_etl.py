@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+from keras_t4r.arguments import whole_number
 from keras_t4r.data.clicks.parts import ClickParts
 from keras_t4r.data.clicks.prepared import find_kinds, open_clicks
 from keras_t4r.data.etl.config import START, WINDOW, ETLConfig
@@ -15,7 +16,6 @@ from keras_t4r.data.etl.writer import WindowWriter
 from keras_t4r.files import new_folder
 from keras_t4r.schema import VOCABULARY_FOLDER
 from keras_t4r.schema.encoded_ids import mark_encoded
-from keras_t4r.whole_numbers import whole_number
 
 SCHEMA_FILE = "schema.pbtxt"
 

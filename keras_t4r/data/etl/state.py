@@ -1,5 +1,6 @@
 """What an ETL learns from a log, as JSON and parquet."""
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ import pyarrow as pa
 
 from keras_t4r.data.etl.config import ETLConfig
 from keras_t4r.files.parquet import read_parquet, write_parquet
+from keras_t4r.files.sentences import first_line
 from keras_t4r.schema.vocabulary import FIRST_ID, Vocabulary
 
 WORKFLOW_FOLDER = "workflow"
@@ -57,12 +59,12 @@ class ETLState:
                 table = table.append_column("first_time", times)
             write_parquet(table, folder / f"{name}.parquet")
         content = {
-            "format": _FORMAT,
             "config": asdict(config),
             "kinds": self.kinds,
             "origin": self.origin,
             "moments": self.moments,
         }
+        content = {"format": _FORMAT, "digest": _digest(content), **content}
         text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
         (folder / STATE_FILE).write_text(text, encoding="utf-8")
 
@@ -82,11 +84,15 @@ class ETLState:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise ValueError(f"{path} is not JSON: {error}.") from error
-        if not isinstance(content, dict) or content.get("format") != _FORMAT:
+            raise ValueError(f"{path} is not JSON: {first_line(error)}.") from error
+        if not isinstance(content, dict) or content.pop("format", None) != _FORMAT:
             raise ValueError(
                 f"{path} is not the state of a SessionETL ({_FORMAT}); it may come "
                 "from another version."
+            )
+        if content.pop("digest", None) != _digest(content):
+            raise ValueError(
+                f"{path} is damaged, or was changed after it was written: fit again."
             )
         config = ETLConfig(**content["config"])
         tables = {name: _read(folder / f"{name}.parquet") for name in config.ids}
@@ -105,6 +111,11 @@ class ETLState:
             content["kinds"], content["origin"], moments, vocabularies, first_times
         )
         return config, state
+
+
+def _digest(content):
+    text = json.dumps(content, sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _read(path):

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from keras_t4r.arguments import names
+
 
 @dataclass(frozen=True)
 class ColumnRoles:
@@ -61,7 +63,7 @@ class ColumnRoles:
                 )
         if sample_weight is not None:
             _check_weight(schema, sample_weight)
-        chosen = schema.features.names if columns is None else list(columns)
+        chosen = schema.features.names if columns is None else names("columns", columns)
         taken = {*targets, sample_weight}
         inputs = tuple(name for name in chosen if name not in taken)
         if not inputs:
@@ -100,7 +102,7 @@ def _names(argument, value):
         return ()
     if isinstance(value, str):
         raise TypeError(f"{argument} is {value!r}; it should be a list of columns.")
-    return tuple(dict.fromkeys(value))
+    return tuple(dict.fromkeys(names(argument, value)))
 
 
 def _check_item(schema):

@@ -6,11 +6,11 @@ import threading
 import keras
 import numpy as np
 
+from keras_t4r.arguments import whole_number
 from keras_t4r.data.loader.batch_plan import make_plan
 from keras_t4r.data.loader.column_roles import ColumnRoles
 from keras_t4r.data.loader.session_batch import SessionBatch
 from keras_t4r.data.loader.session_stream import SessionStream
-from keras_t4r.whole_numbers import whole_number
 
 
 class KerasSequenceLoader(keras.utils.PyDataset):
@@ -146,7 +146,7 @@ class KerasSequenceLoader(keras.utils.PyDataset):
         self.batch_size = whole_number("batch_size", batch_size)
         self.target = target
         self.shuffle = target is None if shuffle is None else bool(shuffle)
-        self.seed = whole_number("seed", seed, least=0)
+        self.seed = whole_number("seed", seed, least=0, most=None)
         if max_length is None:
             max_length = _longest_input(schema, target)
         self.max_length = whole_number("max_length", max_length)

@@ -5,7 +5,9 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from keras_t4r.data.clicks.no_values import NO_VALUES
 from keras_t4r.data.loader.padding import event_cells, pad
+from keras_t4r.files.sentences import first_line
 from keras_t4r.schema import Tags
 from keras_t4r.schema.encoded_ids import check_encoded, encoded_columns
 
@@ -123,8 +125,10 @@ def _values(data, column, rows):
         data = data.combine_chunks()
     try:
         array = data if isinstance(data, pa.Array) else pa.array(_plain(data))
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        raise TypeError(f"Column {column.name!r} of the sessions: {error}.") from error
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        raise TypeError(
+            f"Column {column.name!r} of the sessions: {first_line(error)}."
+        ) from error
     if len(array) != rows:
         raise ValueError(
             f"Column {column.name!r} has {len(array)} rows, the items have {rows}."
@@ -173,8 +177,11 @@ def _numbers(values, column, item):
 
 def _check_items(values, name):
     """Items that are null, empty text or padding are no events, in any form."""
-    text = pa.types.is_string(values.type) or pa.types.is_large_string(values.type)
-    none = pc.equal(values, "") if text else None
+    none = None
+    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+        none = pc.equal(values, NO_VALUES["string"])
+    elif pa.types.is_int64(values.type):
+        none = pc.equal(values, NO_VALUES["int64"])
     if values.null_count or (none is not None and pc.any(none).as_py()):
         raise ValueError(
             f"Column {name!r} of the sessions has a null or empty item: leave the "
