@@ -28,6 +28,17 @@ def whole_number(name, value, least=1, most=2**31 - 1):
     return number
 
 
+def one_of(argument, value, choices):
+    """Refuses what is none of a few texts, or `None` where that is a choice.
+
+    Raises:
+        ValueError: it is none of them.
+    """
+    plain = value is None or isinstance(value, str)
+    if not plain or value not in choices:
+        raise ValueError(f"{argument} is {value!r}; it should be one of {choices}.")
+
+
 def names(argument, value):
     """A list of names as a tuple; one name may stand for a list of it.
 

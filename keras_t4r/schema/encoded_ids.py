@@ -30,7 +30,15 @@ def encoded_columns(arrow_schema):
         arrow_schema: `pyarrow.Schema`, of a table or of a parquet file.
     """
     mark = (arrow_schema.metadata or {}).get(_KEY)
-    return None if mark is None else json.loads(mark)
+    if mark is None:
+        return None
+    try:
+        return dict(json.loads(mark))
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            "The mark of encoded ids in the metadata is damaged: write the sessions "
+            "again."
+        ) from error
 
 
 def check_encoded(arrow_schema, vocabularies, where, whose="model"):

@@ -54,6 +54,8 @@ class Schema:
         object.__setattr__(self, "columns", tuple(columns.values()))
 
     def __getitem__(self, name):
+        if not isinstance(name, str):
+            raise TypeError(f"A column is asked for by its name, not by {name!r}.")
         for column in self.columns:
             if column.name == name:
                 return column

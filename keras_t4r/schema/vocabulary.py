@@ -378,7 +378,14 @@ class Vocabulary:
                 f"{where} has no column 'value', so it is no vocabulary; it has "
                 f"{table.column_names}."
             )
-        about = json.loads((table.schema.metadata or {}).get(_METADATA, b"{}"))
+        try:
+            about = dict(
+                json.loads((table.schema.metadata or {}).get(_METADATA, b"{}"))
+            )
+        except (ValueError, TypeError) as error:
+            raise ValueError(
+                f"The metadata of {where} are damaged: write it again."
+            ) from error
         if first_id is None:
             first_id = about.get("first_id", FIRST_ID)
         if about.get("first_id", first_id) != first_id:

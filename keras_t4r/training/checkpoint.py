@@ -12,7 +12,14 @@ from keras_t4r.files import hold, new_folder
 _FORMAT = "keras_t4r.Checkpoint/1"
 # The key that stands for an array in the JSON of a state.
 _HELD = "held array"
-_DAMAGED = (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile)
+_DAMAGED = (
+    OSError,
+    EOFError,
+    LookupError,
+    TypeError,
+    ValueError,
+    zipfile.BadZipFile,
+)
 
 
 class Checkpoint:
@@ -158,7 +165,10 @@ def _short(value):
 
 def _arrays(path):
     with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-        return [arrays[name] for name in sorted(arrays.files)]
+        found = [arrays[name] for name in sorted(arrays.files)]
+    if not all(isinstance(array, np.ndarray) for array in found):
+        raise ValueError(f"{path.name} holds what is no array")
+    return found
 
 
 def _without_arrays(state, held):

@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 
 from keras_t4r.files import write_text
+from keras_t4r.files.sentences import first_line
 
 
 class WindowReport:
@@ -80,7 +81,13 @@ class WindowReport:
 
     @classmethod
     def load(cls, path):
-        return cls(json.loads(Path(path).read_text()))
+        try:
+            rows = json.loads(Path(path).read_text(encoding="utf-8"))
+            return cls([{**row, "model": row["model"]} for row in rows])
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(
+                f"{path} is no report of windows ({first_line(error)}): write it again."
+            ) from error
 
     def __str__(self):
         averages = self.average()

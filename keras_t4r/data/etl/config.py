@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass, fields
 
-from keras_t4r.arguments import names, whole_number
+from keras_t4r.arguments import names, one_of, whole_number
 from keras_t4r.data.clicks.times import MICROSECONDS
 from keras_t4r.data.etl.time_features import TIME_FEATURES
 from keras_t4r.files import is_plain
@@ -43,11 +43,8 @@ class ETLConfig:
                 raise TypeError(
                     f"{field.name} is {getattr(self, field.name)!r}; it should be text."
                 )
-        if self.time_unit is not None and self.time_unit not in list(MICROSECONDS):
-            raise ValueError(
-                f"time_unit is {self.time_unit!r}; it should be one of "
-                f"{sorted(MICROSECONDS)}, or None for text and datetimes."
-            )
+        # None is for text and datetimes.
+        one_of("time_unit", self.time_unit, [*MICROSECONDS, None])
         for name in self.time_features:
             if name not in TIME_FEATURES:
                 raise ValueError(

@@ -6,7 +6,7 @@ import threading
 import keras
 import numpy as np
 
-from keras_t4r.arguments import whole_number
+from keras_t4r.arguments import one_of, whole_number
 from keras_t4r.data.loader.batch_plan import make_plan
 from keras_t4r.data.loader.column_roles import ColumnRoles
 from keras_t4r.data.loader.session_batch import SessionBatch
@@ -135,13 +135,9 @@ class KerasSequenceLoader(keras.utils.PyDataset):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if target not in (None, "last"):
-            raise ValueError(f"target is {target!r}; it should be None or 'last'.")
-        if unknown_targets not in ("miss", "drop"):
-            raise ValueError(
-                f"unknown_targets is {unknown_targets!r}; it should be 'miss' or "
-                "'drop'."
-            )
+        one_of("target", target, [None, "last"])
+        one_of("unknown_targets", unknown_targets, ["miss", "drop"])
+        one_of("engine", engine, ["arrow", "merlin"])
         self.schema = schema
         self.batch_size = whole_number("batch_size", batch_size)
         self.target = target
