@@ -201,7 +201,7 @@ FAULTS = {
     ),
     "sample_weight='dwell' has one value an event": dict(sample_weight="dwell"),
     "No column is left for x": dict(columns=["spent"], targets=["spent"]),
-    "unknown_targets is 'keep'; it should be 'miss' or 'drop'": dict(
+    "unknown_targets is 'keep'; it should be one of ['miss', 'drop']": dict(
         unknown_targets="keep"
     ),
     "Column 'bought' is no feature": dict(columns=["item_id", "bought"]),

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from keras_t4r.data.clicks.text_dialect import AUTO, TextDialect
 from keras_t4r.data.clicks.times import column_kind
 from keras_t4r.files.find import find_files
+from keras_t4r.files.parquet import check_whole
 from keras_t4r.files.sentences import first_line
 
 ROW = "__row"
@@ -67,7 +68,7 @@ class ClickLog:
     def __init__(self, paths, columns=None, separator=None, quote=AUTO):
         self.files = _find(paths)
         self.columns = None if columns is None else tuple(columns)
-        self._dialects = {}
+        self._dialects, self._whole = {}, set()
         for file in self.files:
             if file.stat().st_size == 0:
                 raise ValueError(f"{file} is empty; it should hold clicks.")
@@ -99,6 +100,11 @@ class ClickLog:
                 `"float64"` or `"string"`. Parquet files have their own types.
         """
         self._check(columns)
+        for file in self.files:
+            if _is_parquet(file) and (file, *columns) not in self._whole:
+                with _told(file):
+                    check_whole(file, columns)
+                self._whole.add((file, *columns))
         frames = [self._scan_file(file, columns, kinds) for file in self.files]
         if len(frames) == 1:
             return frames[0].with_row_index(ROW)

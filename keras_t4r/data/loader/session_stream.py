@@ -83,12 +83,9 @@ class SessionStream:
         self.schema, self.target, self.max_length = schema, target, max_length
         self.shuffle, self.seed = shuffle, seed
         self._drop_unknown = drop_unknown
-        if engine == "arrow":
-            read = SessionFiles
-        elif engine == "merlin":
+        read = SessionFiles
+        if engine == "merlin":
             from keras_t4r.data.loader.merlin_reader import MerlinFiles as read
-        else:
-            raise ValueError(f"engine is {engine!r}; it should be 'arrow' or 'merlin'.")
         self.files = read(
             paths, schema, roles.read, roles.reads_session_ids, roles.sample_weight
         )
