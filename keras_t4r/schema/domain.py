@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 PADDING_ID = 0
 UNKNOWN_ID = 1
+# The largest number that a model is given: of larger ones a sum of squares, as layer
+# normalisation makes it, is none in float32, and answers are no numbers.
+LARGEST_NUMBER = 1e15
 
 
 @dataclass(frozen=True)

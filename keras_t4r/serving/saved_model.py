@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_t4r.files import new_folder
 from keras_t4r.models.answers.recommender import NO_ITEM
+from keras_t4r.schema import LARGEST_NUMBER
 from keras_t4r.serving.served_outputs import EVENTS, ServedOutputs
 
 # What stands for "no item", in inputs and in answers.
@@ -155,8 +156,8 @@ def _assertions(schema, inputs):
             fine = tf.logical_and(values >= 0, values < column.cardinality)
             why = f"ids of {column.name!r} run from 0 to {column.cardinality - 1}"
         else:
-            fine = tf.math.is_finite(values)
-            why = f"a number of {column.name!r} is NaN or infinite"
+            fine = tf.abs(values) <= LARGEST_NUMBER
+            why = f"a number of {column.name!r} is NaN, or beyond {LARGEST_NUMBER:g}"
         checks.append((tf.reduce_all(fine), why))
     return [tf.debugging.Assert(fine, [why]) for fine, why in checks]
 

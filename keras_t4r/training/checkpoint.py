@@ -2,6 +2,7 @@ import hashlib
 import json
 import shutil
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,11 @@ _DAMAGED = (
     OSError,
     EOFError,
     LookupError,
+    NotImplementedError,  # a zip of a version that there is not
     TypeError,
     ValueError,
     zipfile.BadZipFile,
+    zlib.error,
 )
 
 

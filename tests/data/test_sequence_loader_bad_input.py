@@ -136,12 +136,12 @@ DATA_FAULTS = {
     "NaN": (
         replaced("price", 1, [0.1, nan, 0.3]),
         ValueError,
-        "column 'price', row 2: a value is NaN or infinite",
+        "column 'price', row 2: a value is NaN, infinite or beyond",
     ),
     "infinity": (
         replaced("price", 2, [float("inf")]),
         ValueError,
-        "column 'price', row 3: a value is NaN or infinite",
+        "column 'price', row 3: a value is NaN, infinite or beyond",
     ),
 }
 

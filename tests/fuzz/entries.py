@@ -317,7 +317,7 @@ def is_number(value):
         return True
     if not number or isinstance(value, bool):
         return False
-    return value != value or abs(value) < 1e38
+    return value != value or abs(value) < 1e15
 
 
 FITS = {
@@ -403,7 +403,7 @@ def arrays_to_predict(rng, folder):
         if given.shape != (2, 4) or given.dtype.kind not in "iufb":
             return False
         if name == "x":
-            return bool(np.isfinite(given.astype("float32")).all())
+            return bool((np.abs(given) <= 1e15).all())
         late = (given[:, 1:] != 0) & (given[:, :-1] == 0)
         fits = given.dtype.kind in "iu" and given.min() >= 0 and given.max() <= last
         return bool(fits and not late.any() and np.isfinite(found[:, 2:]).all())

@@ -56,7 +56,7 @@ BAD = {
     "id 8589934592": dict(item=np.array([[5, 2**33, 7, 0], [3, 4, 0, 0]])),
     "id -1": dict(item=np.array([[5, -1, 7, 0], [3, 4, 0, 0]])),
     "holds float64": dict(item=np.array([[5.5, 6, 7, 0], [3, 4, 0, 0]])),
-    "no number in float32": dict(age=np.full((2, 4), 1e39)),
+    "is no number, or beyond 1e": dict(age=np.full((2, 4), 1e39)),
     "row 2 that is no number": dict(age=np.array([[0.0] * 4, [0, np.inf, 0, 0]])),
 }
 
@@ -98,8 +98,8 @@ def test_weights_count_on_a_batch(model):
         ({"item": [[5, 0, 6]], "age": [[0.0] * 3]}, "holds id 0"),
         ({"item": [[5, 2**33]], "age": [[0.0] * 2]}, "Column 'item'"),
         ({"item": [[5, None]], "age": [[0.0] * 2]}, "null or empty item"),
-        ({"item": [[5]], "age": [[1e39]]}, "no number in float32"),
-        ({"item": [[5]], "age": [[float("inf")]]}, "no number in float32"),
+        ({"item": [[5]], "age": [[1e39]]}, "is no number, or beyond 1e"),
+        ({"item": [[5]], "age": [[float("inf")]]}, "is no number, or beyond 1e"),
     ],
 )
 @pytest.mark.parametrize("make", [dict, pa.table])

@@ -328,3 +328,73 @@ def test_a_retrained_model_takes_over_and_is_unloaded_with_its_parts(
     assert not server.ready("shop_tf")
     with pytest.raises(RuntimeError, match="Triton at"):
         one_client.recommend("shop", rows)
+
+
+@pytest.mark.parametrize("column", ["session_id", "item_id", "timestamp"])
+@pytest.mark.parametrize("value", [None, ""])
+def test_no_value_is_refused_as_in_python(client, etl, column, value):
+    if column == "session_id" and value == "":
+        value = None  # an integer here
+    rows = session(["item 1 é", "item 2 é"])
+    rows[1][column] = value
+    with pytest.raises(ValueError, match=f"'{column}' is null in row 2"):
+        etl.transform(rows)
+    with pytest.raises(RuntimeError, match=f"'{column}' is null in row 2"):
+        client.recommend("shop", rows)
+    # And nobody else has to suffer for it.
+    assert client.recommend("shop", session(["item 1 é"]))
+
+
+@pytest.mark.parametrize("price", [1e39, float("inf"), -1e300])
+def test_a_number_beyond_float32_is_refused_as_in_python(client, etl, price):
+    rows = session(["item 1 é"], price=price)
+    with pytest.raises(ValueError, match="'price'"):
+        etl.transform(rows)
+    with pytest.raises(RuntimeError, match="'price'"):
+        client.recommend("shop", rows)
+
+
+def test_text_comes_back_as_it_was_sent(triton, build_model, tmp_path):
+    """Also what ends in a zero byte, which NumPy's text would lose."""
+    items = ["a", "a\0", "a\0\0b", " a ", "é" * 300, '"a,b"', "\n"]
+    keys = [f"{item}\0" for item in items]
+    clicks = {
+        "s": np.repeat(keys, 2).tolist(),
+        "t": list(range(2 * len(items))),
+        "i": items + items,
+    }
+    etl = t4r.SessionETL("s", "t", "i", time_unit="s", recency=False, time_features=())
+    clicks["s"] = [key for key in keys for _ in range(2)]
+    etl.write(clicks, tmp_path / "log", progress=False)
+    model = build_model(t4r.Schema.load(tmp_path / "log" / "schema.pbtxt"))
+    export_tensorflow_ensemble(model, etl, "text", tmp_path / "models", k=len(items))
+    with TritonServer(tmp_path / "models") as server:
+        for url, protocol in ((server.http_url, "http"), (server.grpc_url, "grpc")):
+            with TritonClient(url, protocol) as client:
+                answers = client.recommend("text", clicks)
+            assert [answer["s"] for answer in answers] == keys
+            for answer in answers:
+                assert sorted(answer["i"]) == sorted(items)
+    expected = model.recommend(etl.transform(clicks), k=len(items))
+    assert [answer["i"] for answer in answers] == expected["i"].tolist()
+
+
+def test_the_demo_serves_without_a_triton(model, etl, tmp_path, monkeypatch, capsys):
+    import importlib.util
+    from pathlib import Path
+
+    path = Path(__file__).parents[2] / "examples" / "serve.py"
+    spec = importlib.util.spec_from_file_location("serve", path)
+    serve = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(serve)
+
+    def missing(self):
+        raise ImportError("there is no wheel")
+
+    monkeypatch.setattr(TritonServer, "start", missing)
+    rows = session(["item 1 é", "item 2 é"])
+    found = serve.serve_and_ask(model, etl, tmp_path / "models", [rows], k=K, repeats=2)
+    ((asked, answers, milliseconds),) = list(found)
+    assert asked == rows and milliseconds > 0
+    assert "there is no wheel" in capsys.readouterr().err
+    assert_same(answers, model.recommend(etl.transform(rows), k=K))

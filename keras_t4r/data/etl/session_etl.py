@@ -9,7 +9,7 @@ from keras_t4r.data.clicks.prepared import find_kinds, open_clicks
 from keras_t4r.data.etl.config import START, WINDOW, ETLConfig
 from keras_t4r.data.etl.fit import fit_state
 from keras_t4r.data.etl.schema import session_schema
-from keras_t4r.data.etl.session_table import check_finite, session_table
+from keras_t4r.data.etl.session_table import check_numbers, session_table
 from keras_t4r.data.etl.split import check_split
 from keras_t4r.data.etl.state import STATE_FILE, WORKFLOW_FOLDER, ETLState
 from keras_t4r.data.etl.writer import WindowWriter
@@ -231,7 +231,7 @@ class SessionETL:
 
     def _marked_table(self, frame, min_length, order):
         table = self._session_table(frame, min_length, order)
-        check_finite(table, self.config.session)
+        check_numbers(table, self.config.session)
         return mark_encoded(table, self._state.vocabularies)
 
     # The engine, which NVTabularWorkflow replaces

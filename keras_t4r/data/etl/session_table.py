@@ -9,6 +9,7 @@ from keras_t4r.data.clicks.click_log import ROW
 from keras_t4r.data.clicks.times import TIME
 from keras_t4r.data.etl.config import LENGTH, RECENCY, START, WINDOW
 from keras_t4r.data.etl.time_features import log_age, time_feature, window_index
+from keras_t4r.schema import LARGEST_NUMBER
 from keras_t4r.schema.vocabulary import arrow
 
 
@@ -68,8 +69,8 @@ def session_table(clicks, config, state, min_length, order):
     return pa.table(columns)
 
 
-def check_finite(table, session):
-    """Raises where a number that was standardised is beyond float32.
+def check_numbers(table, session):
+    """Raises where a number, as standardised, is more than a model can read.
 
     Args:
         table: `pyarrow.Table` of sessions.
@@ -82,16 +83,16 @@ def check_finite(table, session):
         if not pa.types.is_float32(kind.value_type if listed else kind):
             continue
         values = pc.list_flatten(column) if listed else column
-        finite = pc.is_finite(values)
-        if pc.all(finite).as_py() in (True, None):
+        fine = pc.less_equal(pc.abs(values), LARGEST_NUMBER)  # False for NaN
+        if pc.all(fine).as_py() in (True, None):
             continue
-        row = place = pc.index(finite, False).as_py()
+        row = place = pc.index(fine, False).as_py()
         if listed:
             row = pc.list_parent_indices(column)[place].as_py()
         raise ValueError(
             f"Column {name!r} of session {table[session][row].as_py()!r} holds a "
-            "number so far from those that the ETL was fitted on that it is none in "
-            "float32; use null where a number is not known."
+            "number that is far out of all that the ETL was fitted on, beyond what a "
+            "model can read; use null where a number is not known."
         )
 
 

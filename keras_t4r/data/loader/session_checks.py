@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from keras_t4r.schema import PADDING_ID
+from keras_t4r.schema import LARGEST_NUMBER, PADDING_ID
 
 
 class ColumnReader:
@@ -83,16 +83,15 @@ class ColumnReader:
             return self._whole_numbers(values, column, offsets)
         if floating:
             numbers = values.cast(pa.float32(), safe=False).to_numpy()
-            # A sum is finite where every term is (barring overflow, which the
-            # exact check then rules out), and takes a tenth of the time.
-            with np.errstate(over="ignore", invalid="ignore"):
-                suspicious = not np.isfinite(numbers.sum(dtype=np.float64))
-            if suspicious:
+            # NaN is neither.
+            low, high = numbers.min(initial=0), numbers.max(initial=0)
+            if not (-LARGEST_NUMBER <= low and high <= LARGEST_NUMBER):
                 self._refuse(
-                    ~np.isfinite(numbers),
+                    ~(np.abs(numbers) <= LARGEST_NUMBER),
                     offsets,
                     column,
-                    "a value is NaN or infinite; fill it in before training",
+                    f"a value is NaN, infinite or beyond {LARGEST_NUMBER:g}; fill it "
+                    "in before training",
                 )
             return numbers
         return self._ids(values, column, is_item, offsets)

@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 from keras_t4r.data.clicks.no_values import NO_VALUES
 from keras_t4r.data.loader.padding import event_cells, pad
 from keras_t4r.files.sentences import first_line
-from keras_t4r.schema import Tags
+from keras_t4r.schema import LARGEST_NUMBER, Tags
 from keras_t4r.schema.encoded_ids import check_encoded, encoded_columns
 
 
@@ -167,10 +167,10 @@ def _numbers(values, column, item):
                 f"Column {column.name!r} holds id {low if low < least else high}; its "
                 f"ids run from {least} to {column.cardinality - 1}."
             )
-    elif not np.isfinite(numbers).all():
+    elif not np.abs(numbers).max(initial=0) <= LARGEST_NUMBER:
         raise ValueError(
-            f"Column {column.name!r} of the sessions has a value that is no number in "
-            "float32."
+            f"Column {column.name!r} of the sessions has a value that is no number, or "
+            f"beyond {LARGEST_NUMBER:g}."
         )
     return numbers
 

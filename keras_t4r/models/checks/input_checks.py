@@ -3,6 +3,8 @@
 import keras
 import numpy as np
 
+from keras_t4r.schema import LARGEST_NUMBER
+
 # Keras casts what it is given, so that what is no id would go unnoticed.
 _REMEDY = "encode sessions with the ETL, or read them by a KerasSequenceLoader"
 
@@ -19,7 +21,7 @@ def check_inputs(x, schema):
     Raises:
         TypeError: a column holds no numbers, or ids that are no whole ones.
         ValueError: an id is outside of its domain, or follows padding within a
-            session; a number is none in float32.
+            session; a number is none, or too large.
     """
     if not isinstance(x, dict):
         return
@@ -76,11 +78,10 @@ def _check_numbers(values, column):
             f"Column {column.name!r} of the inputs holds {values.dtype}; it should "
             "hold numbers."
         )
-    with np.errstate(over="ignore"):
-        finite = np.isfinite(values.astype("float32"))
-    if not finite.all():
-        row = int(np.argwhere(~finite)[0][0])
+    fine = np.abs(values) <= LARGEST_NUMBER
+    if not fine.all():
+        row = int(np.argwhere(~fine)[0][0])
         raise ValueError(
             f"Column {column.name!r} of the inputs has a value in row {row + 1} that "
-            "is no number in float32: fill it in first."
+            f"is no number, or beyond {LARGEST_NUMBER:g}: fill it in first."
         )
