@@ -60,7 +60,15 @@ def _split_within(model, node, layer):
 
 def _models(model, given, middle, inputs, output):
     before = keras.Model(model.inputs, given)
-    return before, keras.Model([middle, *inputs], output)
+    # Keras 3.12 refuses inputs that nothing is made of.
+    return before, keras.Model([middle, *inputs], _First()(output, *inputs))
+
+
+class _First(keras.layers.Layer):
+    """The first of its arguments."""
+
+    def call(self, first, *others):
+        return first
 
 
 def _spec(tensor):

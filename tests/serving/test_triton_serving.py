@@ -312,24 +312,6 @@ def test_all_outputs_of_a_model_are_served(
 
 
 # Last, since nothing is served after it.
-def test_a_retrained_model_takes_over_and_is_unloaded_with_its_parts(
-    server, one_client, repository, schema, etl, build_model, model
-):
-    rows = session(["item 1 é", "item 2 é"])
-    sessions = etl.transform(columns_of(rows))
-    retrained = build_model(schema, seed=2)
-    export_tensorflow_ensemble(retrained, etl, "shop", repository, k=K, overwrite=True)
-    assert_same(one_client.recommend("shop", rows), model.recommend(sessions, k=K))
-    server.load("shop")
-    assert_same(one_client.recommend("shop", rows), retrained.recommend(sessions, k=K))
-    server.unload("shop")
-    assert not server.ready("shop")
-    assert not server.ready("shop_nvt")
-    assert not server.ready("shop_tf")
-    with pytest.raises(RuntimeError, match="Triton at"):
-        one_client.recommend("shop", rows)
-
-
 @pytest.mark.parametrize("column", ["session_id", "item_id", "timestamp"])
 @pytest.mark.parametrize("value", [None, ""])
 def test_no_value_is_refused_as_in_python(client, etl, column, value):
@@ -398,3 +380,22 @@ def test_the_demo_serves_without_a_triton(model, etl, tmp_path, monkeypatch, cap
     assert asked == rows and milliseconds > 0
     assert "there is no wheel" in capsys.readouterr().err
     assert_same(answers, model.recommend(etl.transform(rows), k=K))
+
+
+# Last, for it leaves the server without its model.
+def test_a_retrained_model_takes_over_and_is_unloaded_with_its_parts(
+    server, one_client, repository, schema, etl, build_model, model
+):
+    rows = session(["item 1 é", "item 2 é"])
+    sessions = etl.transform(columns_of(rows))
+    retrained = build_model(schema, seed=2)
+    export_tensorflow_ensemble(retrained, etl, "shop", repository, k=K, overwrite=True)
+    assert_same(one_client.recommend("shop", rows), model.recommend(sessions, k=K))
+    server.load("shop")
+    assert_same(one_client.recommend("shop", rows), retrained.recommend(sessions, k=K))
+    server.unload("shop")
+    assert not server.ready("shop")
+    assert not server.ready("shop_nvt")
+    assert not server.ready("shop_tf")
+    with pytest.raises(RuntimeError, match="Triton at"):
+        one_client.recommend("shop", rows)
