@@ -128,13 +128,13 @@ def in_a_child(run, *arguments, die_after=None):
 def contents(folder):
     """What lies in a folder: digest by name, hidden files too.
 
-    Of a SavedModel the names only: TensorFlow numbers its functions by chance.
+    Of a SavedModel the names only: TensorFlow writes the same model in other bytes.
     """
     found = {}
     for path in sorted(folder.rglob("*")):
         if path.is_file():
             name = str(path.relative_to(folder))
-            same = "model.savedmodel" not in name or "variables" in name
+            same = "model.savedmodel" not in name
             data = path.read_bytes() if same and not name.endswith(".npz") else b""
             if name.endswith(".npz"):
                 with np.load(path) as arrays:
