@@ -7,7 +7,7 @@ import numpy as np
 
 _BITS = 27
 _LOW = (1 << _BITS) - 1
-# So many numbers of 27 bits add up without rounding in float64.
+# So many numbers of 27 bits add up in 64.
 _CHUNK = 1 << 24
 
 
@@ -39,18 +39,21 @@ class Moments:
         # Of the least numbers, the last bits are 0.
         wholes >>= np.maximum(-shifts, 0)
         shifts = np.maximum(shifts, 0)
+        # Those of one power side by side, so that a sum is a run.
+        order = np.argsort(shifts.astype(np.uint16), kind="stable")
+        wholes, shifts = wholes[order], shifts[order]
+        starts = np.flatnonzero(np.diff(shifts, prepend=-1))
+        places = shifts[starts].tolist()
         high, low = wholes >> _BITS, wholes & _LOW
-        first = int(shifts.min(initial=0))
-        places = shifts - first
         for part, bits in ((high, _BITS), (low, 0)):
-            for place, total in _totals(places, part):
-                self._sum += total << (first + place + bits)
+            for place, total in zip(places, _totals(part, starts), strict=True):
+                self._sum += total << (place + bits)
         products = ((high * high, 2 * _BITS), (high * low, _BITS + 1), (low * low, 0))
         for product, bits in products:
             # Products have twice the bits, so they are added in two halves.
             for half, more in ((product >> _BITS, _BITS), (product & _LOW, 0)):
-                for place, total in _totals(places, half):
-                    self._squares += total << (2 * (first + place) + bits + more)
+                for place, total in zip(places, _totals(half, starts), strict=True):
+                    self._squares += total << (2 * place + bits + more)
 
     def result(self):
         """Mean and sample deviation; (0, 1) of nothing, deviation 1 of a constant."""
@@ -63,10 +66,9 @@ class Moments:
         return float(mean * unit), float(deviation * unit) or 1.0
 
 
-def _totals(places, values):
-    """Pairs of place and exact integer total of the values there."""
-    totals = np.bincount(places, weights=values)
-    return [(int(place), int(totals[place])) for place in np.flatnonzero(totals)]
+def _totals(values, starts):
+    """The sum of each run, as Python's integers; none of them overflows."""
+    return np.add.reduceat(values, starts).tolist()
 
 
 def _root(square):
