@@ -41,6 +41,10 @@ class SessionETL:
        fitted log begins; a session belongs to the window of its first click.
        `length` counts its clicks before truncation, `start` is its first time.
 
+    Null, NaN, empty text and the least integer are "no value", in any container: what
+    has no session, time or item is an error. Means and deviations are exact, so how
+    the clicks were read changes no bit of a session.
+
     Log and request go the same way: `write` and `transform` call one function.
 
     Memory: vocabularies, and `rows_in_memory` clicks at a time (about 250 bytes
@@ -182,7 +186,8 @@ class SessionETL:
             split: three fractions of train, valid and test, or `None`. A
                 session's part is a hash of its id and the seed.
             seed: int. Of the split.
-            overwrite: bool. Whether an existing folder is replaced.
+            overwrite: bool. Whether an existing folder is replaced; only one that
+                holds a `schema.pbtxt`, or nothing, is.
             progress: bool. Whether a line a step goes to stderr.
 
         Returns:
@@ -190,6 +195,9 @@ class SessionETL:
 
         Raises:
             FileExistsError: the folder exists, and `overwrite` is not set.
+            BlockingIOError: another process is writing it.
+            OSError: the disk is full, or the place may not be written to.
+            ValueError: the clicks lie in the folder, or cannot be read.
         """
         split = split and check_split(split)
         source = open_clicks(clicks)
