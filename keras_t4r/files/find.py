@@ -70,13 +70,17 @@ def _in_folder(folder, is_data, beside):
 
 
 def _of_pattern(pattern, is_data, beside):
-    own = Path(pattern).name.startswith(("_", "."))
+    spelled = set(Path(pattern).parts)
+
+    def left_out(part):
+        return part not in spelled and (part.startswith((".", "_")) or part in beside)
+
     files = []
     for path in map(Path, sorted(glob.glob(pattern, recursive=True))):
-        if path.name.startswith(("_", ".")) and not own:
+        if any(map(left_out, path.parts)):
             continue
         if path.is_dir():
             files += [] if "**" in pattern else _in_folder(path, is_data, beside)
-        elif path.stat().st_size:
+        elif path.is_file() and path.stat().st_size:
             files.append(path)
     return files

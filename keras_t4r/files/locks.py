@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import time
 from pathlib import Path
 
 try:
@@ -9,13 +10,16 @@ try:
 except ImportError:  # Windows has none: there, nobody is kept out.
     fcntl = None
 
+_PATIENCE = 30  # seconds
+
 
 class Lock:
     """A lock on a file or folder that is there.
 
     Args:
         path: path.
-        wait: bool. Whether to wait until nobody else has it.
+        wait: bool. Whether to wait until nobody else has it; for half a minute, for
+            that of a folder is held for moments only.
 
     Attributes:
         held: bool, or `None` where the system knows no such locks.
@@ -27,15 +31,20 @@ class Lock:
         if fcntl is None:
             return
         self._descriptor = os.open(path, os.O_RDONLY)
+        until = time.monotonic() + (_PATIENCE if wait else 0)
         try:
-            fcntl.flock(
-                self._descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB)
-            )
+            while not self._try() and time.monotonic() < until:
+                time.sleep(0.01)
+        except OSError:
+            self.held = None  # a file system without locks
+
+    def _try(self):
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self.held = True
         except BlockingIOError:
             self.held = False
-        except OSError:
-            pass  # a file system without locks
+        return self.held
 
     def is_on(self, path):
         """Whether what is at the path now is what was locked."""
@@ -48,6 +57,9 @@ class Lock:
 
     def release(self):
         if self._descriptor is not None:
+            if self.held:
+                # Closing would leave it to a process that was forked meanwhile.
+                fcntl.flock(self._descriptor, fcntl.LOCK_UN)
             os.close(self._descriptor)
             self._descriptor = None
 

@@ -30,7 +30,7 @@ def new_file(path):
         workshop = Workshop(path)
         try:
             # By its own name, for what it ends in may say how to write it.
-            temporary = workshop.folder / path.name
+            temporary = workshop.place(path)
             yield temporary
             os.replace(temporary, path)
         finally:

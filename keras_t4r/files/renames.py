@@ -54,6 +54,8 @@ def exchange(new, target, aside):
 
 def _renameat2(source, target, flags):
     """Linux's call of that name, which glibc has since 2.28."""
+    if os.name == "nt":
+        raise NotImplementedError
     call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if call is None:
         raise NotImplementedError

@@ -23,6 +23,7 @@ from keras_t4r.files.renames import exchange, rename_new
 _MARK = ".new-"
 _ABOUT, _COMMIT = "about.json", "commit.json"
 _NEW, _OLD = "new", "old"
+_FORMAT = "keras_t4r.Workshop/1"
 
 
 class Workshop:
@@ -39,17 +40,27 @@ class Workshop:
     """
 
     def __init__(self, beside, targets=()):
-        with Lock(beside.parent, wait=True):
+        with Lock(beside.parent, wait=True) as lock:
+            if lock.held is False:
+                raise BlockingIOError(
+                    f"{beside.parent} is locked by another process, and stays so: wait "
+                    "for it, or take another place."
+                )
             for other in _workshops(beside.parent):
                 if _end(other) is False:
                     _refuse_same(other, targets)
             prefix = f".{beside.name}{_MARK}"
             self.folder = Path(tempfile.mkdtemp(prefix=prefix, dir=beside.parent))
             self._lock = Lock(self.folder)
-            about = json.dumps([str(path) for path in targets])
-            (self.folder / _ABOUT).write_text(about, encoding="utf-8")
-            (self.folder / _NEW).mkdir()
-            (self.folder / _OLD).mkdir()
+            about = {"format": _FORMAT, "targets": [str(path) for path in targets]}
+            try:
+                text = json.dumps(about)
+                (self.folder / _ABOUT).write_text(text, encoding="utf-8")
+                (self.folder / _NEW).mkdir()
+                (self.folder / _OLD).mkdir()
+            except BaseException:
+                self.close()
+                raise
 
     def place(self, target):
         """Where what is to stand at a target lies until then."""
@@ -103,15 +114,25 @@ def finish_or_clear(folder):
 
 
 def _workshops(folder):
-    return sorted(path for path in folder.glob(f".*{_MARK}*") if path.is_dir())
+    """Those of this module, for others may have hidden folders of such a name."""
+    return sorted(p for p in folder.glob(f".*{_MARK}*") if _about(p) is not None)
+
+
+def _about(workshop):
+    """The targets of a workshop, or `None` where the folder is none."""
+    try:
+        about = json.loads((workshop / _ABOUT).read_text(encoding="utf-8"))
+        return about["targets"] if about["format"] == _FORMAT else None
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
 
 
 def _end(workshop):
     """Finishes or clears a workshop; false where its writer lives."""
     try:
         lock = Lock(workshop)
-    except FileNotFoundError:
-        return True
+    except (FileNotFoundError, PermissionError):
+        return None  # It is gone, or another user's.
     with lock:
         if lock.held:
             _clear(workshop)
@@ -137,10 +158,7 @@ def _finish(workshop):
 
 
 def _refuse_same(workshop, targets):
-    try:
-        taken = json.loads((workshop / _ABOUT).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return  # Its writer is about to remove it.
+    taken = _about(workshop) or ()  # Its writer may have removed it just now.
     for target in targets:
         if str(target) in taken:
             raise BlockingIOError(

@@ -366,7 +366,11 @@ class Vocabulary:
         columns = {"value": arrow(self.values)}
         if self.counts is not None:
             columns["count"] = arrow(self.counts)
-        about = {"first_id": self.first_id, "fingerprint": self.fingerprint}
+        about = {
+            "first_id": self.first_id,
+            "fingerprint": self.fingerprint,
+            "counted": self.counts is not None,
+        }
         metadata = {_METADATA: json.dumps(about).encode()}
         return pa.table(columns).replace_schema_metadata(metadata)
 
@@ -392,6 +396,11 @@ class Vocabulary:
             raise ValueError(
                 f"The ids of {where} begin at {about['first_id']}, those of column "
                 f"{name!r} at {first_id}; use the schema and vocabularies of one ETL."
+            )
+        if about.get("counted") and "count" not in table.column_names:
+            raise ValueError(
+                f"{where} has lost its column 'count', it has {table.column_names}: "
+                "write it again."
             )
         counts = None
         if "count" in table.column_names:

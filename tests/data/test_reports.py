@@ -146,3 +146,23 @@ def test_numbers_of_events_are_read_as_numbers(schema):
         np.array(features({"item_id": items, "age": age})[0]) for age in (ages, -ages)
     ]
     assert np.abs(outputs[0] - outputs[1]).max() > 0.1
+
+
+def test_times_of_a_warehouse_keep_their_fractions():
+    times = pl.Series([1_400_000_000.75, 1_400_000_000.25]).cast(pl.Decimal(20, 6))
+    fitted = etl()
+    clicks = pl.DataFrame({"s": [1, 1], "t": times, "i": [7, 8]})
+    assert raw_items(fitted, fitted.fit_transform(clicks)) == [[8, 7]]
+
+
+def test_sessions_that_were_edited_are_read(schema, tmp_path):
+    """A column more, or fewer, by any tool."""
+    import pyarrow.parquet as pq
+
+    from keras_t4r.files.parquet import write_parquet
+
+    table = pa.table({"item_id": [[3, 4], [5]], "age": [[1.0, 2.0], [3.0]]})
+    write_parquet(table, tmp_path / "a.parquet")
+    edited = pq.read_table(tmp_path / "a.parquet").append_column("w", [[1.0, 2.0]])
+    pq.write_table(edited, tmp_path / "b.parquet")
+    assert t4r.KerasSequenceLoader(tmp_path / "b.parquet", schema, 2).num_sessions == 2

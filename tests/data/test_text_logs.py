@@ -117,7 +117,7 @@ def test_a_column_that_stands_twice_is_refused(tmp_path):
     with pytest.raises(ValueError, match="names column 'i' twice"):
         etl().fit(write(tmp_path / "a.csv", ",".join(columns), "1,1,7,8"))
     with pytest.raises(ValueError, match="names column 'i' twice"):
-        ClickLog(write(tmp_path / "b.csv", "1,1,7,8"), columns=columns)
+        etl().fit(ClickLog(write(tmp_path / "b.csv", "1,1,7,8"), columns=columns))
     table = pa.table([[1], [1], [7], [8]], names=columns)
     pq.write_table(table, tmp_path / "c.parquet")
     with pytest.raises(ValueError, match="names column 'i' twice"):
@@ -189,3 +189,29 @@ def test_damage_anywhere_is_an_error_or_changes_what_it_says(tmp_path):
             continue
         lines = bytes(damaged).decode().split("\n")
         assert sum(sessions["length"].to_pylist()) == sum(map(bool, lines)) - 1
+
+
+def test_one_odd_line_makes_no_quotes_part_of_ids(tmp_path):
+    lines = ["session_id,time,item", '1,1,"abc"', '1,2,"5\\" tv"']
+    log = write(tmp_path / "a.csv", *lines)
+    with pytest.raises(ValueError, match=r"Line 3 of .*quote=None"):
+        ClickLog(log)
+
+
+def test_a_mark_of_the_byte_order_is_no_part_of_a_quoted_name(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes(b'\xef\xbb\xbf"s","t","i"\n"1","1","7"\n"1","2","8"\n')
+    assert ClickLog(path).names() == ["s", "t", "i"]
+    assert clicks_of(path) == 2
+
+
+def test_a_log_may_begin_with_a_blank_line_and_have_nameless_columns(tmp_path):
+    log = write(tmp_path / "a.csv", "", "s,t,i,,", "1,1,7,,", "1,2,8,,")
+    assert clicks_of(log) == 2
+    log = write(tmp_path / "b.csv", "s,x,t,x,i", "1,a,1,b,7", "1,a,2,b,8")
+    assert clicks_of(log) == 2
+
+
+def test_a_quoted_field_may_be_long(tmp_path):
+    log = write(tmp_path / "a.csv", "s,t,i,c", f'1,1,7,"{"x" * 200_000}\n"', "1,2,8,y")
+    assert clicks_of(ClickLog(log, quote='"')) == 2

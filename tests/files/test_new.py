@@ -277,3 +277,20 @@ def test_a_folder_is_held_by_one(tmp_path):
     second()
     assert found == ["wait", "in"]
     assert listing(tmp_path) == []
+
+
+def test_hidden_folders_of_others_stay(tmp_path):
+    for name in (".mine.new-ideas", ".new-", ".a.new-b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "thesis.txt").write_text("mine")
+    (tmp_path / ".a.new-b" / "about.json").write_text("{}")
+    before = listing(tmp_path)
+    write_text(tmp_path / "note.txt", "hi")
+    finish_or_clear(tmp_path)
+    assert listing(tmp_path) == sorted([*before, "note.txt"])
+
+
+@pytest.mark.parametrize("name", ["new", "old", "commit.json", "about.json"])
+def test_files_may_have_any_name(tmp_path, name):
+    write_text(tmp_path / name, "hi")
+    assert listing(tmp_path) == [name]

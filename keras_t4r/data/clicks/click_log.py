@@ -196,11 +196,6 @@ class ClickLog:
                         f"names were given: {list(self.columns)}."
                     )
                 names = list(self.columns)
-        for name in names:
-            if names.count(name) > 1:
-                raise ValueError(
-                    f"{file} names column {name!r} twice: rename one of the two."
-                )
         return names
 
     def _scan_raw(self, file):
@@ -212,7 +207,7 @@ class ClickLog:
             separator=dialect.separator,
             quote_char=dialect.quote,
             has_header=self.columns is None,
-            new_columns=self._names.get(file),
+            new_columns=_told_apart(self._names[file]),
             infer_schema=False,
             glob=False,
         )
@@ -259,8 +254,21 @@ class ClickLog:
                     )
 
 
+def _told_apart(names):
+    """The names, of which later ones of those that stand twice are others."""
+    return [
+        name if name not in names[:place] else f"{name}__{place}"
+        for place, name in enumerate(names)
+    ]
+
+
 def check_columns(wanted, present, where, text=False):
-    """Raises a sentence when a column is not there."""
+    """Raises a sentence when a column is not there, or is there twice."""
+    for name in wanted:
+        if list(present).count(name) > 1:
+            raise ValueError(
+                f"{where} names column {name!r} twice: rename one of the two."
+            )
     missing = [c for c in wanted if c not in present]
     if missing:
         hint = (

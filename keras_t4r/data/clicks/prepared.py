@@ -151,7 +151,10 @@ def _as_column(name, values):
     try:
         if _are_numbers(values):
             # polars takes the type from the first, and refuses 1.5 after 1.
-            return pl.Series(name, values, dtype=pl.Float64)
+            known = [None if value != value else value for value in values]
+            if any(isinstance(value, (float, np.floating)) for value in known):
+                return pl.Series(name, values, dtype=pl.Float64)
+            return pl.Series(name, known)
         return pl.Series(name, values)
     except _NO_SERIES as error:
         raise TypeError(f"Column {name!r} mixes values of several types.") from error
@@ -239,7 +242,10 @@ def typed(frame, kinds, columns, source):
         found = column_kind(schema[column])
         if column == columns.time:
             if found in NO_VALUES:
-                casts.append(as_null(pl.col(column), found))
+                value = pl.col(column)
+                if schema[column].is_decimal():
+                    value = value.cast(pl.Float64)
+                casts.append(as_null(value, found))
             continue
         number = kind == "float64" and found == "int64"
         if found not in (kind, "null") and not number:

@@ -41,7 +41,8 @@ class TextDialect:
 
         A quote opens and closes a field where each line that has one is then whole by
         itself and has as many fields as the first. Where that is not so, but all lines
-        have as many fields if quotes are plain text, then they are.
+        have as many fields if quotes are plain text, and no field stands within quotes
+        from end to end, then they are.
 
         Args:
             file: path.
@@ -64,7 +65,7 @@ class TextDialect:
             inside = _Lines(file, separator, len(unquoted), whole=True)
             if inside.bad is None:
                 return cls(separator, '"', unquoted, inside.rows, inside.blanks)
-            if plain.bad is not None:
+            if plain.bad is not None or plain.whole_fields:
                 raise ValueError(
                     f"Line {inside.bad + 1} of {file} has a quote that is not the "
                     f"beginning and end of a field, or another number of fields than "
@@ -83,6 +84,7 @@ class TextDialect:
         """Reads it as RFC 4180 has it, where a field may hold line breaks."""
         rows = blanks = 0
         header = ()
+        before = csv.field_size_limit(2**31 - 1)
         with _opened(file) as lines:
             reader = csv.reader(
                 lines, delimiter=separator, quotechar=quote, strict=True
@@ -100,6 +102,8 @@ class TextDialect:
                     f"first line has {len(header)} fields, quoted with {quote}: mend "
                     "it, or pass ClickLog(path, quote=None) where quotes are text."
                 ) from error
+            finally:
+                csv.field_size_limit(before)
         return cls(separator, quote, header, rows, blanks)
 
 
@@ -115,7 +119,8 @@ class _Lines:
     """
 
     def __init__(self, file, separator, width, whole=False):
-        line = pl.col(_LINE)
+        # A mark of the byte order at the beginning is no part of the first field.
+        line = pl.col(_LINE).str.strip_prefix("\ufeff")
         fields = line.str.replace_all(r'"(?:[^"]|"")*"', "") if whole else line
         bad = fields.str.count_matches(separator, literal=True) != width - 1
         if whole:
@@ -131,6 +136,7 @@ class _Lines:
                 lines=pl.len(),
                 blanks=blank.sum(),
                 quotes=line.str.contains('"', literal=True).any(),
+                whole_fields=line.str.contains(_whole_field(separator)).any(),
                 bad=(bad & ~blank).arg_max(),
                 any_bad=(bad & ~blank).any(),
             )
@@ -138,6 +144,7 @@ class _Lines:
             .row(0, named=True)
         )
         self.blanks, self.quotes = found["blanks"], found["quotes"]
+        self.whole_fields = found["whole_fields"]
         self.rows = found["lines"] - self.blanks
         self.bad = found["bad"] if found["any_bad"] else None
 
@@ -147,6 +154,12 @@ def _whole_line(separator):
     one = re.escape(separator)
     field = rf'(?:"(?:[^"]|"")*"|[^"{one}]*)'
     return f"^{field}(?:{one}{field})*$"
+
+
+def _whole_field(separator):
+    """A pattern of lines that have a field within quotes, from end to end."""
+    one = re.escape(separator)
+    return f'(?:^|{one})"[^"]+"(?:{one}|$)'
 
 
 def _fields(line, separator, quote):
@@ -166,7 +179,8 @@ def _check_zip(file):
 
 def _first_line(file):
     with _opened(file) as lines:
-        return lines.readline().rstrip("\r\n")
+        stripped = (line.rstrip("\r\n") for line in lines)
+        return next((line for line in stripped if line), "")
 
 
 def _opened(file):

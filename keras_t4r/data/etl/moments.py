@@ -1,6 +1,7 @@
 """Mean and deviation of numbers, exact, in whatever order and parts they come."""
 
 import math
+import sys
 from fractions import Fraction
 
 import numpy as np
@@ -63,7 +64,11 @@ class Moments:
         spread = self._squares - mean * self._sum
         deviation = _root(spread / max(self.count - 1, 1))
         unit = Fraction(1, 1 << 1074)
-        return float(mean * unit), float(deviation * unit) or 1.0
+        try:
+            deviation = float(deviation * unit)
+        except OverflowError:
+            deviation = sys.float_info.max
+        return float(mean * unit), deviation or 1.0
 
 
 def _totals(values, starts):

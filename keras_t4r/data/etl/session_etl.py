@@ -123,7 +123,7 @@ class SessionETL:
             window=window,
         )
         if rows_in_memory is not None:
-            rows_in_memory = whole_number("rows_in_memory", rows_in_memory)
+            rows_in_memory = whole_number("rows_in_memory", rows_in_memory, most=None)
         self.rows_in_memory = rows_in_memory
         self._state = None
 

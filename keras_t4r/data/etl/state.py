@@ -16,7 +16,7 @@ from keras_t4r.schema.vocabulary import FIRST_ID, Vocabulary
 
 WORKFLOW_FOLDER = "workflow"
 STATE_FILE = "etl.json"
-_FORMAT = "keras_t4r.SessionETL/1"
+_FORMAT = "keras_t4r.SessionETL/2"
 # The first time of padding and unknown items: later than any click, so that
 # their age is 0.
 _NEVER = 2**62

@@ -162,7 +162,7 @@ class KerasSequenceLoader(keras.utils.PyDataset):
             batch_multiple = whole_number("batch_multiple", batch_multiple)
         self._batch_multiple = batch_multiple
         if buffer_rows is not None:
-            buffer_rows = whole_number("buffer_rows", buffer_rows)
+            buffer_rows = whole_number("buffer_rows", buffer_rows, most=None)
         self.drop_last = bool(drop_last)
         self._step = self.batch_size * self.world_size
         self._stream = SessionStream(

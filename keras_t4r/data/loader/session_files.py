@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from dataclasses import dataclass
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -187,7 +188,7 @@ def _check_one_part(files, paths):
     named = [paths] if not isinstance(paths, (list, tuple)) else paths
     parts = defaultdict(set)
     for file in files:
-        if file.stem in SPLIT_NAMES and str(file) not in map(str, named):
+        if file.stem in SPLIT_NAMES and file not in map(Path, named):
             parts[file.parent].add(file.stem)
     for folder, found in parts.items():
         if len(found) > 1:

@@ -153,7 +153,14 @@ def _plain(data):
 def _numbers(values, column, item):
     dtype = "int32" if column.is_categorical else "float32"
     try:
-        values = pc.cast(values, dtype if column.is_categorical else "float")
+        if column.is_categorical:
+            values = pc.cast(values, dtype)
+        else:
+            # Of large whole numbers float32 keeps what it can, as in the loader.
+            numeric = pa.types.is_integer(values.type) or pa.types.is_floating(
+                values.type
+            )
+            values = pc.cast(values, "float", safe=not numeric)
     except pa.ArrowInvalid as error:
         raise TypeError(f"Column {column.name!r} of the sessions: {error}.") from error
     if values.null_count:
