@@ -13,7 +13,6 @@ import time
 from pathlib import Path
 
 import keras
-import numpy as np
 
 import keras_t4r as t4r
 from keras_t4r.serving import (
@@ -68,15 +67,17 @@ def saved_model(model, etl, path, k):
         inputs = {name: tf.constant(x) for name, x in batch.items()}
         found = loaded.signatures["serving_default"](**inputs)
         items = found[item].numpy()
-        if items.dtype == object:
-            items = np.char.decode(items.astype("S"), "utf-8")
         columns = sessions[session].to_pylist(), items.tolist(), found["scores"].numpy()
         return [
-            {session: key, item: best, "scores": scores.tolist()}
+            {session: key, item: list(map(as_text, best)), "scores": scores.tolist()}
             for key, best, scores in zip(*columns, strict=True)
         ]
 
     return ask
+
+
+def as_text(item):
+    return item.decode() if isinstance(item, bytes) else item
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ for as long as that lives. It holds
 import contextlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -21,6 +22,8 @@ from keras_t4r.files.locks import Lock
 from keras_t4r.files.renames import exchange, rename_new
 
 _MARK = ".new-"
+# As `tempfile.mkdtemp` names them.
+_NAME = re.compile(r"\..*\.new-[a-z0-9_]{8}")
 _ABOUT, _COMMIT = "about.json", "commit.json"
 _NEW, _OLD = "new", "old"
 _FORMAT = "keras_t4r.Workshop/1"
@@ -114,8 +117,19 @@ def finish_or_clear(folder):
 
 
 def _workshops(folder):
-    """Those of this module, for others may have hidden folders of such a name."""
-    return sorted(p for p in folder.glob(f".*{_MARK}*") if _about(p) is not None)
+    """Those of this module, for others may have hidden folders of such a name.
+
+    One that holds nothing was about to be filled, or to go.
+    """
+    named = (p for p in folder.glob(f".*{_MARK}*") if _NAME.fullmatch(p.name))
+    return sorted(p for p in named if _about(p) is not None or _is_empty(p))
+
+
+def _is_empty(folder):
+    try:
+        return folder.is_dir() and not any(folder.iterdir())
+    except OSError:
+        return False
 
 
 def _about(workshop):
@@ -145,7 +159,13 @@ def _clear(workshop):
             _finish(workshop)
         except OSError:
             return  # It holds the only copy of something; the next one may succeed.
-    shutil.rmtree(workshop, ignore_errors=True)
+    # What tells it from others' folders goes last, should this be interrupted.
+    for name in (_OLD, _NEW):
+        shutil.rmtree(workshop / name, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        for name in (f"{_COMMIT}.part", _COMMIT, _ABOUT):
+            (workshop / name).unlink(missing_ok=True)
+        workshop.rmdir()
 
 
 def _finish(workshop):

@@ -82,9 +82,10 @@ class WindowReport:
     @classmethod
     def load(cls, path):
         try:
-            rows = json.loads(Path(path).read_text(encoding="utf-8"))
-            return cls([{**row, "model": row["model"]} for row in rows])
-        except (ValueError, TypeError, KeyError) as error:
+            report = cls(json.loads(Path(path).read_text(encoding="utf-8")))
+            report.average()  # What is no row of a report fails here.
+            return report
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
             raise ValueError(
                 f"{path} is no report of windows ({first_line(error)}): write it again."
             ) from error

@@ -215,3 +215,9 @@ def test_a_log_may_begin_with_a_blank_line_and_have_nameless_columns(tmp_path):
 def test_a_quoted_field_may_be_long(tmp_path):
     log = write(tmp_path / "a.csv", "s,t,i,c", f'1,1,7,"{"x" * 200_000}\n"', "1,2,8,y")
     assert clicks_of(ClickLog(log, quote='"')) == 2
+
+
+def test_a_separator_is_one_character(tmp_path):
+    log = write(tmp_path / "ratings.dat", "1::1::7", "1::2::8")
+    with pytest.raises(ValueError, match="separator is '::'; it should be one"):
+        ClickLog(log, columns=["s", "t", "i"], separator="::")

@@ -53,8 +53,8 @@ class ClickLog:
 
     Raises:
         FileNotFoundError: there is no such file, or none in the folder.
-        ValueError: a file is empty, damaged, or of an unknown kind; its lines differ
-            in their number of fields; or it has two columns of one name.
+        ValueError: a file is empty, damaged, or of an unknown kind; or its lines
+            differ in their number of fields.
 
     Example:
 

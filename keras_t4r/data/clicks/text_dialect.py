@@ -53,6 +53,11 @@ class TextDialect:
             ValueError: a line has more or fewer fields than the first; or it is not
                 clear what the quotes mean.
         """
+        if separator is not None and len(separator) != 1:
+            raise ValueError(
+                f"separator is {separator!r}; it should be one character: write "
+                f"{file} with another."
+            )
         _check_zip(file)
         first = _first_line(file)
         separator = separator or max(_SEPARATORS, key=first.count)
@@ -65,7 +70,7 @@ class TextDialect:
             inside = _Lines(file, separator, len(unquoted), whole=True)
             if inside.bad is None:
                 return cls(separator, '"', unquoted, inside.rows, inside.blanks)
-            if plain.bad is not None or plain.whole_fields:
+            if plain.bad is not None or inside.whole_fields:
                 raise ValueError(
                     f"Line {inside.bad + 1} of {file} has a quote that is not the "
                     f"beginning and end of a field, or another number of fields than "
@@ -123,7 +128,9 @@ class _Lines:
         line = pl.col(_LINE).str.strip_prefix("\ufeff")
         fields = line.str.replace_all(r'"(?:[^"]|"")*"', "") if whole else line
         bad = fields.str.count_matches(separator, literal=True) != width - 1
+        whole_field = pl.lit(False)
         if whole:
+            whole_field = line.str.contains(_whole_field(separator))
             bad |= line.str.contains('"', literal=True) & ~line.str.contains(
                 _whole_line(separator)
             )
@@ -136,7 +143,7 @@ class _Lines:
                 lines=pl.len(),
                 blanks=blank.sum(),
                 quotes=line.str.contains('"', literal=True).any(),
-                whole_fields=line.str.contains(_whole_field(separator)).any(),
+                whole_fields=whole_field.any(),
                 bad=(bad & ~blank).arg_max(),
                 any_bad=(bad & ~blank).any(),
             )

@@ -260,7 +260,7 @@ class SessionETL:
         """
         state, folder = self._fitted(), Path(folder)
         mine = (folder / STATE_FILE).is_file()
-        with new_folder(folder, overwrite=mine, known_by=STATE_FILE) as target:
+        with new_folder(folder, overwrite=mine) as target:
             state.save(target, self.config)
 
     @classmethod

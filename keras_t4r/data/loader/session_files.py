@@ -185,10 +185,10 @@ def find_parquet(paths):
 
 def _check_one_part(files, paths):
     """Nobody means to train on the sessions that are to test it."""
-    named = [paths] if not isinstance(paths, (list, tuple)) else paths
+    named = set(map(Path, paths if isinstance(paths, (list, tuple)) else [paths]))
     parts = defaultdict(set)
     for file in files:
-        if file.stem in SPLIT_NAMES and file not in map(Path, named):
+        if file.stem in SPLIT_NAMES and file not in named:
             parts[file.parent].add(file.stem)
     for folder, found in parts.items():
         if len(found) > 1:
