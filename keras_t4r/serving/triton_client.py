@@ -6,20 +6,12 @@ import math
 import numpy as np
 
 from keras_t4r.data.clicks.no_values import NO_VALUES
+from keras_t4r.data.clicks.prepared import ClickTable, open_clicks, typed
 from keras_t4r.serving.served_outputs import EVENTS, SCORES
 from keras_t4r.serving.tensorflow_ensemble import RESULT
 
-_FITS = {
-    "INT64": lambda v: isinstance(v, int | np.integer) and -(2**63) < v < 2**63,
-    "FP64": lambda v: isinstance(v, int | float | np.integer | np.floating),
-    "BYTES": lambda v: isinstance(v, str | bytes),
-}
-# What stands for "no value" in a request: as everywhere where clicks are read.
-_MISSING = {
-    "INT64": NO_VALUES["int64"],
-    "FP64": NO_VALUES["float64"],
-    "BYTES": NO_VALUES["string"],
-}
+_KINDS = {"INT64": "int64", "FP64": "float64", "BYTES": "string"}
+_DATATYPES = {"int64": "INT64", "float64": "FP64", "object": "BYTES"}
 
 
 class TritonClient:
@@ -67,8 +59,9 @@ class TritonClient:
             name: string. The ensemble, of a model that scores items and has no other
                 output; `predict` asks any.
             rows: list of dicts, dict of columns, or a frame (polars, pandas,
-                pyarrow). Raw interaction rows; columns that the ensemble does not
-                read are left aside, and `None` means "no value".
+                pyarrow). Raw interaction rows, as `SessionETL.transform` takes them;
+                columns that the ensemble does not read are left aside, and `None`
+                means "no value".
 
         Returns:
             A list of dicts, one a session, in the order in which the rows first
@@ -79,8 +72,8 @@ class TritonClient:
 
         Raises:
             ConnectionError: no server answers at the address.
-            ValueError: a column is missing, or has values of another type; or the
-                ensemble has other outputs.
+            ValueError: a column is missing, or the ensemble has other outputs.
+            TypeError: a column has values of another type, or of several.
             RuntimeError: the server's own error.
         """
         names = [x["name"].removeprefix(RESULT) for x in self._outputs(name)]
@@ -112,7 +105,7 @@ class TritonClient:
               order of time.
 
         Raises:
-            ConnectionError, ValueError, RuntimeError: as of `recommend`.
+            ConnectionError, ValueError, TypeError, RuntimeError: as of `recommend`.
 
         Example:
 
@@ -122,10 +115,7 @@ class TritonClient:
         #  "next_item_scores": array([[9.1, …]]), "bought": array([[0.07]])}
         ```
         """
-        inputs = [
-            self._input(column, _column(rows, column["name"]))
-            for column in self._columns(name)
-        ]
+        inputs = self._inputs(name, rows)
         with self._errors():
             # Over HTTP the connection's own limit holds.
             grpc = self.protocol == "grpc"
@@ -160,12 +150,14 @@ class TritonClient:
             return self._client.get_model_metadata(name)
         return self._client.get_model_metadata(name, as_json=True)
 
-    def _input(self, column, values):
-        tensor = self._triton.InferInput(
-            column["name"], [len(values), 1], column["datatype"]
-        )
-        tensor.set_data_from_numpy(_array(column, values)[:, None])
-        return tensor
+    def _inputs(self, name, rows):
+        """The request's tensors: what `transform` refuses is not sent."""
+        inputs = []
+        for name, values in _arrays(rows, self._columns(name)).items():
+            datatype = _DATATYPES[values.dtype.name]
+            tensor = self._triton.InferInput(name, [len(values), 1], datatype)
+            inputs.append(tensor.set_data_from_numpy(values[:, None]))
+        return inputs
 
     @contextlib.contextmanager
     def _errors(self):
@@ -197,40 +189,32 @@ def _import(protocol):
     return triton
 
 
-def _column(rows, name):
-    """One column of whatever holds rows, as a list."""
-    if isinstance(rows, list | tuple):
-        for number, row in enumerate(rows, 1):
-            if name not in row:
-                raise ValueError(f"Row {number} has no {name!r}; it has {sorted(row)}.")
-        return [row[name] for row in rows]
-    # pyarrow says `column_names`, polars and pandas `columns`, a dict its keys.
-    names = getattr(rows, "column_names", getattr(rows, "columns", rows))
-    names = list(names)
-    if name not in names:
-        raise ValueError(f"The rows have no column {name!r}; they have {names}.")
-    column = rows[name]
-    for method in ("to_pylist", "to_list", "tolist"):
-        if hasattr(column, method):
-            return getattr(column, method)()
-    return list(column)
+def _arrays(rows, columns):
+    """Dict of column to array, int64, float64 or bytes, in the order of the rows.
 
-
-def _array(column, values):
-    kind, name = column["datatype"], column["name"]
-    # pandas writes NaN for "no value" in columns of any type.
-    missing = _MISSING[kind]
-    values = [missing if v is None or v != v else v for v in values]
-    for number, value in enumerate(values, 1):
-        if value is not missing and not _FITS[kind](value):
-            wanted = {"INT64": "an integer", "FP64": "a number", "BYTES": "text"}[kind]
-            raise ValueError(
-                f"Row {number} has {value!r} in column {name!r}, which needs {wanted}."
-            )
-    if kind == "BYTES":
-        encoded = [v if isinstance(v, bytes) else v.encode() for v in values]
-        return np.array(encoded, dtype=object)
-    return np.array(values, dtype="int64" if kind == "INT64" else "float64")
+    Args:
+        rows: as of `TritonClient.recommend`.
+        columns: list of dicts. What Triton says of the ensemble's inputs.
+    """
+    table = open_clicks(rows)
+    if not isinstance(table, ClickTable):
+        raise TypeError(
+            f"The rows of a request are rows in memory, and not a file such as {table}."
+        )
+    kinds = {column["name"]: _KINDS[column["datatype"]] for column in columns}
+    frame = table.scan(list(kinds), kinds)
+    with table.reading():
+        frame = typed(frame, kinds, None, table)
+    arrays = {}
+    for name, kind in kinds.items():
+        # A request has no null.
+        values = frame[name].fill_null(NO_VALUES[kind])
+        if kind == "string":
+            encoded = [text.encode() for text in values]
+            arrays[name] = np.array(encoded, dtype=object)
+        else:
+            arrays[name] = values.to_numpy()
+    return arrays
 
 
 def _ids_and_scores(outputs):

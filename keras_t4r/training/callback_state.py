@@ -5,40 +5,117 @@ arrays, and lists, tuples, sets and dicts of them are kept. What is none of thes
 open file or a model, stays that of the new callback.
 """
 
+import inspect
+from pathlib import PurePath
+
 import keras
 import numpy as np
 
 # Given to a callback by `fit`.
 _OF_FIT = {"params", "_model"}
+_SCALARS = (bool, int, float, str, type(None))
 
 
-def states_of(callbacks):
-    """The states of callbacks, as JSON with NumPy arrays in it."""
+def arguments_of(callback):
+    """What a callback was made with, as far as it holds it under the same name.
+
+    To be asked before the callback is used. Dict of argument to number or text.
+    """
+    names = inspect.signature(type(callback).__init__).parameters
+    held = {name: vars(callback)[name] for name in names if name in vars(callback)}
+    return {name: v for name, v in held.items() if type(v) in _SCALARS}
+
+
+def states_of(callbacks, arguments):
+    """The states of callbacks, as JSON with NumPy arrays in it.
+
+    Args:
+        callbacks: list.
+        arguments: list. `arguments_of` each.
+    """
     return [
-        {"class": type(callback).__name__, "attributes": _attributes(callback)}
-        for callback in callbacks
+        {
+            "class": type(callback).__name__,
+            "arguments": made_with,
+            "attributes": _attributes(callback),
+        }
+        for callback, made_with in zip(callbacks, arguments, strict=True)
     ]
 
 
-def set_states(callbacks, states):
+def set_states(callbacks, states, arguments):
     """Gives callbacks, by their place in the list, the states that were saved.
 
+    Args:
+        callbacks: list.
+        states: list. What `states_of` gave; empty where nothing was saved.
+        arguments: list. `arguments_of` each.
+
     Raises:
-        ValueError: a callback is of another class than the one that was saved.
+        ValueError: there are more or fewer callbacks than were saved, one is of another
+            class, was made with other arguments, or would get a path that leads out of
+            the working folder.
     """
-    for place, (callback, state) in enumerate(zip(callbacks, states, strict=False)):
-        if type(callback).__name__ != state["class"]:
-            raise ValueError(
-                f"Callback {place + 1} is a {type(callback).__name__}, but the "
-                f"checkpoint was written with a {state['class']} there: resume with "
-                "the same callbacks in the same order."
-            )
-    for callback, state in zip(callbacks, states, strict=False):
+    if not states:
+        return
+    if len(callbacks) != len(states):
+        raise ValueError(
+            f"The checkpoint was written with {len(states)} callbacks, and here are "
+            f"{len(callbacks)}: resume with the same ones, in the same order."
+        )
+    for number, (callback, state) in enumerate(zip(callbacks, states, strict=True), 1):
+        _check(number, callback, state, arguments[number - 1])
+    for callback, state in zip(callbacks, states, strict=True):
         for name, value in state["attributes"].items():
-            # A file may come from anywhere: it changes what an object holds, and no
-            # method of its class.
-            if not callable(getattr(type(callback), name, None)):
+            if _is_settable(callback, name):
                 setattr(callback, name, _decode(value))
+
+
+def _check(number, callback, state, arguments):
+    kind = type(callback).__name__
+    if kind != state["class"]:
+        raise ValueError(
+            f"Callback {number} is a {kind}, but the checkpoint was written with a "
+            f"{state['class']} there: resume with the same callbacks in the same order."
+        )
+    for name in {**arguments, **state["arguments"]}:
+        was, now = state["arguments"].get(name), arguments.get(name)
+        # NaN is itself here.
+        if was != now and not (was != was and now != now):
+            raise ValueError(
+                f"Callback {number}, a {kind}, was made with {name}={was!r} when the "
+                f"checkpoint was written, and has {now!r} now: resume with the same "
+                "callbacks, or use another checkpoint folder."
+            )
+    # A file may come from anywhere: it must not say where callbacks write.
+    led = _ways_out(state["attributes"]) - _ways_out(_attributes(callback))
+    if led:
+        raise ValueError(
+            f"The checkpoint would give callback {number}, a {kind}, the path "
+            f"{min(led)!r}. A checkpoint does not set paths out of the working folder: "
+            "resume with callbacks that have them already, or use another folder."
+        )
+
+
+def _is_settable(callback, name):
+    """Whether a file may set an attribute: what an object holds, no method of its
+    class, and nothing that makes the object what it is."""
+    dunder = name.startswith("__")
+    method = callable(getattr(type(callback), name, None))
+    return not (dunder or method or name in _OF_FIT)
+
+
+def _ways_out(value):
+    """Texts in a state that are paths out of the working folder."""
+    if isinstance(value, str):
+        path = PurePath(value)
+        out = path.is_absolute() or ".." in path.parts or value.startswith("~")
+        return {value} if out else set()
+    if isinstance(value, dict):
+        value = [*value, *value.values()]
+    if isinstance(value, list):
+        return set().union(*map(_ways_out, value))
+    return set()
 
 
 class _NotKept(Exception):

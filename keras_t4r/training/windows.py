@@ -11,7 +11,7 @@ from keras_t4r.data.loader.sequence_loader import KerasSequenceLoader
 from keras_t4r.files.parquet import footer_digest
 from keras_t4r.models.memories import find_memories
 from keras_t4r.schema import Schema
-from keras_t4r.training.callback_state import set_states, states_of
+from keras_t4r.training.callback_state import arguments_of, set_states, states_of
 from keras_t4r.training.checkpoint import Checkpoint
 from keras_t4r.training.evaluate import evaluate_scorer
 from keras_t4r.training.memory_strength import MemoryTuner
@@ -264,6 +264,8 @@ class _Run:
         self.stopped = False
         self.report = WindowReport()
         self._states = []
+        # Of each callback that was seen, by its id: what it was made with.
+        self._seen = {}
 
     @contextmanager
     def going(self):
@@ -290,7 +292,7 @@ class _Run:
                 "epoch": self.epoch,
                 "stopped": self.stopped,
                 "rows": self.report.rows,
-                "callbacks": states_of(callbacks),
+                "callbacks": states_of(callbacks, self._arguments(callbacks)),
                 "strengths": self.strength and self.strength.sums,
             }
             self.checkpoint.save(self.model, state)
@@ -298,9 +300,10 @@ class _Run:
     def fit(self, loader, epochs, callbacks):
         started = time.perf_counter()
         states, self._states = self._states, []
+        self._arguments(callbacks)
         if self.epoch == 0:
             # Between two windows; in the midst of one, see _AfterEpoch.
-            set_states(callbacks, states)
+            self.set_states(callbacks, states)
         loader.set_epoch(self.epoch)
         # Where all epochs are done, callbacks still have to see the end.
         self.model.fit(
@@ -312,6 +315,16 @@ class _Run:
             shuffle=False,
         )
         return time.perf_counter() - started
+
+    def set_states(self, callbacks, states):
+        set_states(callbacks, states, self._arguments(callbacks))
+
+    def _arguments(self, callbacks):
+        """What callbacks were made with, as it was when they were seen first."""
+        for callback in callbacks:
+            if id(callback) not in self._seen:
+                self._seen[id(callback)] = callback, arguments_of(callback)
+        return [self._seen[id(callback)][1] for callback in callbacks]
 
     def add(self, window, name, logs, note):
         self.report.add(window, name, logs)
@@ -345,7 +358,7 @@ class _AfterEpoch(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         # Callbacks start anew here; in the midst of a window they go on.
         if self._run.epoch:
-            set_states(self._callbacks, self._states)
+            self._run.set_states(self._callbacks, self._states)
 
     def on_epoch_end(self, epoch, logs=None):
         self._run.epoch = epoch + 1

@@ -8,6 +8,7 @@ from kept_entries import (
     workflow_folder,
 )
 from log_entries import parquet_log, text_log, zipped_log
+from served_entries import served_rows, served_tensors, triton_is_here
 from value_entries import (
     arguments,
     arrays_to_predict,
@@ -29,3 +30,5 @@ ENTRIES = {
     "arrays": arrays_to_predict,
     "arguments": arguments,
 }
+if triton_is_here():
+    ENTRIES |= {"served rows": served_rows, "served tensors": served_tensors}

@@ -6,8 +6,12 @@ from pathlib import Path
 import keras_t4r
 
 PACKAGE = str(Path(keras_t4r.__file__).parent)
-SENTENCES = (ValueError, TypeError, OSError, ImportError)
+SENTENCES = (ValueError, TypeError, OSError, ImportError, RuntimeError)
 OUTCOMES = ("right", "sentence", "unclear", "wrong", "panic")
+
+
+class Refused(Exception):
+    """What a server said over the wire, where no line of the package is to be seen."""
 
 
 def outcome(run, is_right):
@@ -19,6 +23,9 @@ def outcome(run, is_right):
     """
     try:
         answer = run()
+    except Refused as error:
+        riddle = any(x in str(error) for x in ("\n", "Traceback", "Error:", "{{node"))
+        return ("unclear" if riddle else "sentence"), show(error)
     except SENTENCES as error:
         return ("sentence" if is_ours(error) else "unclear"), show(error)
     except Exception as error:

@@ -9,8 +9,15 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from entries import ENTRIES
 from run import fuzz
+from served_entries import stop
 
 CASES = 9
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_server_stays():
+    yield
+    stop()
 
 
 @pytest.mark.parametrize("entry", ENTRIES)

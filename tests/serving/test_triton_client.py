@@ -29,56 +29,69 @@ def test_another_protocol_gets_a_sentence():
 
 
 def test_rows_may_come_in_any_usual_form():
+    import pandas as pd
     import polars as pl
     import pyarrow as pa
 
-    columns = {"item_id": [5, 6], "brand": ["a", None]}
-    rows = [{"item_id": 5, "brand": "a"}, {"item_id": 6, "brand": None}]
-    for form in (columns, rows, pl.DataFrame(columns), pa.table(columns)):
-        assert triton_client._column(form, "item_id") == [5, 6]
-        assert triton_client._column(form, "brand") == ["a", None]
-    arrays = {"item_id": np.array([5, 6])}
-    assert triton_client._column(arrays, "item_id") == [5, 6]
+    columns = {"item_id": [5, 6], "brand": ["a", None], "more": [1, 2]}
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values())]
+    forms = [columns, rows, pl.DataFrame(columns), pa.table(columns)]
+    forms += [pd.DataFrame(columns), {**columns, "item_id": np.array([5, 6])}]
+    for form in forms:
+        found = triton_client._arrays(form, [INTEGER, TEXT])
+        assert list(found) == ["item_id", "brand"]
+        assert found["item_id"].tolist() == [5, 6]
+        assert found["brand"].tolist() == [b"a", b""]
 
 
 def test_a_row_without_a_column_is_named():
-    with pytest.raises(ValueError, match=r"Row 2 has no 'item_id'; it has \['brand'\]"):
-        triton_client._column([{"item_id": 1}, {"brand": "a"}], "item_id")
+    with pytest.raises(ValueError, match=r"Row 2 has \['brand'\], but row 1 has"):
+        triton_client._arrays([{"item_id": 1}, {"brand": "a"}], [INTEGER])
 
 
 def test_columns_without_a_column_are_named():
-    with pytest.raises(ValueError, match=r"no column 'item_id'; they have \['brand'\]"):
-        triton_client._column({"brand": ["a"]}, "item_id")
+    with pytest.raises(ValueError, match=r"'item_id' is missing .*\['brand'\]"):
+        triton_client._arrays({"brand": ["a"]}, [INTEGER])
+
+
+def test_a_file_is_no_row(tmp_path):
+    path = tmp_path / "clicks.csv"
+    path.write_text("item_id\n5\n")
+    with pytest.raises(TypeError, match="rows in memory, and not a file"):
+        triton_client._arrays(path, [INTEGER])
 
 
 @pytest.mark.parametrize(
     ("column", "values", "message"),
     [
-        (
-            INTEGER,
-            [1, "2"],
-            "Row 2 has '2' in column 'item_id', which needs an integer",
-        ),
-        (INTEGER, [1.5], "Row 1 has 1.5 in column 'item_id', which needs an integer"),
-        (INTEGER, [2**70], "Row 1 has 1180591620717411303424 in column 'item_id'"),
-        (
-            NUMBER,
-            ["cheap"],
-            "Row 1 has 'cheap' in column 'price', which needs a number",
-        ),
-        (TEXT, ["a", 7], "Row 2 has 7 in column 'brand', which needs text"),
+        (INTEGER, [1, "2"], "'item_id' mixes values of several types"),
+        (INTEGER, [1, True], "'item_id' mixes values of several types"),
+        (INTEGER, ["2"], "'item_id' of the clicks holds string .* int64"),
+        (INTEGER, [1.5], "'item_id' of the clicks holds float64 .* int64"),
+        (INTEGER, [2**70], "'item_id'"),
+        (NUMBER, ["cheap"], "'price' of the clicks holds string .* float64"),
+        (NUMBER, [10**400, 1.5], "'price' mixes"),
+        (NUMBER, [np.array([1, 2])], "'price'"),
+        (TEXT, ["a", 7], "'brand' mixes values of several types"),
+        (TEXT, [7], "'brand' of the clicks holds int64 .* string"),
+        (TEXT, ["\ud800"], "'brand'"),
+        (TEXT, [b"\xff"], "'brand' holds bytes that are no UTF-8"),
     ],
 )
 def test_a_value_of_another_type_is_named(column, values, message):
-    with pytest.raises(ValueError, match=message):
-        triton_client._array(column, values)
+    with pytest.raises((ValueError, TypeError), match=message):
+        triton_client._arrays({column["name"]: values}, [column])
 
 
 def test_no_value_is_the_least_integer_nan_or_empty_text():
+    def sent(column, values):
+        return triton_client._arrays({column["name"]: values}, [column])[column["name"]]
+
     least = np.iinfo("int64").min
-    assert triton_client._array(INTEGER, [None, np.nan]).tolist() == [least, least]
-    assert np.isnan(triton_client._array(NUMBER, [None, 1])[0])
-    assert triton_client._array(TEXT, [None, "é"]).tolist() == [b"", "é".encode()]
+    assert sent(INTEGER, [None, 5]).tolist() == [least, 5]
+    assert sent(INTEGER, [None, None]).tolist() == [least, least]
+    assert np.isnan(sent(NUMBER, [None, 1])[0])
+    assert sent(TEXT, [None, "é"]).tolist() == [b"", "é".encode()]
 
 
 @pytest.mark.parametrize("protocol", ["http", "grpc"])

@@ -11,7 +11,7 @@ from seeds import set_seed
 
 import keras_t4r as t4r
 from keras_t4r.files.parquet import write_parquet
-from keras_t4r.training.callback_state import set_states
+from keras_t4r.training.callback_state import arguments_of, set_states
 from keras_t4r.training.checkpoint import Checkpoint
 
 ITEMS = 12
@@ -166,15 +166,77 @@ def test_two_runs_do_not_share_a_folder(folder, place):
     run(folder, place)
 
 
+def give(callback, **attributes):
+    """Sets a callback's attributes, as a file of a stranger's would."""
+    made_with = arguments_of(callback)
+    state = {"class": type(callback).__name__, "arguments": made_with}
+    set_states([callback], [{**state, "attributes": attributes}], [made_with])
+
+
 def test_a_file_gives_a_callback_values_and_no_methods():
     callback = keras.callbacks.EarlyStopping("loss")
-    attributes = {"wait": 3, "on_epoch_end": {"keras.ops": "abs"}}
-    set_states([callback], [{"class": "EarlyStopping", "attributes": attributes}])
-    assert callback.wait == 3
+    evil = {"keras.ops": "abs"}
+    inside = {"dict": [["on_epoch_end", evil]]}
+    give(callback, wait=3, on_epoch_end=evil, __dict__=inside, _model=7)
+    assert callback.wait == 3 and callback._model is None
     assert callback.on_epoch_end.__func__ is keras.callbacks.EarlyStopping.on_epoch_end
-    state = {"monitor_op": {"keras.ops": "__loader__"}}
     with pytest.raises(ValueError, match="no function '__loader__'"):
-        set_states([callback], [{"class": "EarlyStopping", "attributes": state}])
+        give(callback, monitor_op={"keras.ops": "__loader__"})
+
+
+@pytest.mark.parametrize("path", ["/tmp/evil.keras", "../evil.keras", "~/evil.keras"])
+def test_a_file_does_not_say_where_a_callback_writes(path):
+    callback = keras.callbacks.ModelCheckpoint("best.keras")
+    for attributes in ({"filepath": path}, {"kept": {"list": [path]}}):
+        with pytest.raises(ValueError, match=f"callback 1, a .*, the path '{path}'"):
+            give(callback, **attributes)
+    assert callback.filepath == "best.keras" and not hasattr(callback, "kept")
+    # Its own is no stranger's.
+    give(keras.callbacks.ModelCheckpoint("/tmp/best.keras"), filepath="/tmp/best.keras")
+
+
+class Stops(keras.callbacks.Callback):
+    """Ends the process, as it were, after an epoch."""
+
+    def __init__(self, window, epoch):
+        super().__init__()
+        self.window, self.epoch = window, epoch
+        self.windows = -1
+
+    def on_train_begin(self, logs=None):
+        self.windows += 1
+
+    def on_epoch_end(self, epoch, logs=None):
+        if (self.windows, epoch) == (self.window, self.epoch):
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("at", [(0, 1), (1, 0)], ids=["in a window", "between windows"])
+@pytest.mark.parametrize("change", ["patience", "monitor", "more", "fewer", "kind"])
+def test_a_run_goes_on_with_the_callbacks_that_it_had(folder, tmp_path, at, change):
+    def stopping(**arguments):
+        return keras.callbacks.EarlyStopping(**{"monitor": "loss", **arguments})
+
+    with pytest.raises(KeyboardInterrupt):
+        run(folder, tmp_path, epochs=2, callbacks=[stopping(patience=5), Stops(*at)])
+    never = Stops(*at)
+    never.window = 9
+    others = {
+        "patience": [stopping(patience=7), never],
+        "monitor": [stopping(patience=5, monitor="val_loss"), never],
+        "more": [stopping(patience=5), never, stopping()],
+        "fewer": [stopping(patience=5)],
+        "kind": [keras.callbacks.ReduceLROnPlateau("loss"), never],
+    }
+    found = {
+        "patience": "was made with patience=5 .* and has 7 now",
+        "monitor": "was made with monitor='loss' .* and has 'val_loss' now",
+        "more": "written with 2 callbacks, and here are 3",
+        "fewer": "written with 2 callbacks, and here are 1",
+        "kind": "Callback 1 is a ReduceLROnPlateau",
+    }
+    with pytest.raises(ValueError, match=found[change]):
+        run(folder, tmp_path, epochs=2, callbacks=others[change])
 
 
 def test_the_state_is_readable_json(place):

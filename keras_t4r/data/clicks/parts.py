@@ -59,7 +59,7 @@ class ClickParts:
     def _scan(self):
         columns, kinds = self._config.raw_columns, self._kinds
         frame = self._source.scan(list(columns), kinds)
-        return typed(frame, kinds, self._config, self._source)
+        return typed(frame, kinds, self._config.time, self._source)
 
     def _prepare(self, frame):
         return prepared(frame, self._config, self._source)

@@ -221,7 +221,7 @@ def find_kinds(source, columns):
 _DTYPES = {"int64": pl.Int64, "float64": pl.Float64, "string": pl.String}
 
 
-def typed(frame, kinds, columns, source):
+def typed(frame, kinds, time, source):
     """Casts the columns to their kinds, or says which one is of another kind.
 
     Empty text, NaN and the least integer become null. The column of times stays as it
@@ -230,7 +230,7 @@ def typed(frame, kinds, columns, source):
     Args:
         frame: polars frame, lazy or not.
         kinds: dict. The kind of each raw column.
-        columns: `ETLConfig`.
+        time: string, or `None` where it is not known. The column of times.
         source: `ClickLog` or `ClickTable`.
     """
     if isinstance(frame, pl.DataFrame) and frame.is_empty():
@@ -240,7 +240,7 @@ def typed(frame, kinds, columns, source):
     casts = []
     for column, kind in kinds.items():
         found = column_kind(schema[column])
-        if column == columns.time:
+        if column == time:
             if found in NO_VALUES:
                 value = pl.col(column)
                 if schema[column].is_decimal():

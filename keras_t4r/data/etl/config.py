@@ -43,6 +43,11 @@ class ETLConfig:
                 raise TypeError(
                     f"{field.name} is {getattr(self, field.name)!r}; it should be text."
                 )
+            elif field.type is bool and not isinstance(getattr(self, field.name), bool):
+                raise TypeError(
+                    f"{field.name} is {getattr(self, field.name)!r}; it should be true "
+                    "or false."
+                )
         # None is for text and datetimes.
         one_of("time_unit", self.time_unit, [*MICROSECONDS, None])
         for name in self.time_features:

@@ -2,14 +2,15 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+import math
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from keras_t4r.data.etl.config import ETLConfig
+from keras_t4r.data.etl.config import RECENCY, ETLConfig
 from keras_t4r.files.parquet import read_parquet, write_parquet
 from keras_t4r.files.sentences import first_line
 from keras_t4r.schema.vocabulary import FIRST_ID, Vocabulary
@@ -94,7 +95,7 @@ class ETLState:
             raise ValueError(
                 f"{path} is damaged, or was changed after it was written: fit again."
             )
-        config = ETLConfig(**content["config"])
+        config = _check(content, path)
         tables = {name: _read(folder / f"{name}.parquet") for name in config.ids}
         vocabularies = {
             name: Vocabulary.from_table(
@@ -111,6 +112,46 @@ class ETLState:
             content["kinds"], content["origin"], moments, vocabularies, first_times
         )
         return config, state
+
+
+def _check(content, path):
+    """The `ETLConfig` of a state that fits it; a file may come from anywhere."""
+    names = {field.name for field in fields(ETLConfig)}
+    if not _has_types(content) or set(content["config"]) != names:
+        raise ValueError(
+            f"{path} does not hold what a SessionETL writes: fit again, and save."
+        )
+    config = ETLConfig(**content["config"])
+    kinds, moments = content["kinds"], content["moments"]
+    numbers = [*config.numbers, *([RECENCY] if config.recency else [])]
+    if (
+        set(kinds) != set(config.raw_columns)
+        or not set(kinds.values()) <= {"int64", "float64", "string"}
+        or set(moments) != set(numbers)
+        or not all(map(_is_moments, moments.values()))
+        or not abs(content["origin"]) < _NEVER
+    ):
+        raise ValueError(
+            f"{path} has other kinds, moments or times than its columns need: fit "
+            "again, and save."
+        )
+    return config
+
+
+def _has_types(content):
+    types = {"config": dict, "kinds": dict, "origin": int, "moments": dict}
+    return {name: type(value) for name, value in content.items()} == types and all(
+        isinstance(kind, str) for kind in content["kinds"].values()
+    )
+
+
+def _is_moments(pair):
+    return (
+        isinstance(pair, list)
+        and len(pair) == 2
+        and all(type(value) in (int, float) and math.isfinite(value) for value in pair)
+        and pair[1] > 0
+    )
 
 
 def _digest(content):
