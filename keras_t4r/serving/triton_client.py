@@ -153,9 +153,9 @@ class TritonClient:
     def _inputs(self, name, rows):
         """The request's tensors: what `transform` refuses is not sent."""
         inputs = []
-        for name, values in _arrays(rows, self._columns(name)).items():
+        for column, values in _arrays(rows, self._columns(name)).items():
             datatype = _DATATYPES[values.dtype.name]
-            tensor = self._triton.InferInput(name, [len(values), 1], datatype)
+            tensor = self._triton.InferInput(column, [len(values), 1], datatype)
             inputs.append(tensor.set_data_from_numpy(values[:, None]))
         return inputs
 

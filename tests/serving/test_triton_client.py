@@ -34,7 +34,7 @@ def test_rows_may_come_in_any_usual_form():
     import pyarrow as pa
 
     columns = {"item_id": [5, 6], "brand": ["a", None], "more": [1, 2]}
-    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values())]
+    rows = pl.DataFrame(columns).to_dicts()
     forms = [columns, rows, pl.DataFrame(columns), pa.table(columns)]
     forms += [pd.DataFrame(columns), {**columns, "item_id": np.array([5, 6])}]
     for form in forms:
