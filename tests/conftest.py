@@ -36,9 +36,13 @@ REPOSITORY = Path(__file__).parents[1]
 
 # First, for xdist reads the groups when its own turn comes.
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """Where tests run in several processes, those that share what is slow to make stay
-    together: models of one case, else files. Bodies are small: they go anywhere."""
+def pytest_collection_modifyitems(config, items):
+    """Tests run on the backends that they name. Where they run in several processes,
+    those that share what is slow to make stay together: models of one case, else files.
+    Bodies are small: they go anywhere."""
+    others = [item for item in items if not _runs_here(item)]
+    config.hook.pytest_deselected(items=others)
+    items[:] = [item for item in items if _runs_here(item)]
     for item in items:
         folder = item.path.parent.name
         params = getattr(getattr(item, "callspec", None), "params", {})
@@ -46,6 +50,13 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.xdist_group(str(params["case"])))
         elif folder != "bodies":
             item.add_marker(pytest.mark.xdist_group(item.path.name))
+
+
+def _runs_here(item):
+    backend = keras.backend.backend()
+    marker = item.get_closest_marker("backends")
+    named = marker.args if marker else ()
+    return backend == "tensorflow" or not named or backend in named
 
 
 def pytest_collection_finish(session):

@@ -12,6 +12,7 @@ from keras_t4r.bodies import make_body
 pytestmark = pytest.mark.backends
 
 
+@pytest.mark.backends("torch")
 def test_padding_on_either_axis_changes_no_real_output(body, events, apply):
     x, mask = events(batch=4, time=9, width=body.d_input)
     y = apply(body, x, mask)
@@ -43,6 +44,7 @@ def test_padding_gets_zeros_and_no_gradient(body, events, apply, gradients):
     assert np.isfinite(by_x).all()
 
 
+@pytest.mark.backends("torch")
 def test_no_mask_is_a_mask_of_real_events_only(body, events):
     x, mask = events(width=body.d_input)
     x, everything = map(ops.convert_to_tensor, (x, np.ones_like(mask)))
@@ -80,6 +82,7 @@ def test_causal_is_what_the_config_says_unless_told_otherwise(small_config):
     assert not make_body(small_config("xlnet", attn_type="uni"), causal=False).causal
 
 
+@pytest.mark.backends("torch")
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_half_precision_stays_finite(
     kind, causal, policy, small_config, events, apply, gradients
@@ -110,6 +113,7 @@ def test_half_precision_stays_finite(
     assert np.abs(difference[mask]).mean() < bound
 
 
+@pytest.mark.backends("torch")
 def test_dropout_acts_in_training_only_and_follows_its_seed(
     kind, small_config, events, apply
 ):
@@ -125,6 +129,7 @@ def test_dropout_acts_in_training_only_and_follows_its_seed(
     np.testing.assert_array_equal(runs[0], runs[1])
 
 
+@pytest.mark.backends("torch")
 def test_shapes_are_known_before_the_first_call(kind, small_config):
     body = make_body(small_config(kind))
     width, out = body.d_input, body.d_model
@@ -138,6 +143,7 @@ def test_shapes_are_known_before_the_first_call(kind, small_config):
     assert y.shape == (2, 4, out)
 
 
+@pytest.mark.backends("torch")
 def test_a_body_comes_back_from_its_config(kind, small_config, events, apply):
     body = make_body(small_config(kind), causal=True)
     x, mask = events(width=body.d_input)

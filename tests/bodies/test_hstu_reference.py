@@ -134,7 +134,7 @@ def test_buckets_are_those_of_the_formula_up_to_the_last():
     assert expected[-1] == 50 and expected[-2] == 37
 
 
-@pytest.mark.backends
+@pytest.mark.backends("torch")
 def test_seconds_count_even_since_1970(events, answer):
     body = random_body(timed=True)
     x, mask = events(batch=1, time=3)
@@ -165,7 +165,7 @@ def test_times_at_padding_are_ignored(events, answer):
     assert np.isfinite(y).all() and not y[~mask].any()
 
 
-@pytest.mark.backends
+@pytest.mark.backends("torch")
 def test_more_padding_changes_nothing_with_times(events, answer):
     body = random_body(timed=True)
     x, mask = events()

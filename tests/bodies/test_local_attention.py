@@ -51,7 +51,7 @@ def the_two(reach, causal):
 @CAUSAL
 @pytest.mark.parametrize("reach", [1, 3, 8])
 def test_it_is_plain_attention_in_a_window(reach, causal, events):
-    if keras.backend.backend() == "jax" and reach == 8:
+    if keras.backend.backend() == "jax" and reach != 3:
         pytest.skip("TensorFlow and PyTorch show it; JAX compiles each reach anew")
     local, plain = the_two(reach, causal)
     for length in lengths_to_run(LENGTHS):
@@ -107,7 +107,7 @@ def bodies(small_config):
     return make
 
 
-@pytest.mark.backends
+@pytest.mark.backends("torch")
 @CAUSAL
 def test_longformer_is_roberta_in_a_window(bodies, causal, events, apply, gradients):
     local, plain = bodies(causal)
@@ -125,7 +125,7 @@ def test_longformer_is_roberta_in_a_window(bodies, causal, events, apply, gradie
         )
 
 
-@pytest.mark.backends
+@pytest.mark.backends("torch")
 @CAUSAL
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_blocks_stay_finite_in_half_precision(

@@ -32,6 +32,7 @@ def chunked(small_config):
     return make
 
 
+@pytest.mark.backends("torch")
 @pytest.mark.parametrize("options", [{}, LOCAL, LSH], ids=["both", "local", "lsh"])
 def test_more_padding_adds_no_chunk_to_a_row(chunked, events, apply, options):
     body = chunked(**options)
@@ -60,6 +61,7 @@ def test_holes_hold_nothing(chunked, events, apply):
         np.testing.assert_array_equal(apply(body, dirty, mask), apply(body, x, mask))
 
 
+@pytest.mark.backends("torch")
 @pytest.mark.parametrize("before", [1, 6])
 def test_no_later_event_nor_the_number_of_them_changes_an_earlier_output(
     chunked, events, apply, before
@@ -142,6 +144,7 @@ def test_a_seed_of_the_config_fixes_the_rotations(small_config):
     np.testing.assert_array_equal(*drawn)
 
 
+@pytest.mark.backends("torch")
 def test_half_precision_stays_finite_in_chunks(chunked, events, apply, gradients):
     x, mask = events(batch=4, time=20)
     mask[2] = False
@@ -177,6 +180,7 @@ def test_one_graph_serves_lengths_within_a_chunk_and_beyond(
         )
 
 
+@pytest.mark.backends("torch")
 def test_a_saved_block_hashes_alike(events, tmp_path):
     x, mask = events(time=20)
     inputs = keras.Input((None, 32)), keras.Input((None,), dtype="bool")

@@ -23,7 +23,7 @@ def seen_by_each(body, apply, time=12):
     return (np.abs(apply(body, rows) - before).max(axis=-1) > 1e-5).T
 
 
-@pytest.mark.backends
+@pytest.mark.backends("torch")
 @pytest.mark.parametrize("name", ROTARY)
 @pytest.mark.parametrize("past", [True, False])
 def test_places_count_only_by_how_far_apart_they_are(
@@ -42,7 +42,7 @@ def test_places_count_only_by_how_far_apart_they_are(
     assert np.abs(change[:, -1]).max() > 1e-3
 
 
-@pytest.mark.backends
+@pytest.mark.backends("torch")
 @pytest.mark.parametrize(
     ("name", "options", "past", "back", "ahead"),
     [

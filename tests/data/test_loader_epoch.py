@@ -99,7 +99,7 @@ def fit(loader, callbacks=None, own_loss=True, **arguments):
     return history.history["loss"], model.get_weights()
 
 
-@pytest.mark.backends
+@pytest.mark.backends("torch")
 @pytest.mark.parametrize(
     "arguments",
     [{}, {"workers": 2}, {"buffer_rows": 24}, {"target": "last"}],

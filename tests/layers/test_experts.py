@@ -159,6 +159,7 @@ def test_gradients_reach_every_expert_and_gate(make):
         assert (moved.reshape(len(moved), -1).max(1) > 1e-6).all(), weight.path
 
 
+@pytest.mark.backends("torch")
 def test_every_output_carries_the_mask(make):
     x = AttachMask()((ops.convert_to_tensor(X), ops.convert_to_tensor(MASK)))
     for y in make()(x):
@@ -185,6 +186,7 @@ def test_shapes_are_known_before_any_data(make):
         assert y.shape == (3, 5, 4)
 
 
+@pytest.mark.backends("torch")
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_mixed_precision(make, policy):
     layer = make(dtype=policy)

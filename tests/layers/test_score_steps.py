@@ -40,6 +40,7 @@ def test_the_last_item_cannot_come_again_and_others_keep_their_scores():
     np.testing.assert_array_equal(out, wanted)
 
 
+@pytest.mark.backends("torch")
 @steps
 def test_padding_may_stand_anywhere(kind):
     step, scores = STEPS[kind](), scores_of(2)

@@ -99,6 +99,7 @@ def test_three_tasks_train_together_and_come_back(kind, tmp_path):
             np.testing.assert_allclose(answer, expected[task], rtol=0, atol=1e-6)
 
 
+@pytest.mark.backends("torch")
 @pytest.mark.parametrize("kind", EXPERTS)
 def test_padded_events_count_for_nothing_in_a_loss_an_event(kind):
     ids, y, real = sessions(16)
@@ -124,6 +125,7 @@ def test_padded_events_count_for_nothing_in_a_loss_an_event(kind):
     assert first == pytest.approx(entropy, rel=1e-4)
 
 
+@pytest.mark.backends("torch")
 @pytest.mark.parametrize("kind", EXPERTS)
 def test_more_padding_changes_no_answer(kind):
     model = tasks_over(EXPERTS[kind]())

@@ -38,6 +38,7 @@ def model_over(block):
 IDS = np.array([[3, 1, 4, 1, 5], [9, 2, 6, 0, 0], [5, 0, 0, 0, 0], [0, 0, 0, 0, 0]])
 
 
+@pytest.mark.backends("torch")
 def test_it_trains_and_comes_back_from_a_keras_file(block, tmp_path):
     model = model_over(block)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -86,6 +87,7 @@ def test_its_config_is_plain_data_and_keeps_the_direction(block):
         assert again.body.config.to_dict() == block.body.config.to_dict()
 
 
+@pytest.mark.backends("torch")
 def test_changing_the_config_later_changes_no_block():
     config = CONFIGS["bert"]()
     block = TransformerBlock(config)
@@ -93,6 +95,7 @@ def test_changing_the_config_later_changes_no_block():
     assert block(np.zeros((1, 2, 16), "float32")).shape == (1, 2, 16)
 
 
+@pytest.mark.backends("torch")
 def test_the_dtype_policy_reaches_the_body():
     block = TransformerBlock(CONFIGS["xlnet"](), dtype="mixed_bfloat16")
     y = block(np.zeros((1, 2, 16), "float32"))

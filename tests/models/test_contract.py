@@ -69,6 +69,7 @@ def make_model(body=None, scheme=None, head=None, compiled=True, **features):
 # The model owns the length.
 
 
+@pytest.mark.backends("torch")
 def test_a_loader_that_shows_more_than_the_model_reads_is_refused():
     model = make_model(max_length=5)
     assert model.max_history == 4
@@ -139,6 +140,7 @@ LOOKS_AHEAD = {
 }
 
 
+@pytest.mark.backends("torch")
 @pytest.mark.filterwarnings("ignore:.*does not support masking.*:UserWarning")
 @pytest.mark.parametrize("kind", LOOKS_AHEAD)
 def test_what_looks_ahead_under_a_causal_scheme_is_refused(kind):
@@ -153,6 +155,7 @@ def test_what_looks_ahead_under_a_causal_scheme_is_refused(kind):
     model.fit(loader(), verbose=0)
 
 
+@pytest.mark.backends("torch")
 @pytest.mark.filterwarnings("ignore:.*does not support masking.*:UserWarning")
 @pytest.mark.parametrize(
     "body",
@@ -173,6 +176,7 @@ class LosesMask(keras.layers.Layer):
         return x * 1.5 + 0.5
 
 
+@pytest.mark.backends("torch")
 @pytest.mark.filterwarnings("ignore:.*does not support masking.*:UserWarning")
 def test_a_mask_lost_before_the_body_is_said_not_guessed():
     def body(keep):

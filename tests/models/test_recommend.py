@@ -126,6 +126,7 @@ def test_ids_of_another_vocabulary_are_refused_and_of_a_shorter_one_taken():
     assert today.recommend(etl.transform(clicks()))["item"].shape == (60, 10)
 
 
+@pytest.mark.backends("torch")
 def test_training_and_evaluation_refuse_the_ids_of_another_etl(tmp_path):
     folders = [tmp_path / "ours", tmp_path / "theirs"]
     for seed, folder in enumerate(folders):

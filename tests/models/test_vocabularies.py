@@ -79,6 +79,7 @@ def in_another_process(code, *arguments):
     return json.loads(run.stdout.splitlines()[-1])
 
 
+@pytest.mark.backends("torch")
 def test_another_process_knows_what_it_lacks_until_it_has_it(model, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(model.get_config()))
     model.save_weights(tmp_path / "model.weights.h5")

@@ -116,7 +116,7 @@ def test_a_memory_learns_each_window_before_the_next_is_evaluated(tmp_path):
     assert float(memory.strength) < 1e3
 
 
-@pytest.mark.backends
+@pytest.mark.backends("torch")
 def test_a_large_first_window_chooses_a_strength_and_is_fit_as_without(
     folder, tmp_path, monkeypatch
 ):
@@ -146,7 +146,7 @@ def test_a_large_first_window_chooses_a_strength_and_is_fit_as_without(
     for batch in (7, 1, 8):
         with pytest.raises(Killed):
             run(large, callbacks=[KillAt(batch)], **killed)
-    resumed, again, _ = run(large, **killed)
+    resumed, again, _ = run(large, callbacks=[KillAt()], **killed)
     assert again.rows == report.rows
     assert sums(places[0]) == sums(places[1]) and sums(places[0])[0][1] > 1100
     same(whole, resumed)
@@ -257,15 +257,18 @@ class Killed(Exception):
 
 
 class KillAt(keras.callbacks.Callback):
-    """Stops a run in the middle of an epoch, as a kill would."""
+    """Stops a run in the middle of an epoch, as a kill would; or never."""
 
-    def __init__(self, batch):
+    # Of the class: no checkpoint keeps it.
+    left = 0
+
+    def __init__(self, batch=0):
         super().__init__()
-        self.left = batch
+        KillAt.left = batch
 
     def on_train_batch_end(self, batch, logs=None):
-        self.left -= 1
-        if self.left == 0:
+        KillAt.left -= 1
+        if KillAt.left == 0:
             raise Killed
 
 
@@ -284,7 +287,7 @@ def test_a_killed_run_goes_on_to_the_same_result(folder, tmp_path, batch, memory
     place = tmp_path / "checkpoint"
     with pytest.raises(Killed):
         run(folder, make(), checkpoint=place, callbacks=[KillAt(batch)])
-    resumed, again = run(folder, make(), checkpoint=place)
+    resumed, again = run(folder, make(), checkpoint=place, callbacks=[KillAt()])
     assert again.rows == report.rows
     same(whole, resumed)
     assert [p.name[:11] for p in place.iterdir()] == ["checkpoint-"]
@@ -349,7 +352,6 @@ def run_with(kind, folder, *more, fresh=False, **arguments):
     "kind, batch, fresh",
     [
         pytest.param("reduce", 19, False, marks=pytest.mark.backends),
-        ("stop", 11, False),
         ("stop", 23, True),
         ("stop, best weights", 11, False),
         ("a user's own", 14, True),
@@ -364,16 +366,21 @@ def test_callbacks_go_on_from_what_they_had_counted(
     place = tmp_path / "checkpoint"
     with pytest.raises(Killed):
         run_with(kind, folder, KillAt(batch), fresh=fresh, checkpoint=place)
-    resumed, again = run_with(kind, folder, fresh=fresh, checkpoint=place)
+    resumed, again = run_with(kind, folder, KillAt(), fresh=fresh, checkpoint=place)
     assert again.rows == report.rows
     same(whole, resumed)
 
 
 class KillAtEnd(keras.callbacks.Callback):
-    """Dies after a window's last epoch, before the window is evaluated."""
+    """Dies after a window's last epoch, before the window is evaluated; or never."""
+
+    def __init__(self, dies=True):
+        super().__init__()
+        KillAtEnd.dies = dies
 
     def on_train_end(self, logs=None):
-        raise Killed
+        if KillAtEnd.dies:
+            raise Killed
 
 
 @pytest.mark.parametrize(
@@ -393,7 +400,7 @@ def test_a_window_that_ended_is_not_trained_on(folder, tmp_path, kind):
     content = json.loads((path / "state.json").read_text())
     epochs = json.loads(content["state"])["epoch"]
     assert epochs == 6 if kind == "averaged weights" else 0 < epochs < 6
-    resumed, again = run_with(kind, folder, checkpoint=place)
+    resumed, again = run_with(kind, folder, KillAtEnd(False), checkpoint=place)
     assert again.rows == report.rows
     same(whole, resumed)
 
@@ -403,7 +410,7 @@ def test_other_callbacks_than_the_checkpoints_are_refused(folder, tmp_path):
     with pytest.raises(Killed):
         run_with("stop", folder, KillAt(14), checkpoint=place)
     with pytest.raises(ValueError, match="Callback 1 is a ReduceLROnPlateau, but the"):
-        run_with("reduce", folder, checkpoint=place)
+        run_with("reduce", folder, KillAt(), checkpoint=place)
 
 
 def test_a_checkpoint_of_another_model_is_refused(folder, tmp_path):
