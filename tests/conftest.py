@@ -54,8 +54,7 @@ def pytest_collection_modifyitems(config, items):
 
 def _runs_here(item):
     backend = keras.backend.backend()
-    marker = item.get_closest_marker("backends")
-    named = marker.args if marker else ()
+    named = {name for mark in item.iter_markers("backends") for name in mark.args}
     return backend == "tensorflow" or not named or backend in named
 
 

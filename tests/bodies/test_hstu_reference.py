@@ -109,7 +109,7 @@ def test_it_computes_the_papers_equations(options, time, events, apply):
     assert expected[mask].std(axis=0).mean() > 0.3
 
 
-@pytest.mark.backends
+@pytest.mark.backends("torch")
 @pytest.mark.parametrize("dtype", ["int32", "int64"])
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 def test_it_does_so_with_times(options, dtype, events, answer):

@@ -39,20 +39,13 @@ def the_two(reach, causal):
         visible = what_is_visible(length, mask, causal)
         return plain(x, visible=within_window(visible, length, reach + 1))
 
-    if keras.backend.backend() == "jax":
-        import jax
-
-        # One by one, it would compile each operation.
-        return jax.jit(run_local), jax.jit(run_plain)
     return run_local, run_plain
 
 
-@pytest.mark.backends
+@pytest.mark.backends("torch")
 @CAUSAL
 @pytest.mark.parametrize("reach", [1, 3, 8])
 def test_it_is_plain_attention_in_a_window(reach, causal, events):
-    if keras.backend.backend() == "jax" and reach != 3:
-        pytest.skip("TensorFlow and PyTorch show it; JAX compiles each reach anew")
     local, plain = the_two(reach, causal)
     for length in lengths_to_run(LENGTHS):
         x, mask = events(batch=3, time=length, width=16)

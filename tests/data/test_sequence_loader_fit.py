@@ -161,7 +161,7 @@ def with_tasks(table):
     return table
 
 
-@pytest.mark.backends
+@pytest.mark.backends("torch")
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -206,7 +206,7 @@ def test_one_loader_trains_and_evaluates_all_tasks(arguments):
     np.testing.assert_allclose(logs["item_id_loss"], by_hand, rtol=1e-4)
 
 
-@pytest.mark.backends
+@pytest.mark.backends("torch")
 def test_weights_without_a_target_are_taken_by_fit():
     loader = KerasSequenceLoader(
         with_tasks(varied()),

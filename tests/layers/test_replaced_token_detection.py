@@ -43,6 +43,7 @@ def test_items_are_replaced_where_they_were_hidden_and_nowhere_else():
     assert (drawn[:, HIDDEN] != IDS[HIDDEN]).mean() > 0.5
 
 
+@pytest.mark.backends("torch")
 def test_replacements_follow_the_scores_of_the_position():
     layer, table = head(seed=2, bias=False), TABLE
     drawn = np.stack([draw(layer)[1] for _ in range(1500)])

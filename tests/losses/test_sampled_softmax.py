@@ -36,6 +36,7 @@ def test_with_many_draws_it_is_the_full_softmax(first_id):
     assert value(loss, arrays) == pytest.approx(full, rel=0.02)
 
 
+@pytest.mark.backends("torch")
 def test_its_estimate_of_the_sum_has_no_bias():
     hidden, table, bias, targets, _ = example()
     arrays = (hidden[:1], table, bias, targets[:1], np.ones(1, "float32"))

@@ -63,6 +63,7 @@ def model(request):
     return model
 
 
+@pytest.mark.backends("torch")
 def test_answers_are_those_of_the_newest_events(model):
     answers = model.answers(X, k=6)
     expected = model.predict_on_batch(NEWEST)

@@ -230,6 +230,7 @@ def test_a_head_that_takes_other_ids_than_the_schema_is_refused():
         t4r.SessionModel(inputs, t4r.NextItemHead(cardinality=9)(x, targets))
 
 
+@pytest.mark.backends("torch")
 def test_arguments_stand_where_keras_has_them():
     model = make_model()
     (x,) = loader(shuffle=False)[0]

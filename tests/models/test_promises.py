@@ -175,6 +175,7 @@ def test_evaluating_reads_no_more_than_serving(case, model):
     assert_ranked(case, logs, answer, [row[-1] for row in table["item_id"].to_pylist()])
 
 
+@pytest.mark.backends("torch")
 def test_the_target_is_not_among_the_inputs(case, model):
     table = random_sessions(case, 6, seed=2)
     sessions = table["item_id"].to_pylist()
@@ -193,6 +194,7 @@ def test_the_target_is_not_among_the_inputs(case, model):
     np.testing.assert_array_equal(scores(3), scores(4))
 
 
+@pytest.mark.backends("torch")
 def test_what_is_asked_is_what_was_trained(case, model, monkeypatch):
     # Where training asks for the last event alone, its loss is that of what serving
     # answers without it.
@@ -268,6 +270,7 @@ def test_nothing_beats_chance_on_random_sessions(case, trained, monkeypatch):
 # 3. Padding is nothing.
 
 
+@pytest.mark.backends("torch")
 def test_more_padding_changes_no_answer(case, model):
     x = batch(case, 5)
     wide = answers_of(model, wider(x))
@@ -301,6 +304,7 @@ def test_padding_and_unknown_are_never_recommended(case, model):
     np.testing.assert_array_equal(answered, ~repeats | (case.step != "no-repeat"))
 
 
+@pytest.mark.backends("torch")
 def test_an_empty_session_gets_an_answer(case, model):
     x = {k: np.zeros_like(v) for k, v in batch(case, 2).items()}
     assert np.isfinite(scores_of(model, x)[:, case.first_id :]).all()
@@ -338,6 +342,7 @@ def test_padding_is_never_trained(case, trained):
 # 4. The whole history counts.
 
 
+@pytest.mark.backends("torch")
 def test_every_item_of_the_history_counts(case, model):
     x = batch(case, 3, shortest=case.schema_length)
     one, other, t = with_one_item_changed(case, x)
@@ -349,6 +354,7 @@ def test_every_item_of_the_history_counts(case, model):
     assert not len(dead), f"events {sorted(set(dead))} of {case.schema_length}"
 
 
+@pytest.mark.backends("torch")
 def test_truncation_keeps_the_newest(case, model):
     assert model.max_history == case.history
     table = random_sessions(case, 3, shortest=case.schema_length)
@@ -400,6 +406,7 @@ def test_config_and_weights_give_the_same_scores(case, model, tmp_path):
     assert_same_raw_values(model, other)
 
 
+@pytest.mark.backends("torch")
 def test_a_model_saved_before_its_first_call_comes_back(case, tmp_path):
     model = make_model(case)
     model.save(tmp_path / "model.keras")

@@ -165,6 +165,7 @@ def test_of_several_outputs_the_memorys_is_ranked():
     assert found.values == {20.0: 0.0, 1.0: 1.0}
 
 
+@pytest.mark.backends("torch")
 def test_a_session_model_is_tuned_and_saved_as_before(tmp_path):
     features = t4r.SequenceEmbeddingFeatures(SCHEMA, embedding_dim=8)
     inputs = SCHEMA.inputs()
