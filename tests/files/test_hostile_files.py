@@ -12,6 +12,7 @@ import pytest
 
 import keras_t4r as t4r
 from keras_t4r.data.etl.state import _digest
+from keras_t4r.files.parquet import read_parquet, write_parquet
 
 CLICKS = {
     "s": [1, 1, 1, 2, 2],
@@ -73,6 +74,13 @@ def test_a_workflow_of_a_strangers_gets_one_sentence(place, name):
     with pytest.raises((ValueError, TypeError)) as error:
         t4r.SessionETL.load(place / "workflow")
     assert "\n" not in str(error.value) and str(error.value).endswith(".")
+
+
+def test_a_vocabulary_that_lacks_its_times_gets_one_sentence(place):
+    path = place / "workflow" / "i.parquet"
+    write_parquet(read_parquet(path, "").drop_columns(["first_time"]), path)
+    with pytest.raises(ValueError, match=r"i\.parquet lacks the items' first times"):
+        t4r.SessionETL.load(place / "workflow")
 
 
 def make_model(schema, body=None):

@@ -103,6 +103,11 @@ class ETLState:
             )
             for name, table in tables.items()
         }
+        if "first_time" not in tables[config.item].column_names:
+            raise ValueError(
+                f"{folder / f'{config.item}.parquet'} lacks the items' first times: "
+                "fit again, and save."
+            )
         items = vocabularies[config.item]
         first_times = cls.first_times_by_id(
             items, items.values, pl.from_arrow(tables[config.item]["first_time"])
