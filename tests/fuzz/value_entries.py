@@ -29,9 +29,13 @@ def is_integer(value):
     )
 
 
+def is_whole(value):
+    """Of any size: as many rows as one likes."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
 def is_seed(value):
-    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    return whole and value >= 0
+    return is_whole(value) and value >= 0
 
 
 def is_number(value):
@@ -149,7 +153,7 @@ ARGUMENTS = {
             "window": lambda v: False,
             "time_unit": lambda v: False,
             "time_features": lambda v: v == [] or v == (),
-            "rows_in_memory": lambda v: v is None or (is_integer(v) and v >= 1),
+            "rows_in_memory": lambda v: v is None or (is_whole(v) and v >= 1),
         },
     ),
     "loader": (
@@ -163,7 +167,7 @@ ARGUMENTS = {
             "max_length": lambda v: v is None or (is_integer(v) and v >= 1),
             "rank": lambda v: is_integer(v) and v == 0,
             "world_size": lambda v: is_integer(v) and v >= 1,
-            "buffer_rows": lambda v: v is None or (is_integer(v) and v >= 1),
+            "buffer_rows": lambda v: v is None or (is_whole(v) and v >= 1),
             "columns": lambda v: v is None,
             "sample_weight": lambda v: v is None,
         },
