@@ -2,11 +2,12 @@
 
 import contextlib
 import math
+from pathlib import PurePath
 
 import numpy as np
 
 from keras_t4r.data.clicks.no_values import NO_VALUES
-from keras_t4r.data.clicks.prepared import ClickTable, open_clicks, typed
+from keras_t4r.data.clicks.prepared import ClickTable, typed
 from keras_t4r.serving.served_outputs import EVENTS, SCORES
 from keras_t4r.serving.tensorflow_ensemble import RESULT
 
@@ -59,9 +60,9 @@ class TritonClient:
             name: string. The ensemble, of a model that scores items and has no other
                 output; `predict` asks any.
             rows: list of dicts, dict of columns, or a frame (polars, pandas,
-                pyarrow). Raw interaction rows, as `SessionETL.transform` takes them;
-                columns that the ensemble does not read are left aside, and `None`
-                means "no value".
+                pyarrow). Raw interaction rows, with values of the types that the
+                ensemble declares; columns that it does not read are left aside, and
+                `None` and NaN mean "no value".
 
         Returns:
             A list of dicts, one a session, in the order in which the rows first
@@ -151,7 +152,7 @@ class TritonClient:
         return self._client.get_model_metadata(name, as_json=True)
 
     def _inputs(self, name, rows):
-        """The request's tensors: what `transform` refuses is not sent."""
+        """The request's tensors: a value of another type is not sent."""
         inputs = []
         for column, values in _arrays(rows, self._columns(name)).items():
             datatype = _DATATYPES[values.dtype.name]
@@ -196,12 +197,8 @@ def _arrays(rows, columns):
         rows: as of `TritonClient.recommend`.
         columns: list of dicts. What Triton says of the ensemble's inputs.
     """
-    table = open_clicks(rows)
-    if not isinstance(table, ClickTable):
-        raise TypeError(
-            f"The rows of a request are rows in memory, and not a file such as {table}."
-        )
     kinds = {column["name"]: _KINDS[column["datatype"]] for column in columns}
+    table = ClickTable(_read_columns(rows, kinds))
     frame = table.scan(list(kinds), kinds)
     with table.reading():
         frame = typed(frame, kinds, None, table)
@@ -215,6 +212,43 @@ def _arrays(rows, columns):
         else:
             arrays[name] = values.to_numpy()
     return arrays
+
+
+def _read_columns(rows, kinds):
+    """The columns that are read, of rows in any form; the others are left aside."""
+    if isinstance(rows, str | PurePath):
+        raise TypeError(
+            f"The rows of a request are rows in memory, and not a file such as {rows}."
+        )
+    if isinstance(rows, list | tuple):
+        for number, row in enumerate(rows, 1):
+            for name in kinds:
+                if name not in row:
+                    raise ValueError(f"Row {number} has no {name!r}: {dict(row)}.")
+        rows = {name: [row[name] for row in rows] for name in kinds}
+    elif hasattr(rows, "columns") and type(rows).__module__.startswith("pandas"):
+        rows = {name: rows[name] for name in rows.columns}
+    if not isinstance(rows, dict):
+        return rows
+    for name in kinds:
+        if name not in rows:
+            raise ValueError(f"The rows have no column {name!r}; they have {[*rows]}.")
+    return {
+        name: rows[name] if kind == "float64" else _without_nan(rows[name])
+        for name, kind in kinds.items()
+    }
+
+
+def _without_nan(values):
+    """pandas writes NaN for "no value" in columns of any type."""
+    if isinstance(values, list | tuple) or type(values).__module__.startswith("pandas"):
+        values = [None if isinstance(v, float) and v != v else v for v in values]
+        if any(isinstance(v, float) for v in values) and all(
+            v is None or (isinstance(v, float) and v.is_integer()) for v in values
+        ):
+            # Integers with a gap among them are floats in pandas.
+            values = [None if v is None else int(v) for v in values]
+    return values
 
 
 def _ids_and_scores(outputs):

@@ -6,13 +6,15 @@ open file or a model, stays that of the new callback.
 """
 
 import inspect
-from pathlib import PurePath
 
 import keras
 import numpy as np
 
 # Given to a callback by `fit`.
 _OF_FIT = {"params", "_model"}
+# Arguments that change what is shown or kept, and not what is learned.
+_SHOWN = {"verbose", "append"}
+_MARKS = frozenset("/\\~{")
 _SCALARS = (bool, int, float, str, type(None))
 
 
@@ -23,7 +25,8 @@ def arguments_of(callback):
     """
     names = inspect.signature(type(callback).__init__).parameters
     held = {name: vars(callback)[name] for name in names if name in vars(callback)}
-    return {name: v for name, v in held.items() if type(v) in _SCALARS}
+    plain = {k: v.item() if isinstance(v, np.generic) else v for k, v in held.items()}
+    return {name: v for name, v in plain.items() if type(v) in _SCALARS}
 
 
 def states_of(callbacks, arguments):
@@ -43,8 +46,8 @@ def states_of(callbacks, arguments):
     ]
 
 
-def set_states(callbacks, states, arguments):
-    """Gives callbacks, by their place in the list, the states that were saved.
+def check_states(callbacks, states, arguments):
+    """Refuses callbacks that are not those whose states were saved.
 
     Args:
         callbacks: list.
@@ -52,9 +55,9 @@ def set_states(callbacks, states, arguments):
         arguments: list. `arguments_of` each.
 
     Raises:
-        ValueError: there are more or fewer callbacks than were saved, one is of another
-            class, was made with other arguments, or would get a path that leads out of
-            the working folder.
+        ValueError: there are more or fewer than were saved, or one is of another class
+            or was made with other numbers or choices. Paths, and what is shown, may
+            differ.
     """
     if not states:
         return
@@ -64,58 +67,54 @@ def set_states(callbacks, states, arguments):
             f"{len(callbacks)}: resume with the same ones, in the same order."
         )
     for number, (callback, state) in enumerate(zip(callbacks, states, strict=True), 1):
-        _check(number, callback, state, arguments[number - 1])
-    for callback, state in zip(callbacks, states, strict=True):
-        for name, value in state["attributes"].items():
-            if _is_settable(callback, name):
-                setattr(callback, name, _decode(value))
-
-
-def _check(number, callback, state, arguments):
-    kind = type(callback).__name__
-    if kind != state["class"]:
-        raise ValueError(
-            f"Callback {number} is a {kind}, but the checkpoint was written with a "
-            f"{state['class']} there: resume with the same callbacks in the same order."
-        )
-    for name in {**arguments, **state["arguments"]}:
-        was, now = state["arguments"].get(name), arguments.get(name)
-        # NaN is itself here.
-        if was != now and not (was != was and now != now):
+        kind, saved = type(callback).__name__, state["class"]
+        if kind != saved:
             raise ValueError(
-                f"Callback {number}, a {kind}, was made with {name}={was!r} when the "
-                f"checkpoint was written, and has {now!r} now: resume with the same "
-                "callbacks, or use another checkpoint folder."
+                f"Callback {number} is a {kind}, but the checkpoint was written with a "
+                f"{saved} there: resume with the same callbacks in the same order."
             )
-    # A file may come from anywhere: it must not say where callbacks write.
-    led = _ways_out(state["attributes"]) - _ways_out(_attributes(callback))
-    if led:
-        raise ValueError(
-            f"The checkpoint would give callback {number}, a {kind}, the path "
-            f"{min(led)!r}. A checkpoint does not set paths out of the working folder: "
-            "resume with callbacks that have them already, or use another folder."
-        )
+        for name, now in arguments[number - 1].items():
+            was = state["arguments"].get(name, now)
+            # Keras turns some around: a callback that was used before has that.
+            if now not in (was, state["attributes"].get(name, now)) and not (
+                name in _SHOWN or _is_path(was) or _is_path(now)
+            ):
+                raise ValueError(
+                    f"Callback {number}, a {kind}, was made with {name}={was!r} when "
+                    f"the checkpoint was written, and has {now!r} now: resume with the "
+                    "same callbacks, or use another checkpoint folder."
+                )
+
+
+def set_states(callbacks, states):
+    """Gives callbacks, by their place in the list, the states that were saved.
+
+    A file may come from anywhere: it changes what an object holds, and no method of its
+    class, nor where the object writes. Texts that a callback was made with and texts
+    that are paths stay its own.
+    """
+    for callback, state in zip(callbacks, states, strict=False):
+        names = inspect.signature(type(callback).__init__).parameters
+        for name, value in state["attributes"].items():
+            value = _decode(value)
+            text = isinstance(value, str)
+            if _is_settable(callback, name) and not (
+                (text and name in names) or _is_path(value)
+            ):
+                setattr(callback, name, value)
 
 
 def _is_settable(callback, name):
-    """Whether a file may set an attribute: what an object holds, no method of its
-    class, and nothing that makes the object what it is."""
+    """Whether a file may set an attribute: no method, and nothing that makes the object
+    what it is."""
     dunder = name.startswith("__")
     method = callable(getattr(type(callback), name, None))
     return not (dunder or method or name in _OF_FIT)
 
 
-def _ways_out(value):
-    """Texts in a state that are paths out of the working folder."""
-    if isinstance(value, str):
-        path = PurePath(value)
-        out = path.is_absolute() or ".." in path.parts or value.startswith("~")
-        return {value} if out else set()
-    if isinstance(value, dict):
-        value = [*value, *value.values()]
-    if isinstance(value, list):
-        return set().union(*map(_ways_out, value))
-    return set()
+def _is_path(value):
+    """Whether a text can lead out of the working folder; `{}` is filled in later."""
+    return isinstance(value, str) and not _MARKS.isdisjoint(value)
 
 
 class _NotKept(Exception):
@@ -168,4 +167,7 @@ def _decode(value):
         if content.startswith("_") or not callable(function):
             raise ValueError(f"keras.ops has no function {content!r}.")
         return function
-    return content if kind == "array" else content[()]
+    if kind == "array":
+        return content
+    value = content[()]
+    return str(value) if isinstance(value, np.str_) else value

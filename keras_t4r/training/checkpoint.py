@@ -10,7 +10,7 @@ import numpy as np
 from keras_t4r.backend import build_optimizer
 from keras_t4r.files import hold, new_folder
 
-_FORMAT = "keras_t4r.Checkpoint/1"
+_FORMAT = "keras_t4r.Checkpoint/2"
 # The key that stands for an array in the JSON of a state.
 _HELD = "held array"
 _DAMAGED = (

@@ -11,7 +11,12 @@ from keras_t4r.data.loader.sequence_loader import KerasSequenceLoader
 from keras_t4r.files.parquet import footer_digest
 from keras_t4r.models.memories import find_memories
 from keras_t4r.schema import Schema
-from keras_t4r.training.callback_state import arguments_of, set_states, states_of
+from keras_t4r.training.callback_state import (
+    arguments_of,
+    check_states,
+    set_states,
+    states_of,
+)
 from keras_t4r.training.checkpoint import Checkpoint
 from keras_t4r.training.evaluate import evaluate_scorer
 from keras_t4r.training.memory_strength import MemoryTuner
@@ -78,7 +83,9 @@ def fit_windows(
         checkpoint: path. Folder of the run's checkpoint, written after every
             epoch. A run that finds one goes on from it, to the same result: with the
             same arguments, files and callbacks, which get back what they had counted
-            (their numbers, texts and arrays, and lists and dicts of these).
+            (their numbers, texts and arrays, and lists and dicts of these). Paths are
+            those of the new callbacks; what else they were made with has to be as it
+            was.
         seed: int. Seed of the order of sessions.
         verbose: bool. Print a line a window and model.
 
@@ -300,10 +307,11 @@ class _Run:
     def fit(self, loader, epochs, callbacks):
         started = time.perf_counter()
         states, self._states = self._states, []
-        self._arguments(callbacks)
+        # Before `fit`, in which callbacks open their files.
+        check_states(callbacks, states, self._arguments(callbacks))
         if self.epoch == 0:
             # Between two windows; in the midst of one, see _AfterEpoch.
-            self.set_states(callbacks, states)
+            set_states(callbacks, states)
         loader.set_epoch(self.epoch)
         # Where all epochs are done, callbacks still have to see the end.
         self.model.fit(
@@ -315,9 +323,6 @@ class _Run:
             shuffle=False,
         )
         return time.perf_counter() - started
-
-    def set_states(self, callbacks, states):
-        set_states(callbacks, states, self._arguments(callbacks))
 
     def _arguments(self, callbacks):
         """What callbacks were made with, as it was when they were seen first."""
@@ -336,6 +341,8 @@ class _Run:
         self.epoch = 0
         self.stopped = False
         self.save(callbacks)
+        if not callbacks:
+            self._seen = {}
 
     def _say(self, line):
         if self.verbose:
@@ -358,7 +365,7 @@ class _AfterEpoch(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         # Callbacks start anew here; in the midst of a window they go on.
         if self._run.epoch:
-            self._run.set_states(self._callbacks, self._states)
+            set_states(self._callbacks, self._states)
 
     def on_epoch_end(self, epoch, logs=None):
         self._run.epoch = epoch + 1

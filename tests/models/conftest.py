@@ -12,6 +12,9 @@ from session_cases import OF_BACKEND, SORTS, Case
 def pytest_generate_tests(metafunc):
     if "case" in metafunc.fixturenames:
         own = OF_BACKEND[keras.backend.backend()]
+        if keras.backend.backend() == "torch":
+            # What JAX leaves to it of its own cases.
+            own = own + OF_BACKEND["jax"]
         cases = [pytest.param(c, id=str(c), marks=pytest.mark.backends) for c in own]
         metafunc.parametrize("case", cases, scope="module")
 

@@ -11,7 +11,12 @@ from seeds import set_seed
 
 import keras_t4r as t4r
 from keras_t4r.files.parquet import write_parquet
-from keras_t4r.training.callback_state import arguments_of, set_states
+from keras_t4r.training.callback_state import (
+    arguments_of,
+    check_states,
+    set_states,
+    states_of,
+)
 from keras_t4r.training.checkpoint import Checkpoint
 
 ITEMS = 12
@@ -168,9 +173,7 @@ def test_two_runs_do_not_share_a_folder(folder, place):
 
 def give(callback, **attributes):
     """Sets a callback's attributes, as a file of a stranger's would."""
-    made_with = arguments_of(callback)
-    state = {"class": type(callback).__name__, "arguments": made_with}
-    set_states([callback], [{**state, "attributes": attributes}], [made_with])
+    set_states([callback], [{"attributes": attributes}])
 
 
 def test_a_file_gives_a_callback_values_and_no_methods():
@@ -184,15 +187,36 @@ def test_a_file_gives_a_callback_values_and_no_methods():
         give(callback, monitor_op={"keras.ops": "__loader__"})
 
 
-@pytest.mark.parametrize("path", ["/tmp/evil.keras", "../evil.keras", "~/evil.keras"])
+@pytest.mark.parametrize(
+    "path", ["/tmp/evil.keras", "../evil", "~/evil", "gs://evil/x", "{epoch:/>2}tmp/x"]
+)
 def test_a_file_does_not_say_where_a_callback_writes(path):
     callback = keras.callbacks.ModelCheckpoint("best.keras")
-    for attributes in ({"filepath": path}, {"kept": {"list": [path]}}):
-        with pytest.raises(ValueError, match=f"callback 1, a .*, the path '{path}'"):
-            give(callback, **attributes)
-    assert callback.filepath == "best.keras" and not hasattr(callback, "kept")
-    # Its own is no stranger's.
-    give(keras.callbacks.ModelCheckpoint("/tmp/best.keras"), filepath="/tmp/best.keras")
+    for value in (path, "train.py", {"scalar": np.array(path)}):
+        give(callback, filepath=value, best=0.5)
+    assert callback.filepath == "best.keras" and callback.best == 0.5
+    board = keras.callbacks.TensorBoard("logs")
+    give(board, _train_dir=path)
+    assert not hasattr(board, "_train_dir") or board._train_dir != path
+
+
+def test_the_same_callbacks_and_other_paths_resume():
+    def made(**arguments):
+        return keras.callbacks.ReduceLROnPlateau("loss", **arguments)
+
+    def check(new, old, arguments):
+        check_states([new], states_of([old], [arguments]), [arguments_of(new)])
+
+    old = made()
+    arguments = arguments_of(old)
+    # Keras turns its `min_delta` around.
+    old.on_train_begin()
+    check(old, old, arguments)
+    check(made(verbose=1), old, arguments)
+    with pytest.raises(ValueError, match=r"made with factor=0\.1 .* has 0\.5 now"):
+        check(made(factor=0.5), old, arguments)
+    kept = keras.callbacks.ModelCheckpoint("/old/best.keras")
+    check(keras.callbacks.ModelCheckpoint("new/best.keras"), kept, arguments_of(kept))
 
 
 class Stops(keras.callbacks.Callback):
@@ -242,5 +266,5 @@ def test_a_run_goes_on_with_the_callbacks_that_it_had(folder, tmp_path, at, chan
 def test_the_state_is_readable_json(place):
     (path,) = place.iterdir()
     content = json.loads((path / "state.json").read_text())
-    assert content["format"] == "keras_t4r.Checkpoint/1"
+    assert content["format"] == "keras_t4r.Checkpoint/2"
     assert content["run"]["windows"] == ["1", "2", "3"]

@@ -43,11 +43,13 @@ class ETLConfig:
                 raise TypeError(
                     f"{field.name} is {getattr(self, field.name)!r}; it should be text."
                 )
-            elif field.type is bool and not isinstance(getattr(self, field.name), bool):
-                raise TypeError(
-                    f"{field.name} is {getattr(self, field.name)!r}; it should be true "
-                    "or false."
-                )
+            elif field.type is bool:
+                value = getattr(self, field.name)
+                if not isinstance(value, int) or value not in (0, 1):
+                    raise TypeError(
+                        f"{field.name} is {value!r}; it should be true or false."
+                    )
+                object.__setattr__(self, field.name, bool(value))
         # None is for text and datetimes.
         one_of("time_unit", self.time_unit, [*MICROSECONDS, None])
         for name in self.time_features:

@@ -132,6 +132,8 @@ def _check(content, path):
     if (
         set(kinds) != set(config.raw_columns)
         or not set(kinds.values()) <= {"int64", "float64", "string"}
+        or {kinds[name] for name in config.numbers} - {"float64"}
+        or "float64" in {kinds[name] for name in (config.session, *config.ids)}
         or set(moments) != set(numbers)
         or not all(map(_is_moments, moments.values()))
         or not abs(content["origin"]) < _NEVER
@@ -154,7 +156,7 @@ def _is_moments(pair):
     return (
         isinstance(pair, list)
         and len(pair) == 2
-        and all(type(value) in (int, float) and math.isfinite(value) for value in pair)
+        and all(type(value) is float and math.isfinite(value) for value in pair)
         and pair[1] > 0
     )
 
