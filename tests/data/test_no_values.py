@@ -117,3 +117,12 @@ def test_so_are_times_of_text(time):
     times = SessionETL("s", "t", "i", recency=False, time_features=())
     with pytest.raises(ValueError, match=f"row 2: '{time}' lies outside"):
         times.fit(clicks(t=["2020-01-01", time, "2020-01-02"]))
+
+
+def test_nan_among_texts_is_no_value_as_in_pandas():
+    etl = SessionETL("s", "t", "i", categorical=["c"], time_unit="s")
+    clicks = {"s": [1, 1, 1], "t": [1, 2, 3], "i": ["a", "b", "c"]}
+    expected = etl.fit_transform({**clicks, "c": ["x", None, "y"]})
+    assert etl.fit_transform({**clicks, "c": ["x", float("nan"), "y"]}) == expected
+    with pytest.raises(ValueError, match="'i' is null in row 2"):
+        etl.transform({**clicks, "i": ["a", float("nan"), "c"], "c": ["x", "x", "x"]})

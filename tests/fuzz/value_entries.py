@@ -4,7 +4,7 @@ import decimal
 from collections import Counter
 
 import numpy as np
-from damage import odd_value
+from damage import ODD_VALUES, odd_value
 from fuzzed_log import CLICKS, make_etl
 from kept_entries import Kept, small_model
 
@@ -57,7 +57,7 @@ FITS = {
         and -2e9 < v < 7e9
     ),
     "i": is_integer,
-    "c": lambda v: v is None or v in ("", b"") or is_text(v),
+    "c": lambda v: v is None or v in ("", b"") or v is ODD_VALUES[1] or is_text(v),
     "x": is_number,
 }
 

@@ -147,6 +147,9 @@ def _as_column(name, values):
             raise ValueError(
                 f"Column {name!r} holds bytes that are no UTF-8."
             ) from error
+    if isinstance(values, list) and any(isinstance(v, str) for v in values):
+        # What pandas writes for "no value" among texts.
+        values = [None if isinstance(v, float) and v != v else v for v in values]
     _refuse_booleans_among_numbers(name, values)
     try:
         if _are_numbers(values):
