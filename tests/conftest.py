@@ -40,9 +40,9 @@ def pytest_collection_modifyitems(config, items):
     """Tests run on the backends that they name. Where they run in several processes,
     those that share what is slow to make stay together: models of one case, else files.
     Bodies are small: they go anywhere."""
-    others = [item for item in items if not _runs_here(item)]
-    config.hook.pytest_deselected(items=others)
-    items[:] = [item for item in items if _runs_here(item)]
+    elsewhere = [item for item in items if not _runs_here(item)]
+    config.hook.pytest_deselected(items=elsewhere)
+    items[:] = [item for item in items if item not in set(elsewhere)]
     for item in items:
         folder = item.path.parent.name
         params = getattr(getattr(item, "callspec", None), "params", {})

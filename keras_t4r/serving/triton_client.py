@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+from collections.abc import Mapping
 from pathlib import PurePath
 
 import numpy as np
@@ -198,7 +199,7 @@ def _arrays(rows, columns):
         columns: list of dicts. What Triton says of the ensemble's inputs.
     """
     kinds = {column["name"]: _KINDS[column["datatype"]] for column in columns}
-    table = ClickTable(_read_columns(rows, kinds))
+    table = ClickTable(_read_columns(rows, list(kinds)))
     frame = table.scan(list(kinds), kinds)
     with table.reading():
         frame = typed(frame, kinds, None, table)
@@ -214,41 +215,27 @@ def _arrays(rows, columns):
     return arrays
 
 
-def _read_columns(rows, kinds):
-    """The columns that are read, of rows in any form; the others are left aside."""
+def _read_columns(rows, names):
+    """Rows in any form, without the columns that are not read."""
     if isinstance(rows, str | PurePath):
         raise TypeError(
             f"The rows of a request are rows in memory, and not a file such as {rows}."
         )
     if isinstance(rows, list | tuple):
         for number, row in enumerate(rows, 1):
-            for name in kinds:
-                if name not in row:
-                    raise ValueError(f"Row {number} has no {name!r}: {dict(row)}.")
-        rows = {name: [row[name] for row in rows] for name in kinds}
-    elif hasattr(rows, "columns") and type(rows).__module__.startswith("pandas"):
-        rows = {name: rows[name] for name in rows.columns}
-    if not isinstance(rows, dict):
-        return rows
-    for name in kinds:
-        if name not in rows:
-            raise ValueError(f"The rows have no column {name!r}; they have {[*rows]}.")
-    return {
-        name: rows[name] if kind == "float64" else _without_nan(rows[name])
-        for name, kind in kinds.items()
-    }
-
-
-def _without_nan(values):
-    """pandas writes NaN for "no value" in columns of any type."""
-    if isinstance(values, list | tuple) or type(values).__module__.startswith("pandas"):
-        values = [None if isinstance(v, float) and v != v else v for v in values]
-        if any(isinstance(v, float) for v in values) and all(
-            v is None or (isinstance(v, float) and v.is_integer()) for v in values
-        ):
-            # Integers with a gap among them are floats in pandas.
-            values = [None if v is None else int(v) for v in values]
-    return values
+            has = sorted(row) if isinstance(row, Mapping) else type(row).__name__
+            for name in names:
+                if name not in has:
+                    raise ValueError(f"Row {number} has no {name!r}; it has {has}.")
+        return {name: [row[name] for row in rows] for name in names}
+    # pyarrow says `column_names`, polars and pandas `columns`, a dict its keys.
+    has = [*getattr(rows, "column_names", getattr(rows, "columns", rows))]
+    for name in names:
+        if name not in has:
+            raise ValueError(f"The rows have no column {name!r}; they have {has}.")
+    if isinstance(rows, Mapping):
+        return {name: rows[name] for name in names}
+    return rows.select(names) if hasattr(rows, "select") else rows[names]
 
 
 def _ids_and_scores(outputs):

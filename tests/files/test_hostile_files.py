@@ -1,13 +1,13 @@
 """Files that a stranger made, with right digests: nothing runs, nothing is read."""
 
 import contextlib
-import hashlib
 import json
-import os
 import shutil
+import tempfile
 import zipfile
 
 import keras
+import numpy as np
 import pytest
 
 import keras_t4r as t4r
@@ -110,8 +110,13 @@ def layer(config, kind):
 
 
 def foreign(trace):
-    """Objects that would leave a trace if they were made."""
-    code = {"class_name": "function", "config": "system", "module": "os"}
+    """Objects that a file of a model has no business to name."""
+
+    place = str(trace)
+    code = keras.layers.Lambda(
+        lambda x: (open(place, "w").close(), x)[1],
+        output_shape=lambda shape: shape,
+    )
     return {
         "class": {
             "module": "subprocess",
@@ -119,32 +124,22 @@ def foreign(trace):
             "config": {"args": ["touch", str(trace)]},
             "registered_name": "Popen",
         },
-        "function": {**code, "registered_name": "function"},
-        "lambda": {
-            "module": "keras.layers",
-            "class_name": "Lambda",
-            "config": {
-                "function": {"class_name": "__lambda__", "config": {"code": ""}}
-            },
-            "registered_name": None,
+        "function": {
+            "module": "os",
+            "class_name": "function",
+            "config": "system",
+            "registered_name": "function",
         },
+        "lambda": keras.saving.serialize_keras_object(code),
     }
 
 
-@pytest.mark.parametrize("what", ["class", "function", "lambda"])
-@pytest.mark.parametrize("where", ["layer", "body", "loss", "scheme"])
-def test_a_model_file_makes_no_object_that_is_not_a_layers(
-    written, tmp_path, what, where
-):
-    path, trace = tmp_path / "model.keras", tmp_path / "trace"
-    config = {"model_type": "gpt2", "n_embd": 8, "n_layer": 1, "n_head": 1}
-    schema = t4r.Schema.load(written / "schema.pbtxt")
-    make_model(schema, t4r.TransformerBlock(config)).save(path)
-    evil = foreign(trace)[what]
+def put(evil, where):
+    """A change of a config that puts an object in some place of a model."""
 
     def change(config):
         if where == "layer":
-            config["config"]["layers"][-1].update(evil)
+            layer(config, "Dense").update(evil)
         elif where == "body":
             layer(config, "TransformerBlock")["config"]["config"] = evil
         elif where == "loss":
@@ -152,37 +147,72 @@ def test_a_model_file_makes_no_object_that_is_not_a_layers(
         else:
             layer(config, "CausalLanguageModeling").update(evil)
 
-    change_model(path, change)
-    with pytest.raises((ValueError, TypeError)):
-        keras.models.load_model(path)
+    return change
+
+
+@pytest.fixture
+def saved(written, tmp_path):
+    path = tmp_path / "model.keras"
+    config = {"model_type": "gpt2", "n_embd": 8, "n_layer": 1, "n_head": 1}
+    dense, block = keras.layers.Dense(8), t4r.TransformerBlock(config)
+    schema = t4r.Schema.load(written / "schema.pbtxt")
+    make_model(schema, lambda x: block(dense(x))).save(path)
+    return path
+
+
+@pytest.mark.parametrize("what", ["class", "function", "lambda"])
+@pytest.mark.parametrize("where", ["layer", "body", "loss", "scheme"])
+def test_a_model_file_makes_no_object_that_is_not_a_layers(
+    saved, tmp_path, what, where
+):
+    trace = tmp_path / "trace"
+    change_model(saved, put(foreign(trace)[what], where))
+    message = "deserializ" if what != "lambda" else "deserializ|Lambda"
+    with pytest.raises((ValueError, TypeError), match=message):
+        keras.models.load_model(saved)
     assert not trace.exists()
 
 
-def test_a_model_files_vocabulary_is_read_from_its_own_assets(written, tmp_path):
-    path = tmp_path / "model.keras"
-    make_model(t4r.Schema.load(written / "schema.pbtxt")).save(path)
+@pytest.mark.filterwarnings("ignore:.*does not support masking:UserWarning")
+def test_code_of_a_strangers_does_run_for_who_asks_for_it(saved, tmp_path):
+    """So what is refused above is a real attack."""
+    trace = tmp_path / "trace"
+    change_model(saved, put(foreign(trace)["lambda"], "layer"))
+    model = keras.models.load_model(saved, safe_mode=False)
+    model({x.name: np.ones((1, 2), x.dtype) for x in model.inputs})
+    assert trace.exists()
 
-    def change(config):
-        found = layer(config, "SequenceEmbeddingFeatures")["config"]
-        print_ = hashlib.sha256(b"secret").hexdigest()
-        schema = found["schema"].replace('"i"', '"../../secret"')
-        found.update(schema=schema, vocabularies={"../../secret": print_})
 
-    change_model(path, change)
-    with pytest.raises((ValueError, TypeError, KeyError)):
-        keras.models.load_model(path)
+def test_a_vocabulary_is_read_from_a_models_own_assets(written, tmp_path):
+    schema = t4r.Schema.load(written / "schema.pbtxt")
+    config = t4r.SequenceEmbeddingFeatures(schema).get_config()
+    # A true one lies where the config leads, and is the one that it asks for.
+    secret = schema.vocabulary("i")
+    secret.save(tmp_path / "secret.parquet")
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    config["schema"] = config["schema"].replace('"i"', '"../secret"')
+    config["vocabularies"] = {"../secret": secret.fingerprint}
+    evil = t4r.SequenceEmbeddingFeatures.from_config(config)
+    with pytest.raises(ValueError, match="cannot name the file of a vocabulary"):
+        evil.load_assets(str(inside))
 
 
 @pytest.mark.filterwarnings("ignore:Skipping invalid path:UserWarning")
-def test_a_model_file_writes_nothing_outside(written, tmp_path):
-    path = tmp_path / "deep" / "model.keras"
-    path.parent.mkdir()
+def test_a_model_file_writes_nothing_outside(written, tmp_path, monkeypatch):
+    path = tmp_path / "model.keras"
     make_model(t4r.Schema.load(written / "schema.pbtxt")).save(path)
+    # Where Keras unpacks it.
+    unpacked = tmp_path / "a" / "b" / "c"
+    unpacked.mkdir(parents=True)
+    monkeypatch.setattr(tempfile, "tempdir", str(unpacked))
     with zipfile.ZipFile(path, "a") as file:
-        file.writestr("../../outside.txt", "stranger")
-        file.writestr("assets/../../../outside.txt", "stranger")
-    before = set(tmp_path.rglob("*"))
+        for place in (
+            "../outside.txt",
+            "../../outside.txt",
+            "assets/../../outside.txt",
+        ):
+            file.writestr(place, "stranger")
     with contextlib.suppress(ValueError, OSError):
         keras.models.load_model(path)
-    assert set(tmp_path.rglob("*")) == before
-    assert not os.path.exists("outside.txt")
+    assert not list(tmp_path.rglob("outside.txt"))

@@ -55,6 +55,22 @@ def test_columns_without_a_column_are_named():
         triton_client._arrays({"brand": ["a"]}, [INTEGER])
 
 
+def test_what_is_no_row_is_named():
+    with pytest.raises(ValueError, match="Row 1 has no 'item_id'; it has int"):
+        triton_client._arrays([7], [INTEGER])
+
+
+def test_columns_that_are_not_read_may_hold_anything():
+    import pandas as pd
+
+    columns = {"item_id": [5, 6], "odd": ["a", 7]}
+    for form in (columns, pd.DataFrame(columns), pd.DataFrame(columns).to_dict("list")):
+        found = triton_client._arrays(form, [INTEGER])
+        assert {name: ids.tolist() for name, ids in found.items()} == {
+            "item_id": [5, 6]
+        }
+
+
 def test_a_file_is_no_row(tmp_path):
     path = tmp_path / "clicks.csv"
     path.write_text("item_id\n5\n")

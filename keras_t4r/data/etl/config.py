@@ -3,6 +3,8 @@
 import re
 from dataclasses import dataclass, fields
 
+import numpy as np
+
 from keras_t4r.arguments import names, one_of, whole_number
 from keras_t4r.data.clicks.times import MICROSECONDS
 from keras_t4r.data.etl.time_features import TIME_FEATURES
@@ -45,7 +47,7 @@ class ETLConfig:
                 )
             elif field.type is bool:
                 value = getattr(self, field.name)
-                if not isinstance(value, int) or value not in (0, 1):
+                if not isinstance(value, int | np.bool_) or value not in (0, 1):
                     raise TypeError(
                         f"{field.name} is {value!r}; it should be true or false."
                     )
