@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 
 from keras_t4r.schema import ColumnSchema, Domain, Schema, Tags
@@ -74,7 +75,6 @@ def test_the_longest_list_that_says_so_counts():
 @pytest.mark.parametrize(("buckets", "first_id"), [(None, 3), (4, 6)])
 def test_nvtabulars_null_and_unknown_ids_are_no_items(tmp_path, buckets, first_id):
     pytest.importorskip("nvtabular", reason="nvtabular is not installed")
-    pd = pytest.importorskip("pandas")
     from keras_t4r.data.nvtabular.frames import quiet
 
     with quiet():

@@ -1,6 +1,7 @@
 """Null, NaN, empty text and the least integer say "no value" in any container."""
 
 import numpy as np
+import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
@@ -25,7 +26,7 @@ CONTAINERS = {
     "rows": lambda columns, path: pl.DataFrame(columns, strict=False).to_dicts(),
     "polars": lambda columns, path: pl.DataFrame(columns, strict=False),
     "arrow": lambda columns, path: pa.table(columns),
-    "pandas": lambda columns, path: pytest.importorskip("pandas").DataFrame(columns),
+    "pandas": lambda columns, path: pd.DataFrame(columns),
     "csv": as_csv,
     "parquet": as_parquet,
 }
@@ -93,17 +94,15 @@ def test_no_time_is_refused(hold):
 
 
 def test_a_pandas_column_of_nothing_is_of_any_kind():
-    pandas = pytest.importorskip("pandas")
-    frame = pandas.DataFrame(clicks(c=[np.nan] * 3, n=[np.nan] * 3, x=[np.nan] * 3))
+    frame = pd.DataFrame(clicks(c=[np.nan] * 3, n=[np.nan] * 3, x=[np.nan] * 3))
     sessions = etl().transform(frame)
     assert sessions["c"].to_pylist() == sessions["n"].to_pylist() == [[1, 1, 1]]
     assert sessions["x"].to_pylist() == [[0.0, 0.0, 0.0]]
 
 
 def test_a_pandas_column_of_several_types_is_named():
-    pandas = pytest.importorskip("pandas")
     with pytest.raises(TypeError, match="Column 'c' of the pandas table mixes types"):
-        etl().transform(pandas.DataFrame(clicks(c=["p", 7, "p"])))
+        etl().transform(pd.DataFrame(clicks(c=["p", 7, "p"])))
 
 
 @pytest.mark.parametrize("time", [-1e18, 1e18, -3_000_000_000, 8e9])

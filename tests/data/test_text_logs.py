@@ -4,6 +4,7 @@ import gzip
 import zlib
 
 import numpy as np
+import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -124,9 +125,8 @@ def test_a_column_that_stands_twice_is_refused(tmp_path):
         etl().fit(tmp_path / "c.parquet")
     with pytest.raises(ValueError, match="two columns 'i'"):
         etl().fit(table)
-    pandas = pytest.importorskip("pandas")
     with pytest.raises(ValueError, match="two columns 'i'"):
-        etl().fit(pandas.DataFrame([[1, 1, 7, 8]], columns=columns))
+        etl().fit(pd.DataFrame([[1, 1, 7, 8]], columns=columns))
 
 
 @pytest.mark.parametrize("text", ["007", "+8", "8.0", "1e1", " 8"])

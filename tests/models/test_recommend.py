@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -61,7 +62,6 @@ def containers(columns):
     yield {name: [np.array(row) for row in rows] for name, rows in columns.items()}
     yield pa.table(columns)
     yield pl.DataFrame(columns)
-    pd = pytest.importorskip("pandas")
     yield pd.DataFrame(columns)
 
 

@@ -2,6 +2,9 @@ import socket
 import sys
 
 import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 
 from keras_t4r.serving import triton_client
@@ -29,10 +32,6 @@ def test_another_protocol_gets_a_sentence():
 
 
 def test_rows_may_come_in_any_usual_form():
-    import pandas as pd
-    import polars as pl
-    import pyarrow as pa
-
     columns = {"item_id": [5, 6], "brand": ["a", None], "more": [1, 2]}
     rows = pl.DataFrame(columns).to_dicts()
     del rows[1]["more"]
@@ -61,8 +60,6 @@ def test_what_is_no_row_is_named():
 
 
 def test_columns_that_are_not_read_may_hold_anything():
-    import pandas as pd
-
     columns = {"item_id": [5, 6], "odd": ["a", 7]}
     for form in (columns, pd.DataFrame(columns), pd.DataFrame(columns).to_dict("list")):
         found = triton_client._arrays(form, [INTEGER])
