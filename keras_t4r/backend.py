@@ -93,6 +93,13 @@ def build_optimizer(model):
         optimizer.build(model.trainable_variables)
 
 
+def as_numbers(logs):
+    """A dict of scalars with Python's floats for values; those of a graph stay."""
+    from keras.src.utils.python_utils import pythonify_logs
+
+    return pythonify_logs(logs)
+
+
 def mask_of(x):
     """The mask that a tensor carries, or `None`.
 

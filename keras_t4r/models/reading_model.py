@@ -29,11 +29,14 @@ class ReadingModel(keras.Model):
         name: string.
     """
 
-    def __init__(self, inputs, outputs, name=None, **kwargs):
+    # By its signature Keras knows a model that its graph describes whole. This is the
+    # one that all versions take for such: 3.12 no other, later ones also with names.
+    def __init__(self, *args, **kwargs):
+        inputs, outputs, kwargs = _bound(*args, **kwargs)
         with warnings.catch_warnings():
             # `Schema.inputs` names them otherwise where TensorFlow wants it.
             warnings.filterwarnings("ignore", "When providing `inputs` as a dict")
-            super().__init__(inputs, keep_masks(inputs, outputs), name=name, **kwargs)
+            super().__init__(inputs, keep_masks(inputs, outputs), **kwargs)
         check_schemes(self)
         if self._find_features() is not None:
             check_heads(self.heads, self.schema)
@@ -178,3 +181,7 @@ class ReadingModel(keras.Model):
             if value is not None:
                 state.assign(value)
         super().load_own_variables(held)
+
+
+def _bound(inputs, outputs, name=None, **kwargs):
+    return inputs, outputs, {"name": name, **kwargs}

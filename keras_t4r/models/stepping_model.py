@@ -2,7 +2,7 @@ import contextvars
 
 from keras import ops
 
-from keras_t4r.backend import mask_of, replicas
+from keras_t4r.backend import as_numbers, mask_of, replicas
 from keras_t4r.layers.heads.weighing import (
     Weight,
     losses_over_replicas,
@@ -204,7 +204,8 @@ class SteppingModel(ReadingModel):
 
     def get_metrics_result(self):
         ranks = self._arguments.ranking.result() if self._evaluates else {}
-        return {**self._plain_result(), **ranks}
+        # Later versions of Keras make numbers of what is returned here, 3.12 does not.
+        return as_numbers({**self._plain_result(), **ranks})
 
     def _plain_result(self):
         # Keras, which is shown the measured outputs only, names none where it is one.

@@ -213,6 +213,7 @@ def test_a_model_file_writes_nothing_outside(written, tmp_path, monkeypatch):
             "assets/../../outside.txt",
         ):
             file.writestr(place, "stranger")
-    with contextlib.suppress(ValueError, OSError):
+    # Keras refuses such a file, some versions by stumbling over it.
+    with contextlib.suppress(Exception):
         keras.models.load_model(path)
     assert not list(tmp_path.rglob("outside.txt"))

@@ -182,7 +182,7 @@ def test_a_kill_at_any_call_leaves_all_old_or_all_new(tmp_path, renames):
         ends.add(tuple(found.values()))
         if not status:
             break
-    assert not status and moment > 20 and len(ends) == 2
+    assert not status and moment > 10 and len(ends) == 2
 
 
 def test_what_a_killed_writer_left_goes_with_the_next(tmp_path):
