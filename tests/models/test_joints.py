@@ -414,8 +414,10 @@ def test_sample_weights_count_in_training_and_in_evaluation():
     # As Keras has it: weights count in the sum, and not in the number of targets.
     first, targets = {k: v[:8] for k, v in x.items()}, (x["item_id"] > 0).sum(1) - 1
     weights = np.repeat([2.0, 0.0], 8).astype("float32")
+    model.reset_metrics()
     weighted = model.train_on_batch(x, sample_weight=weights)
     model.set_weights(before)
+    model.reset_metrics()
     expected = 2 * model.train_on_batch(first) * targets[:8].sum() / targets.sum()
     assert float(weighted) == pytest.approx(float(expected), rel=1e-5)
     x, y = held_out()[0]

@@ -68,9 +68,11 @@ def test_vocabularies_may_be_given_and_must_fit_the_schema(build):
 
 
 def in_another_process(code, *arguments):
+    # As in conftest: PyTorch's GPU compiler does not stand TensorFlow beside it.
+    start = "import sys; sys.modules.setdefault('triton', None)\n"
+    start += "import keras, json, keras_t4r as t4r\n"
     run = subprocess.run(
-        [sys.executable, "-c", "import keras, json, sys, keras_t4r as t4r\n" + code]
-        + list(map(str, arguments)),
+        [sys.executable, "-c", start + code, *map(str, arguments)],
         capture_output=True,
         text=True,
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
