@@ -31,6 +31,24 @@ def column_kind(dtype):
     return "null" if dtype == pl.Null else str(dtype)
 
 
+def alike(schema):
+    """Polars expressions of columns whose types differ from one file to the next.
+
+    Times of several zones, and texts of several lists of categories, do not go into one
+    column: they become UTC and text.
+    """
+    changed = []
+    for name, dtype in schema.items():
+        if isinstance(dtype, pl.Datetime):
+            time = pl.col(name)
+            if dtype.time_zone is not None:
+                time = time.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+            changed.append(time.cast(pl.Datetime("us")))
+        elif isinstance(dtype, pl.Categorical | pl.Enum):
+            changed.append(pl.col(name).cast(pl.String))
+    return changed
+
+
 def microseconds(times, unit, source, rows):
     """Times of any kind as microseconds since 1970 (UTC).
 
@@ -79,11 +97,11 @@ def _from_numbers(times, unit, source):
             f"Column {times.name!r} of {source} holds numbers; say what they "
             'count with time_unit="s", "ms", "us" or "ns".'
         )
-    if times.dtype == pl.Float32 and unit in ("s", "ms"):
-        # It holds times of our days to two minutes.
+    if times.dtype in (pl.Float16, pl.Float32):
+        # In any unit: the more of them, the larger the numbers.
         raise TypeError(
-            f"Column {times.name!r} of {source} holds float32, which tells times two "
-            "minutes apart only: write it as float64 or integers."
+            f"Column {times.name!r} of {source} holds {str(times.dtype).lower()}, "
+            "which tells times two minutes apart at best: write float64 or integers."
         )
     known = times.drop_nans() if times.dtype.is_float() else times
     for limit in (known.min(), known.max()):
