@@ -95,10 +95,10 @@ def test_floats_that_stand_for_several_ids_are_refused(bits, limit):
     assert limit - 1 in fitted.vocabulary("i").values.to_list()
 
 
-@pytest.mark.parametrize("unit", ["M", "D", "h", "m", "s", "ms", "us", "ns"])
+@pytest.mark.parametrize("unit", ["M", "D", "h", "m", "s", "ms", "us", "ns", "ps"])
 def test_numpy_times_of_any_unit_are_taken(unit):
-    times = np.array(["2024-05-01", "2024-06-01"], f"datetime64[{unit}]")
-    expected = [dt.datetime(2024, 5, 1), dt.datetime(2024, 6, 1)]
+    times = np.array(["1970-02-01", "1970-03-01"], f"datetime64[{unit}]")
+    expected = [dt.datetime(1970, 2, 1), dt.datetime(1970, 3, 1)]
     assert starts(times) == starts(list(times)) == expected
 
 
@@ -173,6 +173,27 @@ def test_what_is_no_column_is_refused(column):
         etl(time_unit="s").fit(clicks(i=column))
 
 
+@pytest.mark.parametrize("make", [clicks, lambda **c: pd.DataFrame(clicks(**c))])
+def test_whole_times_say_nothing_of_others(make, tmp_path):
+    fitted = etl(time_unit="s").fit(make(t=np.array([1.0, 2.0, 3.0])))
+    pl.DataFrame(clicks(t=[0.5, 1.5, 2.5])).write_csv(tmp_path / "a.csv")
+    assert fitted.transform(tmp_path / "a.csv")["length"].to_pylist() == [3]
+
+
+@pytest.mark.parametrize("unit", ["s", "m", "us"])
+def test_numpy_times_of_no_likely_year_are_refused(unit):
+    for far in (2**62, 10**17, 10**16):
+        times = np.array([1, far, 3], "int64").view(f"datetime64[{unit}]")
+        with pytest.raises(ValueError, match=r"'t'.* (lies outside|too far from 1970)"):
+            etl().fit(clicks(t=times))
+
+
+@pytest.mark.parametrize("dtype", ["category", "Int64", "Float64"])
+def test_arrays_of_pandas_are_taken(dtype):
+    values = pd.array([5, None, 6], dtype=dtype)
+    assert category(values) == category(pd.Series(values)) == [[2, 1, 3]]
+
+
 # Several files
 
 
@@ -212,3 +233,9 @@ def test_a_column_of_nothing_in_one_file_is_of_any_kind(known, first, tmp_path):
     log = two_files(tmp_path, c=pair if first else pair[::-1])
     sessions = etl(time_unit="s", categorical=["c"]).fit_transform(log)
     assert sorted(sessions["c"].to_pylist()[0]) == [1, 1, 1, 2, 2, 3]
+
+
+def test_times_of_float32_do_not_hide_beside_wider_ones(tmp_path):
+    log = two_files(tmp_path, t=[[1, 2, 3], pl.Series([1, 2, 3], dtype=pl.Float32)])
+    with pytest.raises(TypeError, match=r"'t' of .*1\.parquet holds float32"):
+        etl(time_unit="s").fit(log)

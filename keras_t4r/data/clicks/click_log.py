@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from keras_t4r.data.clicks.columns import check_arrow
 from keras_t4r.data.clicks.no_values import as_null
 from keras_t4r.data.clicks.text_dialect import AUTO, TextDialect, check_marks, is_zipped
-from keras_t4r.data.clicks.times import alike, column_kind
+from keras_t4r.data.clicks.times import alike, check_fine, column_kind
 from keras_t4r.files.find import PARQUET_SUFFIXES, find_files, is_parquet
 from keras_t4r.files.parquet import check_whole
 from keras_t4r.files.sentences import first_line
@@ -94,13 +94,14 @@ class ClickLog:
                 rows += self._dialects[file].rows - (self.columns is None)
         return rows
 
-    def scan(self, columns, kinds):
+    def scan(self, columns, kinds, time=None):
         """The columns of all files as one lazy frame, with a row number.
 
         Args:
             columns: list of strings. The columns to read.
             kinds: dict. The kind of each column of text files: `"int64"`,
                 `"float64"` or `"string"`. Parquet files have their own types.
+            time: string. Which of the columns holds times, if it is known.
         """
         self._check(columns)
         for file in self.files:
@@ -117,6 +118,9 @@ class ClickLog:
         with self.reading():
             schemas = [frame.collect_schema() for frame in frames]
         self._check_types(schemas, columns)
+        for file, schema in zip(self.files, schemas, strict=True):
+            # Beside wider numbers it would look like one of them.
+            check_fine(time, schema.get(time), file)
         frames = [
             frame.with_columns(alike(schema))
             for frame, schema in zip(frames, schemas, strict=True)

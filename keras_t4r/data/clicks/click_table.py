@@ -41,14 +41,15 @@ class ClickTable:
     def text_kinds(self, columns, time):
         return {}
 
-    def scan(self, columns, kinds):
+    def scan(self, columns, kinds, time=None):
         if not self._columns and not self._rows:
             # An empty list, which names no columns either.
             return pl.DataFrame(schema=dict.fromkeys([*columns, ROW], pl.Null))
         check_columns(columns, self.names(), "the clicks")
         for name in columns:
             if name not in self._read:
-                self._read[name] = as_series(name, self._columns[name])
+                # Other times of the same log may well be fractions.
+                self._read[name] = as_series(name, self._columns[name], name != time)
         frame = pl.DataFrame([self._read[name] for name in columns])
         return frame.with_row_index(ROW)
 

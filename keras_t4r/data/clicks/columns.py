@@ -29,15 +29,15 @@ _NO_SERIES = (
 )
 
 
-def as_series(name, values):
+def as_series(name, values, whole=True):
     """Values as a polars `Series`, in which null, NaN, NA and NaT are null.
-
-    Whole floats of numpy and pandas become integers, for these write integers with a
-    gap among them so; but not where they are too large to be exact.
 
     Args:
         name: string.
         values: polars, pyarrow or pandas column, numpy array, or any iterable.
+        whole: bool. Whether whole floats of numpy and pandas become integers, for these
+            write integers with a gap among them so. Those that are too large to be
+            exact do not.
 
     Raises:
         TypeError: the values are of several types, or of one that cannot be read.
@@ -49,12 +49,13 @@ def as_series(name, values):
         check_arrow(name, values.type, "the clicks")
         return pl.from_arrow(values).alias(name)
     if type(values).__module__.split(".")[0] == "pandas":
-        return _of_pandas(name, values)
-    if isinstance(values, np.ndarray):
-        return _of_numpy(name, values)
-    if hasattr(values, "__array__"):  # Tensors, as of JAX or PyTorch.
-        return _of_numpy(name, np.asarray(values))
-    return _of_values(name, list(values))
+        column = _of_pandas(name, values)
+    elif hasattr(values, "__array__"):  # Also tensors, as of JAX or PyTorch.
+        array = values if isinstance(values, np.ndarray) else np.asarray(values)
+        column = _of_numpy(name, array)
+    else:
+        return _of_values(name, list(values))
+    return _whole(column) if whole else column
 
 
 def check_column(name, values):
@@ -96,13 +97,16 @@ def _is_known(kind):
 
 
 def _of_pandas(name, values):
+    import pandas as pd
+
+    values = pd.Series(values)
     kind = str(values.dtype)
     if kind == "object":
         return _of_values(name, values.tolist())
     if kind.startswith("Sparse"):
         return _of_numpy(name, np.asarray(values))
     try:
-        return _whole(pl.from_pandas(values, nan_to_null=True)).alias(name)
+        return pl.from_pandas(values, nan_to_null=True).alias(name)
     except _NO_SERIES as error:
         raise _unreadable(name, f"pandas' type {kind}", error) from error
 
@@ -111,14 +115,28 @@ def _of_numpy(name, values):
     if values.dtype.kind in "OSUT" or isinstance(values, np.ma.MaskedArray):
         return _of_values(name, values.tolist())
     if values.dtype.kind == "M" and str(values.dtype) not in _POLARS_TIMES:
-        values = values.astype("datetime64[us]")
+        values = _in_microseconds(name, values)
     try:
         column = pl.Series(name, values, nan_to_null=True)
     except _NO_SERIES as error:
         raise _unreadable(name, f"numpy's type {values.dtype}", error) from error
     if column.dtype == pl.Object:
         raise _unreadable(name, f"numpy's type {values.dtype}")
-    return _whole(column)
+    return column
+
+
+def _in_microseconds(name, times):
+    found = times.astype("datetime64[us]")
+    if np.datetime_data(times.dtype)[0] in ("ps", "fs", "as"):
+        return found
+    # numpy lets what is too large begin again at the other end.
+    years = found.astype("datetime64[Y]"), times.astype("datetime64[Y]")
+    if not (np.equal(*years) | np.isnat(times)).all():
+        raise ValueError(
+            f"Column {name!r} holds times of {times.dtype} that lie too far from 1970; "
+            "is their unit right?"
+        )
+    return found
 
 
 def _unreadable(name, kind, error=None):

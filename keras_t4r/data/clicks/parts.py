@@ -59,9 +59,9 @@ class ClickParts:
             yield self._read(part)
 
     def _scan(self):
-        columns, kinds = self._config.raw_columns, self._kinds
-        frame = self._source.scan(list(columns), kinds)
-        return typed(frame, kinds, self._config.time, self._source)
+        columns, kinds, time = self._config.raw_columns, self._kinds, self._config.time
+        frame = self._source.scan(list(columns), kinds, time)
+        return typed(frame, kinds, time, self._source)
 
     def _prepare(self, frame):
         return prepared(frame, self._config, self._source)

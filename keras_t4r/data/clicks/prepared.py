@@ -16,7 +16,8 @@ def find_kinds(source, columns):
         raise ValueError(f"There are no clicks to fit on: no row in {source}.")
     numbers = dict.fromkeys(columns.numbers, "float64")
     texts = source.text_kinds([columns.session, *columns.ids], columns.time)
-    frame = source.scan(list(columns.raw_columns), {**numbers, **texts})
+    kinds = {**numbers, **texts}
+    frame = source.scan(list(columns.raw_columns), kinds, columns.time)
     with source.reading():
         schema = frame.lazy().collect_schema()
     kinds = {}

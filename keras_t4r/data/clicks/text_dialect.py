@@ -1,5 +1,6 @@
 """How a text file of clicks is to be read, and how many clicks stand in it."""
 
+import functools
 import gzip
 import re
 from dataclasses import dataclass
@@ -200,14 +201,20 @@ def _fields(line, separator, quote):
     )
 
 
+@functools.cache
+def _patterns(separator, quote):
+    return re.compile(_whole_line(separator, quote)), re.compile(_quoted_field(quote))
+
+
 def _fault(record, separator, quote, width):
     """What is wrong with a line, or `None`."""
     if not record.strip(separator):
         return "it has nothing but separators"
     if quote in record:
-        if not re.search(_whole_line(separator, quote), record):
+        whole, inside = _patterns(separator, quote)
+        if not whole.search(record):
             return "a quote in it is not the beginning and end of a field"
-        record = re.sub(_quoted_field(quote), "", record)
+        record = inside.sub("", record)
     count = record.count(separator) + 1
     return None if count == width else f"it has {count} fields"
 
