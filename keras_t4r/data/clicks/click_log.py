@@ -42,8 +42,8 @@ class ClickLog:
 
     Args:
         paths: path or list of paths. Files, folders or globs. The files of a
-            folder or a glob are taken in the order of their names. Hidden ones and
-            empty ones are left out.
+            folder or a glob are taken in the order of their names, and each once.
+            Hidden ones and empty ones are left out.
         columns: list of strings. The column names of text files without a
             header line. Default: the first line is the header.
         separator: string. What separates the columns of text files. Default:
@@ -55,8 +55,10 @@ class ClickLog:
 
     Raises:
         FileNotFoundError: there is no such file, or none in the folder.
-        ValueError: a file is empty, damaged, or of an unknown kind; or its lines
-            differ in their number of fields.
+        TypeError: `columns` is no list of names, or a mark is no text.
+        ValueError: a file is empty, damaged, or of an unknown kind; its lines differ
+            in their number of fields, or have a quote within a field; or a mark is
+            not one character of ASCII.
 
     Example:
 

@@ -126,10 +126,13 @@ def _of_numpy(name, values):
 
 
 def _in_microseconds(name, times):
-    found = times.astype("datetime64[us]")
     if np.datetime_data(times.dtype)[0] in ("ps", "fs", "as"):
-        return found
-    # numpy lets what is too large begin again at the other end.
+        return times.astype("datetime64[us]")
+    try:
+        found = times.astype("datetime64[us]")
+    except OverflowError:
+        found = np.zeros_like(times)
+    # An older numpy lets what is too large begin again at the other end.
     years = found.astype("datetime64[Y]"), times.astype("datetime64[Y]")
     if not (np.equal(*years) | np.isnat(times)).all():
         raise ValueError(
