@@ -4,7 +4,12 @@ import glob
 import os
 from pathlib import Path
 
+PARQUET_SUFFIXES = (".parquet", ".pq")
 _WILDCARDS = set("*?[")
+
+
+def is_parquet(file):
+    return Path(file).suffix.lower() in PARQUET_SUFFIXES
 
 
 def find_files(paths, is_data, what, beside=()):
@@ -13,7 +18,8 @@ def find_files(paths, is_data, what, beside=()):
     In folders, and where a pattern finds more than was named, this is left out: names
     that start with `.` or `_` (what others are writing, or write beside their data),
     files that hold no byte (as Spark leaves them), and what `beside` names. Folders
-    that a pattern finds are searched as folders are.
+    that a pattern finds, or that are links, are searched as folders are. A file is
+    taken once, however many ways lead to it.
 
     Args:
         paths: path or list of paths.
@@ -26,12 +32,13 @@ def find_files(paths, is_data, what, beside=()):
 
     Raises:
         FileNotFoundError: a path leads to no file.
-        ValueError: the list of paths is empty.
+        TypeError: a path is none.
+        ValueError: the list of paths is empty, or a path is empty text.
     """
     if isinstance(paths, (str, os.PathLike)):
         paths = [paths]
     found = []
-    for text in map(os.fspath, paths):
+    for text in [_text(path, what) for path in paths]:
         path = Path(text)
         if path.is_dir():
             files = _in_folder(path, is_data, beside)
@@ -52,7 +59,27 @@ def find_files(paths, is_data, what, beside=()):
         raise ValueError(
             f"The list of paths is empty; name at least one file of {what}."
         )
-    return found
+    return _once(found)
+
+
+def _text(path, what):
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(
+            f"{path!r} is no path; name files of {what} by text or pathlib paths."
+        )
+    if path == "":
+        raise ValueError(
+            f'A path is empty text; name a file of {what}, or "." for this folder.'
+        )
+    return os.fspath(path)
+
+
+def _once(files):
+    """The files without those that are there already, by this or another name."""
+    once = {}
+    for file in files:
+        once.setdefault(os.path.realpath(file), file)
+    return list(once.values())
 
 
 def _in_folder(folder, is_data, beside):
@@ -61,12 +88,23 @@ def _in_folder(folder, is_data, beside):
 
     return sorted(
         file
-        for file in folder.rglob("*")
-        if is_data(file)
-        and file.is_file()
-        and file.stat().st_size
-        and not any(map(left_out, file.relative_to(folder).parts))
+        for file in _below(folder, left_out)
+        if is_data(file) and file.is_file() and file.stat().st_size
     )
+
+
+def _below(folder, left_out):
+    """Files of a folder and of those in it, also where they are links."""
+    seen = set()
+    for at, folders, files in os.walk(folder, followlinks=True):
+        # A link may lead back to where it lies.
+        seen.add(os.path.realpath(at))
+        folders[:] = [
+            name
+            for name in sorted(folders)
+            if not left_out(name) and os.path.realpath(Path(at, name)) not in seen
+        ]
+        yield from (Path(at, name) for name in files if not left_out(name))
 
 
 def _of_pattern(pattern, is_data, beside):
@@ -80,7 +118,7 @@ def _of_pattern(pattern, is_data, beside):
         if any(map(left_out, path.parts)):
             continue
         if path.is_dir():
-            files += [] if "**" in pattern else _in_folder(path, is_data, beside)
+            files += _in_folder(path, is_data, beside)
         elif path.is_file() and path.stat().st_size:
             files.append(path)
     return files

@@ -7,8 +7,9 @@ from pathlib import PurePath
 
 import numpy as np
 
+from keras_t4r.data.clicks.click_table import ClickTable
 from keras_t4r.data.clicks.no_values import NO_VALUES
-from keras_t4r.data.clicks.prepared import ClickTable, typed
+from keras_t4r.data.clicks.prepared import typed
 from keras_t4r.serving.served_outputs import EVENTS, SCORES
 from keras_t4r.serving.tensorflow_ensemble import RESULT
 

@@ -1,6 +1,7 @@
 """Bad clicks get one sentence that names the file, the column and the row."""
 
 import gzip
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -137,7 +138,7 @@ def test_ids_beyond_64_bits_and_mixed_pandas_columns_are_refused():
     with pytest.raises(ValueError) as error:
         etl().fit({**GOOD, "i": np.array([1, 2, 2**63 + 5], np.uint64)})
     says(error, "the clicks", "'i'")
-    with pytest.raises(TypeError, match="'i' of the pandas table mixes types"):
+    with pytest.raises(TypeError, match="'i' mixes"):
         etl().fit(pd.DataFrame({**GOOD, "i": [7, "8", 7]}))
 
 
@@ -161,6 +162,26 @@ def test_rows_of_other_columns_are_refused():
     with pytest.raises(ValueError) as error:
         etl().fit([rows[0], "clicks.csv"])
     says(error, "Row 2", "str")
+
+
+@pytest.mark.parametrize("row", [(1, 1, 7), 5, b"a.csv", None])
+def test_rows_that_name_no_columns_are_refused(row):
+    with pytest.raises(TypeError) as error:
+        etl().fit([row])
+    says(error, type(row).__name__, "a list of dicts", "paths")
+
+
+def test_rows_without_columns_lack_them():
+    with pytest.raises(ValueError) as error:
+        etl().fit(GOOD).transform([{}, {}])
+    says(error, "'s' is missing")
+
+
+def test_any_mapping_is_a_row_or_a_table():
+    rows = pl.DataFrame(GOOD).to_dicts()
+    expected = etl().fit_transform(rows)
+    assert etl().fit_transform(list(map(MappingProxyType, rows))) == expected
+    assert etl().fit_transform(MappingProxyType(GOOD)) == expected
 
 
 def test_files_that_are_not_there_empty_or_cut_short_are_named(tmp_path):

@@ -221,3 +221,74 @@ def test_a_separator_is_one_character(tmp_path):
     log = write(tmp_path / "ratings.dat", "1::1::7", "1::2::8")
     with pytest.raises(ValueError, match="separator is '::'; it should be one"):
         ClickLog(log, columns=["s", "t", "i"], separator="::")
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ('2,2,8,the 5" one', "a quote in it"),
+        ('2,2,8,"a" b', "a quote in it"),
+        ("2,2,8", "it has 3 fields"),
+        (",,,", "nothing but separators"),
+        ('2,2,8,"a', "a quote in it"),
+    ],
+)
+def test_a_quote_that_is_given_swallows_no_line(line, why, tmp_path):
+    lines = ["1,1,7,a", "", line, '2,3,9,6" tv', "2,4,7,d"]
+    log = write(tmp_path / "a.csv", "s,t,i,title", *lines)
+    with pytest.raises(ValueError, match=rf"Line 4 of .*a\.csv .*{why}"):
+        ClickLog(log, quote='"')
+
+
+def test_fields_in_quotes_run_over_lines(tmp_path):
+    lines = ["1,1,7,'a\n\n, b'", "", "1,2,8,it", "1,3,9,'it''s'"]
+    log = write(tmp_path / "a.csv", "s,t,'i',title", *lines, end="\r\n")
+    log = ClickLog(log, quote="'")
+    frame = log.scan(["i", "title"], dict(i="int64", title="string")).collect()
+    assert frame["title"].to_list() == ["a\n\n, b", "it", "it's"]
+    assert log.rows() == 3
+
+
+def test_clicks_that_are_counted_but_not_read_are_an_error(tmp_path):
+    class Other(ClickLog):
+        def rows(self):
+            return super().rows() + 1
+
+    log = Other(write(tmp_path / "a.csv", "s,t,i", "1,1,7", "1,2,8"))
+    for rows_in_memory in (None, 1):
+        with pytest.raises(ValueError, match="holds 3 clicks, of which 2 could be"):
+            etl(rows_in_memory=rows_in_memory).write(log, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_nothing_between_quotes_is_no_value(tmp_path):
+    lines = ['1,1,7,"1.5","5"', '1,2,8,"",""', '1,3,9,"2.5","6"']
+    log = write(tmp_path / "a.csv", "s,t,i,x,c", *lines)
+    fitted = etl(continuous=["x"], categorical=["c"]).fit(log)
+    assert fitted.input_columns["c"] == "int64"
+    sessions = fitted.transform(log)
+    assert sessions["c"].to_pylist() == [[2, 1, 3]]
+    assert sessions["x"][0][1].as_py() == 0.0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (dict(quote="ab"), ValueError),
+        (dict(quote=""), ValueError),
+        (dict(quote="§"), ValueError),
+        (dict(quote=5), TypeError),
+        (dict(separator="§"), ValueError),
+        (dict(separator="\n"), ValueError),
+        (dict(separator='"'), ValueError),
+        (dict(separator=5), TypeError),
+        (dict(columns=5), TypeError),
+        (dict(columns="sti"), TypeError),
+        (dict(columns=["s", "t", None]), TypeError),
+    ],
+)
+def test_marks_and_names_that_are_none_are_refused(arguments, error, tmp_path):
+    log = write(tmp_path / "a.csv", "s,t,i", "1,1,7")
+    (name,) = arguments
+    with pytest.raises(error, match=f"^{name} is "):
+        ClickLog(log, **arguments)

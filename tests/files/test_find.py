@@ -1,12 +1,14 @@
 """One rule of what is data, for clicks, sessions and baselines."""
 
+import gzip
+
 import numpy as np
 import polars as pl
 import pytest
 
 import keras_t4r as t4r
 from keras_t4r.data.loader.session_files import find_parquet
-from keras_t4r.files.find import find_files
+from keras_t4r.files.find import find_files, is_parquet
 
 SESSIONS = pl.DataFrame({"item_id": [[2, 3], [3, 2, 4]]})
 SCHEMA = t4r.Schema(
@@ -43,10 +45,6 @@ def folder(tmp_path):
 
 def names(folder, files):
     return [str(path.relative_to(folder)) for path in files]
-
-
-def is_parquet(path):
-    return path.suffix == ".parquet"
 
 
 def test_hidden_temporary_and_empty_files_are_no_data(folder):
@@ -89,3 +87,54 @@ def test_a_folder_of_the_parts_of_a_split_is_asked_for_one(tmp_path):
         read(tmp_path / "train.parquet")
         # Who names them all means them all.
         read([tmp_path / f"{name}.parquet" for name in ("train", "valid")])
+
+
+def files_of(folder, *found):
+    """What a folder of files holds, by their place below it."""
+    for name in found:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        SESSIONS.write_parquet(path)
+    return list(found)
+
+
+def test_folders_that_are_links_are_searched_and_lead_nowhere_in_circles(tmp_path):
+    data = files_of(tmp_path, "data/day=1/a.parquet", "other/b.parquet")
+    (tmp_path / "data/day=2").symlink_to(tmp_path / "other")
+    (tmp_path / "data/day=1/up").symlink_to(tmp_path / "data")
+    data[1] = "data/day=2/b.parquet"
+    assert names(tmp_path, find_files(tmp_path / "data", is_parquet, "data")) == data
+    pattern = tmp_path / "data/*/*.parquet"
+    assert names(tmp_path, find_files(pattern, is_parquet, "data")) == data
+
+
+def test_suffixes_are_of_any_case_in_all_readers(tmp_path):
+    files_of(tmp_path, "a.parquet", "B.PARQUET", "c.pq")
+    assert len(find_parquet(tmp_path)) == 3
+    assert len(t4r.ClickLog(tmp_path).files) == 3
+    (tmp_path / "D.CSV").write_text("s,t,i\n1,1,7\n")
+    (tmp_path / "E.TSV.GZ").write_bytes(gzip.compress(b"s\tt\ti\n1\t1\t7\n"))
+    log = t4r.ClickLog([tmp_path / "D.CSV", tmp_path / "E.TSV.GZ"])
+    assert log.rows() == log.scan(["s"], {"s": "int64"}).collect().height == 2
+
+
+def test_a_pattern_of_two_stars_searches_folders_too(tmp_path):
+    data = files_of(tmp_path, "x/2024-01/a.parquet", "x/2024-02.parquet")
+    for pattern in ("**/2024*", "x/*", "x/**", "**/*.parquet"):
+        found = find_files(str(tmp_path / pattern), is_parquet, "data")
+        assert names(tmp_path, found) == data
+
+
+def test_a_file_is_taken_once_whatever_leads_to_it(tmp_path):
+    data = files_of(tmp_path, "b.parquet", "a.parquet")
+    (tmp_path / "link.parquet").symlink_to(tmp_path / "a.parquet")
+    paths = [tmp_path / "b.parquet", tmp_path, f"{tmp_path}/*"]
+    assert names(tmp_path, find_files(paths, is_parquet, "data")) == data
+
+
+def test_what_is_no_path_is_refused():
+    with pytest.raises(ValueError, match="A path is empty text"):
+        find_files("", is_parquet, "data")
+    for path in (1, b"a.parquet", (1, 2)):
+        with pytest.raises(TypeError, match="is no path; name files of data"):
+            find_files([path], is_parquet, "data")

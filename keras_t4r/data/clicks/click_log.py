@@ -1,22 +1,24 @@
 """A click log on disk: which files, which format, which columns."""
 
 import zlib
+from collections.abc import Iterable
 from contextlib import contextmanager
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from keras_t4r.data.clicks.text_dialect import AUTO, TextDialect
-from keras_t4r.data.clicks.times import column_kind
-from keras_t4r.files.find import find_files
+from keras_t4r.data.clicks.columns import check_arrow
+from keras_t4r.data.clicks.no_values import as_null
+from keras_t4r.data.clicks.text_dialect import AUTO, TextDialect, check_marks, is_zipped
+from keras_t4r.data.clicks.times import alike, check_fine, column_kind
+from keras_t4r.files.find import PARQUET_SUFFIXES, find_files, is_parquet
 from keras_t4r.files.parquet import check_whole
 from keras_t4r.files.sentences import first_line
 
 ROW = "__row"
 
 _TEXT_SUFFIXES = (".csv", ".tsv", ".txt", ".dat")
-_PARQUET_SUFFIXES = (".parquet", ".pq")
 # What reading a damaged file ends in. A panic is no `Exception` for Python.
 _DAMAGED = (
     pl.exceptions.PolarsError,
@@ -40,8 +42,8 @@ class ClickLog:
 
     Args:
         paths: path or list of paths. Files, folders or globs. The files of a
-            folder or a glob are taken in the order of their names. Hidden ones and
-            empty ones are left out.
+            folder or a glob are taken in the order of their names, and each once.
+            Hidden ones and empty ones are left out.
         columns: list of strings. The column names of text files without a
             header line. Default: the first line is the header.
         separator: string. What separates the columns of text files. Default:
@@ -53,8 +55,10 @@ class ClickLog:
 
     Raises:
         FileNotFoundError: there is no such file, or none in the folder.
-        ValueError: a file is empty, damaged, or of an unknown kind; or its lines
-            differ in their number of fields.
+        TypeError: `columns` is no list of names, or a mark is no text.
+        ValueError: a file is empty, damaged, or of an unknown kind; its lines differ
+            in their number of fields, or have a quote within a field; or a mark is
+            not one character of ASCII.
 
     Example:
 
@@ -66,13 +70,14 @@ class ClickLog:
     """
 
     def __init__(self, paths, columns=None, separator=None, quote=AUTO):
+        self.columns = _names(columns)
+        check_marks(separator, quote)
         self.files = _find(paths)
-        self.columns = None if columns is None else tuple(columns)
         self._dialects, self._whole = {}, set()
         for file in self.files:
             if file.stat().st_size == 0:
                 raise ValueError(f"{file} is empty; it should hold clicks.")
-            if not _is_parquet(file):
+            if not is_parquet(file):
                 with _told(file):
                     self._dialects[file] = TextDialect.of(file, separator, quote)
         self._names = {file: self._read_names(file) for file in self.files}
@@ -85,30 +90,43 @@ class ClickLog:
         """How many clicks there are."""
         rows = 0
         for file in self.files:
-            if _is_parquet(file):
+            if is_parquet(file):
                 rows += pq.read_metadata(file).num_rows
             else:
                 rows += self._dialects[file].rows - (self.columns is None)
         return rows
 
-    def scan(self, columns, kinds):
+    def scan(self, columns, kinds, time=None):
         """The columns of all files as one lazy frame, with a row number.
 
         Args:
             columns: list of strings. The columns to read.
             kinds: dict. The kind of each column of text files: `"int64"`,
                 `"float64"` or `"string"`. Parquet files have their own types.
+            time: string. Which of the columns holds times, if it is known.
         """
         self._check(columns)
         for file in self.files:
-            if _is_parquet(file) and (file, *columns) not in self._whole:
+            if is_parquet(file) and (file, *columns) not in self._whole:
                 with _told(file):
+                    kinds_held = pq.read_schema(file)
                     check_whole(file, columns)
+                for column in columns:
+                    check_arrow(column, kinds_held.field(column).type, file)
                 self._whole.add((file, *columns))
         frames = [self._scan_file(file, columns, kinds) for file in self.files]
         if len(frames) == 1:
             return frames[0].with_row_index(ROW)
-        self._check_types(frames, columns)
+        with self.reading():
+            schemas = [frame.collect_schema() for frame in frames]
+        self._check_types(schemas, columns)
+        for file, schema in zip(self.files, schemas, strict=True):
+            # Beside wider numbers it would look like one of them.
+            check_fine(time, schema.get(time), file)
+        frames = [
+            frame.with_columns(alike(schema))
+            for frame, schema in zip(frames, schemas, strict=True)
+        ]
         return pl.concat(frames, how="vertical_relaxed").with_row_index(ROW)
 
     def text_kinds(self, columns, time):
@@ -122,7 +140,7 @@ class ClickLog:
         Returns:
             dict, empty where no file is a text file.
         """
-        texts = [file for file in self.files if not _is_parquet(file)]
+        texts = [file for file in self.files if not is_parquet(file)]
         if not texts:
             return {}
         self._check([*columns, time])
@@ -143,7 +161,7 @@ class ClickLog:
 
     def _check(self, columns):
         for file in self.files:
-            check_columns(columns, self.names(file), file, text=not _is_parquet(file))
+            check_columns(columns, self.names(file), file, text=not is_parquet(file))
 
     @contextmanager
     def reading(self, kinds=None):
@@ -169,22 +187,23 @@ class ClickLog:
         more = len(self.files) - 1
         return str(self.files[0]) + (f" (and {more} more files)" if more else "")
 
-    def _check_types(self, frames, columns):
+    def _check_types(self, schemas, columns):
         """The files may differ in the width of numbers, no further."""
-        with self.reading():
-            schemas = [frame.collect_schema() for frame in frames]
         for column in columns:
             kinds = [column_kind(schema[column]) for schema in schemas]
-            numeric = [kind in ("int64", "float64") for kind in kinds]
-            for file, kind, number in zip(self.files, kinds, numeric, strict=True):
-                if kind != kinds[0] and not (number and numeric[0]):
+            known = [kind for kind in kinds if kind != "null"]
+            for file, kind in zip(self.files, kinds, strict=True):
+                if kind == "null" or kind == known[0]:
+                    continue
+                if not {kind, known[0]} <= {"int64", "float64"}:
+                    first = self.files[kinds.index(known[0])]
                     raise TypeError(
                         f"Column {column!r} holds {kind} values in {file}, but "
-                        f"{kinds[0]} values in {self.files[0]}; cast one of them."
+                        f"{known[0]} values in {first}; cast one of them."
                     )
 
     def _read_names(self, file):
-        if _is_parquet(file):
+        if is_parquet(file):
             with _told(file):
                 names = pq.read_schema(file).names
         else:
@@ -199,7 +218,7 @@ class ClickLog:
         return names
 
     def _scan_raw(self, file):
-        if _is_parquet(file):
+        if is_parquet(file):
             return pl.scan_parquet(file, glob=False)
         dialect = self._dialects[file]
         frame = pl.scan_csv(
@@ -214,11 +233,12 @@ class ClickLog:
         if dialect.blanks:
             # Of a blank line polars makes a row of nulls.
             frame = frame.filter(~pl.all_horizontal(pl.all().is_null()))
-        return frame
+        # A field of nothing between quotes is no null for polars.
+        return frame.with_columns(as_null(pl.all(), "string"))
 
     def _scan_file(self, file, columns, kinds):
         frame = self._scan_raw(file).select(columns)
-        if _is_parquet(file):
+        if is_parquet(file):
             return frame
         casts = []
         for column in columns:
@@ -232,7 +252,7 @@ class ClickLog:
     def _explain_bad_value(self, kinds):
         """Looks for the text value that is not of its column's kind."""
         for file in self.files:
-            if _is_parquet(file):
+            if is_parquet(file):
                 continue
             raw = self._scan_raw(file).with_row_index(ROW)
             for column, kind in kinds.items():
@@ -296,26 +316,31 @@ def _is_wrong(text, kind):
     return number.is_null() & text.is_not_null()
 
 
+def _names(columns):
+    if columns is None:
+        return None
+    if not isinstance(columns, str) and isinstance(columns, Iterable):
+        columns = tuple(columns)
+        if all(isinstance(name, str) for name in columns):
+            return columns
+    raise TypeError(f"columns is {columns!r}; it should be a list of names, as text.")
+
+
 def _find(paths):
     files = find_files(paths, _known, "clicks")
     for file in files:
         if not _known(file):
             raise ValueError(
                 f"{file} is of an unknown kind; click logs end in "
-                f"{', '.join(_TEXT_SUFFIXES + _PARQUET_SUFFIXES)}, "
+                f"{', '.join(_TEXT_SUFFIXES + PARQUET_SUFFIXES)}, "
                 "text also with .gz."
             )
     return files
 
 
 def _known(file):
-    if file.suffix == ".gz":
-        return file.with_suffix("").suffix in _TEXT_SUFFIXES
-    return file.suffix in _TEXT_SUFFIXES + _PARQUET_SUFFIXES
-
-
-def _is_parquet(file):
-    return file.suffix in _PARQUET_SUFFIXES
+    unzipped = file.with_suffix("") if is_zipped(file) else file
+    return unzipped.suffix.lower() in _TEXT_SUFFIXES or is_parquet(file)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 
 import polars as pl
+import pyarrow.parquet as pq
 
 from keras_t4r.data.clicks.prepared import prepared, typed
 
@@ -48,6 +49,7 @@ class ClickParts:
             if self._frame is None:
                 with self._source.reading(self._kinds):
                     frame = self._scan().lazy().collect(engine="streaming")
+                self._check_count(frame.height)
                 self._frame = self._prepare(frame)
             yield self._frame
             return
@@ -57,9 +59,9 @@ class ClickParts:
             yield self._read(part)
 
     def _scan(self):
-        columns, kinds = self._config.raw_columns, self._kinds
-        frame = self._source.scan(list(columns), kinds)
-        return typed(frame, kinds, self._config.time, self._source)
+        columns, kinds, time = self._config.raw_columns, self._kinds, self._config.time
+        frame = self._source.scan(list(columns), kinds, time)
+        return typed(frame, kinds, time, self._source)
 
     def _prepare(self, frame):
         return prepared(frame, self._config, self._source)
@@ -71,6 +73,17 @@ class ClickParts:
         with self._source.reading(self._kinds):
             self._scan().lazy().with_columns(key).sink_parquet(
                 target, compression="lz4", mkdir=True
+            )
+        dealt = self._folder.glob(f"{_PART}=*/*.parquet")
+        self._check_count(sum(pq.read_metadata(file).num_rows for file in dealt))
+
+    def _check_count(self, rows):
+        """Whoever counts clicks and whoever reads them are to agree what is one."""
+        expected = self._source.rows()
+        if rows != expected:
+            raise ValueError(
+                f"{self._source} holds {expected} clicks, of which {rows} could be "
+                "read; write it again, as parquet or with other quotes."
             )
 
     def _read(self, part):

@@ -1,197 +1,11 @@
-"""Clicks in memory: any table → typed, checked, in order of session and time."""
-
-from contextlib import contextmanager
-from pathlib import Path
+"""Clicks typed, checked, in order of session and time."""
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 
-from keras_t4r.data.clicks.click_log import ROW, ClickLog, check_columns
+from keras_t4r.data.clicks.click_log import ROW
 from keras_t4r.data.clicks.no_values import NO_VALUES, as_null
 from keras_t4r.data.clicks.times import TIME, column_kind, microseconds
-from keras_t4r.files.sentences import first_line
-
-
-class ClickTable:
-    """Clicks that are in memory, behind the same face as `ClickLog`."""
-
-    files = ()
-
-    def __init__(self, clicks):
-        self.frame = _as_polars(clicks)
-
-    def names(self):
-        return self.frame.columns
-
-    def rows(self):
-        return self.frame.height
-
-    def text_kinds(self, columns, time):
-        return {}
-
-    def scan(self, columns, kinds):
-        if not self.frame.width:  # An empty list, which names no columns either.
-            return pl.DataFrame(schema=dict.fromkeys([*columns, ROW], pl.Null))
-        check_columns(columns, self.names(), "the clicks")
-        return self.frame.select(columns).with_row_index(ROW)
-
-    @contextmanager
-    def reading(self, kinds=None):
-        """Turns what the engine says of a value into one sentence."""
-        try:
-            yield
-        except pl.exceptions.PolarsError as error:
-            raise ValueError(f"{self} cannot be read: {first_line(error)}.") from error
-
-    def place(self, row):
-        return f"row {row + 1}"
-
-    def __str__(self):
-        return "the clicks"
-
-
-def open_clicks(clicks):
-    """Whatever a caller may pass as clicks, as a `ClickLog` or `ClickTable`."""
-    if isinstance(clicks, ClickLog | ClickTable):
-        return clicks
-    if isinstance(clicks, list | tuple) and not clicks:
-        return ClickTable(pl.DataFrame())
-    if isinstance(clicks, list | tuple) and clicks and isinstance(clicks[0], dict):
-        return ClickTable(_columns(clicks))
-    if isinstance(clicks, str | Path | list | tuple):
-        return ClickLog(clicks)
-    return ClickTable(clicks)
-
-
-def _columns(rows):
-    """Rows as a dict of columns."""
-    names = list(rows[0])
-    for number, row in enumerate(rows, 1):
-        if not isinstance(row, dict) or set(row) != set(names):
-            has = sorted(row) if isinstance(row, dict) else type(row).__name__
-            raise ValueError(
-                f"Row {number} has {has}, but row 1 has {sorted(names)}; give every "
-                "row the same columns, None where there is no value."
-            )
-    return {name: [row[name] for row in rows] for name in names}
-
-
-def _as_polars(clicks):
-    if isinstance(clicks, pl.DataFrame):
-        return clicks
-    if isinstance(clicks, pl.LazyFrame):
-        return clicks.collect(engine="streaming")
-    if isinstance(clicks, pa.Table | pa.RecordBatch):
-        _check_twice(clicks.schema.names)
-        return pl.from_arrow(clicks)
-    if isinstance(clicks, dict):
-        columns = {name: _as_column(name, c) for name, c in clicks.items()}
-        lengths = {name: len(c) for name, c in columns.items()}
-        if len(set(lengths.values())) > 1:
-            raise ValueError(f"The columns of the clicks differ in length: {lengths}.")
-        return pl.DataFrame(columns)
-    if type(clicks).__module__.split(".")[0] == "pandas":
-        return _of_pandas(clicks)
-    raise TypeError(
-        f"Clicks cannot be read from a {type(clicks).__name__}; pass a path, a "
-        "ClickLog, a polars, pyarrow or pandas table, a dict of columns, or a "
-        "list of rows."
-    )
-
-
-def _of_pandas(clicks):
-    """A pandas frame, in which NaN is "no value" in columns of any type."""
-    _check_twice(map(str, clicks.columns))
-    columns = []
-    for name in clicks.columns:
-        try:
-            column = pl.from_pandas(clicks[name], nan_to_null=True)
-        except (pa.ArrowException, TypeError, ValueError) as error:
-            raise TypeError(
-                f"Column {name!r} of the pandas table mixes types: {first_line(error)}."
-            ) from error
-        if column.dtype.is_float():
-            whole = column.cast(pl.Int64, strict=False)
-            if column.null_count() == len(column):
-                column = pl.Series([None] * len(column))
-            elif whole.cast(column.dtype).eq_missing(column).all():
-                # Integers with a gap among them are floats in pandas.
-                column = whole
-        columns.append(column.alias(str(name)))
-    return pl.DataFrame(columns)
-
-
-def _check_twice(names):
-    names = list(names)
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"The clicks have two columns {name!r}: rename one.")
-
-
-def _as_column(name, values):
-    if isinstance(values, np.ndarray):
-        if values.ndim == 2 and values.shape[1] == 1:
-            values = values[:, 0]
-        if values.ndim != 1:
-            raise ValueError(
-                f"Column {name!r} has shape {values.shape}; it should hold one "
-                "value a click."
-            )
-        if values.dtype.kind in "SO":
-            values = values.tolist()
-    if isinstance(values, list) and any(isinstance(v, bytes) for v in values):
-        try:
-            values = [v.decode() if isinstance(v, bytes) else v for v in values]
-        except UnicodeDecodeError as error:
-            raise ValueError(
-                f"Column {name!r} holds bytes that are no UTF-8."
-            ) from error
-    if isinstance(values, list) and any(isinstance(v, str) for v in values):
-        # What pandas writes for "no value" among texts.
-        values = [None if isinstance(v, float) and v != v else v for v in values]
-    _refuse_booleans_among_numbers(name, values)
-    try:
-        if _are_numbers(values):
-            # polars takes the type from the first, and refuses 1.5 after 1.
-            known = [None if value != value else value for value in values]
-            if any(isinstance(value, (float, np.floating)) for value in known):
-                return pl.Series(name, values, dtype=pl.Float64)
-            return pl.Series(name, known)
-        return pl.Series(name, values)
-    except _NO_SERIES as error:
-        raise TypeError(f"Column {name!r} mixes values of several types.") from error
-
-
-# What polars ends in where values are of kinds that it has no column for.
-_NO_SERIES = (
-    TypeError,
-    ValueError,
-    OverflowError,
-    AttributeError,
-    pl.exceptions.PolarsError,
-    pl.exceptions.PanicException,
-)
-
-
-def _refuse_booleans_among_numbers(name, values):
-    # polars would take them for 0 and 1.
-    if isinstance(values, list):
-        kinds = {type(value) for value in values} - {type(None)}
-        if len(kinds) > 1 and not kinds.isdisjoint((bool, np.bool_)):
-            raise TypeError(f"Column {name!r} mixes values of several types.")
-
-
-def _are_numbers(values):
-    """Whether a list holds floats, and integers among them."""
-    if not isinstance(values, list):
-        return False
-    kinds = {type(value) for value in values} - {type(None)}
-    floats = {kind for kind in kinds if issubclass(kind, (float, np.floating))}
-    return bool(floats) and all(
-        issubclass(kind, (int, float, np.number)) and kind is not bool for kind in kinds
-    )
-
 
 # Types
 
@@ -202,7 +16,8 @@ def find_kinds(source, columns):
         raise ValueError(f"There are no clicks to fit on: no row in {source}.")
     numbers = dict.fromkeys(columns.numbers, "float64")
     texts = source.text_kinds([columns.session, *columns.ids], columns.time)
-    frame = source.scan(list(columns.raw_columns), {**numbers, **texts})
+    kinds = {**numbers, **texts}
+    frame = source.scan(list(columns.raw_columns), kinds, columns.time)
     with source.reading():
         schema = frame.lazy().collect_schema()
     kinds = {}
@@ -215,10 +30,19 @@ def find_kinds(source, columns):
         elif column != columns.time and kind not in ("int64", "string"):
             raise TypeError(
                 f"Column {column!r} of {source} holds {kind} values; ids are "
-                "integers or text. Cast it first."
+                f"integers or text. {_cast(schema[column])}"
             )
         kinds[column] = kind
     return kinds
+
+
+def _cast(dtype):
+    if dtype.is_float():
+        return (
+            "A float tells whole numbers apart up to 2**53 (float32: 2**24) only: "
+            "write them as integers."
+        )
+    return "Cast it first."
 
 
 _DTYPES = {"int64": pl.Int64, "float64": pl.Float64, "string": pl.String}
@@ -254,7 +78,7 @@ def typed(frame, kinds, time, source):
         if found not in (kind, "null") and not number:
             raise TypeError(
                 f"Column {column!r} of {source} holds {found} values, "
-                f"but it should hold {kind} values; cast it first."
+                f"but it should hold {kind} values. {_cast(schema[column])}"
             )
         value = pl.col(column)
         if schema[column] != _DTYPES[kind]:

@@ -1,6 +1,6 @@
 """How a text file of clicks is to be read, and how many clicks stand in it."""
 
-import csv
+import functools
 import gzip
 import re
 from dataclasses import dataclass
@@ -15,6 +15,25 @@ _SETTLE = (
     "pass ClickLog(path, quote=None) where quotes are plain text, or quote='\"' where "
     "a quoted field may run over several lines"
 )
+
+
+def check_marks(separator, quote):
+    """Raises where what is to separate or to enclose fields cannot do so."""
+    given = {"separator": (separator, (None,)), "quote": (quote, (AUTO, None))}
+    for name, (mark, others) in given.items():
+        if isinstance(mark, str | None) and mark in others:
+            continue
+        if not isinstance(mark, str):
+            raise TypeError(f"{name} is {mark!r}; it should be text of one character.")
+        if len(mark) != 1 or not mark.isascii() or mark in "\r\n\0":
+            raise ValueError(
+                f"{name} is {mark!r}; it should be one character of ASCII, and no line "
+                "break: write the file with another."
+            )
+    if separator is not None and separator == ('"' if quote == AUTO else quote):
+        raise ValueError(
+            f"separator is {separator!r}, which encloses fields: pass another."
+        )
 
 
 @dataclass(frozen=True)
@@ -47,17 +66,13 @@ class TextDialect:
         Args:
             file: path.
             separator: string, or `None` for the most frequent in the first line.
-            quote: `"auto"`, a string of one character, or `None`.
+            quote: `"auto"`, a string of one character, or `None`; both as
+                `check_marks` has them.
 
         Raises:
             ValueError: a line has more or fewer fields than the first; or it is not
                 clear what the quotes mean.
         """
-        if separator is not None and len(separator) != 1:
-            raise ValueError(
-                f"separator is {separator!r}; it should be one character: write "
-                f"{file} with another."
-            )
         _check_zip(file)
         first = _first_line(file)
         separator = separator or max(_SEPARATORS, key=first.count)
@@ -86,29 +101,26 @@ class TextDialect:
 
     @classmethod
     def _quoted(cls, file, separator, quote):
-        """Reads it as RFC 4180 has it, where a field may hold line breaks."""
+        """Reads it as RFC 4180 has it, where a field may hold line breaks.
+
+        Other than `csv`, polars takes a quote within a field for the beginning of one,
+        and swallows what follows: no such quote may pass.
+        """
         rows = blanks = 0
         header = ()
-        before = csv.field_size_limit(2**31 - 1)
-        with _opened(file) as lines:
-            reader = csv.reader(
-                lines, delimiter=separator, quotechar=quote, strict=True
-            )
-            try:
-                for fields in reader:
-                    header = header or tuple(fields)
-                    blanks += not fields
-                    rows += bool(fields)
-                    if fields and len(fields) != len(header):
-                        raise csv.Error(f"it has {len(fields)} fields")
-            except csv.Error as error:
+        for number, record in _records(file, quote):
+            if not record:
+                blanks += 1
+                continue
+            rows += 1
+            header = header or _fields(record, separator, quote)
+            fault = _fault(record, separator, quote, len(header))
+            if fault:
                 raise ValueError(
-                    f"Line {reader.line_num} of {file} cannot be read ({error}); the "
-                    f"first line has {len(header)} fields, quoted with {quote}: mend "
-                    "it, or pass ClickLog(path, quote=None) where quotes are text."
-                ) from error
-            finally:
-                csv.field_size_limit(before)
+                    f"Line {number} of {file} cannot be read ({fault}); the first line "
+                    f"has {len(header)} fields, quoted with {quote}: mend it, or pass "
+                    "ClickLog(path, quote=None) where quotes are text."
+                )
         return cls(separator, quote, header, rows, blanks)
 
 
@@ -126,7 +138,7 @@ class _Lines:
     def __init__(self, file, separator, width, whole=False):
         # A mark of the byte order at the beginning is no part of the first field.
         line = pl.col(_LINE).str.strip_prefix("\ufeff")
-        fields = line.str.replace_all(r'"(?:[^"]|"")*"', "") if whole else line
+        fields = line.str.replace_all(_quoted_field(), "") if whole else line
         bad = fields.str.count_matches(separator, literal=True) != width - 1
         whole_field = pl.lit(False)
         if whole:
@@ -156,10 +168,20 @@ class _Lines:
         self.bad = found["bad"] if found["any_bad"] else None
 
 
-def _whole_line(separator):
+def _quoted_field(quote='"'):
+    """A pattern of fields within quotes, in which a quote is doubled."""
+    mark = re.escape(quote)
+    return f"{mark}[^{mark}]*(?:{mark}{mark}[^{mark}]*)*{mark}"
+
+
+def _field(separator, quote):
+    plain = f"[^{re.escape(quote)}{re.escape(separator)}]*"
+    return f"(?:{_quoted_field(quote)}|{plain})"
+
+
+def _whole_line(separator, quote='"'):
     """A pattern of lines whose quoted fields begin and end in them."""
-    one = re.escape(separator)
-    field = rf'(?:"(?:[^"]|"")*"|[^"{one}]*)'
+    one, field = re.escape(separator), _field(separator, quote)
     return f"^{field}(?:{one}{field})*$"
 
 
@@ -172,13 +194,58 @@ def _whole_field(separator):
 def _fields(line, separator, quote):
     if quote is None:
         return tuple(line.split(separator))
-    (fields,) = csv.reader([line], delimiter=separator, quotechar=quote)
-    return tuple(fields)
+    one = re.escape(separator)
+    fields = re.findall(f"(?:^|{one})({_field(separator, quote)})", line)
+    return tuple(
+        f[1:-1].replace(quote * 2, quote) if f.startswith(quote) else f for f in fields
+    )
+
+
+@functools.cache
+def _patterns(separator, quote):
+    return re.compile(_whole_line(separator, quote)), re.compile(_quoted_field(quote))
+
+
+def _fault(record, separator, quote, width):
+    """What is wrong with a line, or `None`."""
+    if not record.strip(separator):
+        return "it has nothing but separators"
+    if quote in record:
+        whole, inside = _patterns(separator, quote)
+        if not whole.search(record):
+            return "a quote in it is not the beginning and end of a field"
+        record = inside.sub("", record)
+    count = record.count(separator) + 1
+    return None if count == width else f"it has {count} fields"
+
+
+def _records(file, quote):
+    """Lines with their numbers; those that a quoted field runs over are one."""
+    record, begun, open_quote = [], 0, False
+    # As in polars, only a line feed ends a line.
+    with _opened(file, newline="\n") as lines:
+        for number, line in enumerate(lines, 1):
+            begun = begun if open_quote else number
+            record.append(line)
+            open_quote ^= line.count(quote) % 2 == 1
+            if not open_quote:
+                yield begun, _without_end("".join(record))
+                record = []
+    if record:
+        yield begun, _without_end("".join(record))
+
+
+def _without_end(line):
+    return line.removesuffix("\n").removesuffix("\r")
+
+
+def is_zipped(file):
+    return file.suffix.lower() == ".gz"
 
 
 def _check_zip(file):
     """Reads a zip to its end, where its checksum is: polars may stop before."""
-    if file.suffix == ".gz":
+    if is_zipped(file):
         with gzip.open(file, "rb") as zipped:
             while zipped.read(1 << 20):
                 pass
@@ -190,7 +257,7 @@ def _first_line(file):
         return next((line for line in stripped if line), "")
 
 
-def _opened(file):
-    opener = gzip.open if file.suffix == ".gz" else open
+def _opened(file, newline=""):
+    opener = gzip.open if is_zipped(file) else open
     # A mark of the byte order at the beginning is no part of the first name.
-    return opener(file, "rt", encoding="utf-8-sig", errors="replace", newline="")
+    return opener(file, "rt", encoding="utf-8-sig", errors="replace", newline=newline)

@@ -31,6 +31,24 @@ def column_kind(dtype):
     return "null" if dtype == pl.Null else str(dtype)
 
 
+def alike(schema):
+    """Polars expressions of columns whose types differ from one file to the next.
+
+    Times of several zones, and texts of several lists of categories, do not go into one
+    column: they become UTC and text.
+    """
+    changed = []
+    for name, dtype in schema.items():
+        if isinstance(dtype, pl.Datetime):
+            time = pl.col(name)
+            if dtype.time_zone is not None:
+                time = time.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+            changed.append(time.cast(pl.Datetime("us")))
+        elif isinstance(dtype, pl.Categorical | pl.Enum):
+            changed.append(pl.col(name).cast(pl.String))
+    return changed
+
+
 def microseconds(times, unit, source, rows):
     """Times of any kind as microseconds since 1970 (UTC).
 
@@ -60,7 +78,8 @@ def microseconds(times, unit, source, rows):
     if outside.any():
         bad = outside.arg_max()
         raise ValueError(
-            f"Column {times.name!r}, {source.place(rows[bad])}: {times[bad]!r} lies "
+            f"Column {times.name!r}, {source.place(rows[bad])}: "
+            f"{_shown(times, bad)} lies "
             f"{_YEARS}."
         )
     if parsed.null_count() > times.null_count():
@@ -79,12 +98,7 @@ def _from_numbers(times, unit, source):
             f"Column {times.name!r} of {source} holds numbers; say what they "
             'count with time_unit="s", "ms", "us" or "ns".'
         )
-    if times.dtype == pl.Float32 and unit in ("s", "ms"):
-        # It holds times of our days to two minutes.
-        raise TypeError(
-            f"Column {times.name!r} of {source} holds float32, which tells times two "
-            "minutes apart only: write it as float64 or integers."
-        )
+    check_fine(times.name, times.dtype, source)
     known = times.drop_nans() if times.dtype.is_float() else times
     for limit in (known.min(), known.max()):
         # As Python's numbers, which do not overflow.
@@ -100,6 +114,24 @@ def _from_numbers(times, unit, source):
         return scaled.cast(pl.Int64, strict=False)
     times = times.cast(pl.Int64)
     return times // 1000 if unit == "ns" else times * MICROSECONDS[unit]
+
+
+def check_fine(name, dtype, where):
+    """Raises where times are of a type that tells apart only those far apart."""
+    # In any unit: the smaller it is, the larger the numbers.
+    if dtype in (pl.Float16, pl.Float32):
+        raise TypeError(
+            f"Column {name!r} of {where} holds {str(dtype).lower()}, which tells times "
+            "two minutes apart at best: write float64 or integers."
+        )
+
+
+def _shown(times, place):
+    """The value as Python has it, or as text where it has none of that year."""
+    try:
+        return repr(times[place])
+    except (ValueError, OverflowError):
+        return times[place : place + 1].cast(pl.String)[0]
 
 
 def _from_text(times):

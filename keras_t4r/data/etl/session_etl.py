@@ -4,8 +4,9 @@ import sys
 from pathlib import Path
 
 from keras_t4r.arguments import whole_number
+from keras_t4r.data.clicks.click_table import open_clicks
 from keras_t4r.data.clicks.parts import ClickParts
-from keras_t4r.data.clicks.prepared import find_kinds, open_clicks
+from keras_t4r.data.clicks.prepared import find_kinds
 from keras_t4r.data.etl.config import START, WINDOW, ETLConfig
 from keras_t4r.data.etl.fit import fit_state
 from keras_t4r.data.etl.schema import session_schema

@@ -10,7 +10,7 @@ from keras_t4r.data.etl.split import SPLIT_NAMES
 from keras_t4r.data.etl.state import WORKFLOW_FOLDER
 from keras_t4r.data.loader.session_arrays import SessionPiece
 from keras_t4r.data.loader.session_tables import as_table
-from keras_t4r.files.find import find_files
+from keras_t4r.files.find import find_files, is_parquet
 from keras_t4r.files.parquet import open_parquet, reading_parquet
 from keras_t4r.schema import VOCABULARY_FOLDER
 from keras_t4r.schema.encoded_ids import check_encoded, encoded_columns
@@ -176,9 +176,7 @@ def find_parquet(paths):
     Raises:
         ValueError: a folder holds the parts of a split, of which one is to be named.
     """
-    files = find_files(
-        paths, lambda path: path.suffix == ".parquet", "sessions", BESIDE_SESSIONS
-    )
+    files = find_files(paths, is_parquet, "sessions", BESIDE_SESSIONS)
     _check_one_part(files, paths)
     return list(map(str, files))
 

@@ -1,0 +1,128 @@
+"""Clicks that are in memory, in any kind of table."""
+
+import os
+from collections.abc import Mapping
+from contextlib import contextmanager
+
+import polars as pl
+import pyarrow as pa
+
+from keras_t4r.data.clicks.click_log import ROW, ClickLog, check_columns
+from keras_t4r.data.clicks.columns import as_series, check_column
+from keras_t4r.files.sentences import first_line
+
+
+class ClickTable:
+    """Clicks that are in memory, behind the same face as `ClickLog`.
+
+    A column is converted when it is read: what nobody reads may be of any type.
+
+    Args:
+        clicks: polars, pyarrow or pandas table, or dict of columns.
+        rows: int. How many clicks there are, where no column says it. Default: none.
+    """
+
+    files = ()
+
+    def __init__(self, clicks, rows=0):
+        self._columns = _columns(clicks)
+        lengths = {name: len(column) for name, column in self._columns.items()}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"The columns of the clicks differ in length: {lengths}.")
+        self._rows = next(iter(lengths.values()), rows)
+        self._read = {}
+
+    def names(self):
+        return list(self._columns)
+
+    def rows(self):
+        return self._rows
+
+    def text_kinds(self, columns, time):
+        return {}
+
+    def scan(self, columns, kinds, time=None):
+        if not self._columns and not self._rows:
+            # An empty list, which names no columns either.
+            return pl.DataFrame(schema=dict.fromkeys([*columns, ROW], pl.Null))
+        check_columns(columns, self.names(), "the clicks")
+        for name in columns:
+            if name not in self._read:
+                # Other times of the same log may well be fractions.
+                self._read[name] = as_series(name, self._columns[name], name != time)
+        frame = pl.DataFrame([self._read[name] for name in columns])
+        return frame.with_row_index(ROW)
+
+    @contextmanager
+    def reading(self, kinds=None):
+        """Turns what the engine says of a value into one sentence."""
+        try:
+            yield
+        except pl.exceptions.PolarsError as error:
+            raise ValueError(f"{self} cannot be read: {first_line(error)}.") from error
+
+    def place(self, row):
+        return f"row {row + 1}"
+
+    def __str__(self):
+        return "the clicks"
+
+
+def open_clicks(clicks):
+    """Whatever a caller may pass as clicks, as a `ClickLog` or `ClickTable`."""
+    if isinstance(clicks, ClickLog | ClickTable):
+        return clicks
+    if isinstance(clicks, str | os.PathLike):
+        return ClickLog(clicks)
+    if isinstance(clicks, list | tuple):
+        if not clicks or isinstance(clicks[0], Mapping):
+            return ClickTable(_of_rows(clicks), len(clicks))
+        if isinstance(clicks[0], str | os.PathLike):
+            return ClickLog(clicks)
+        raise TypeError(
+            f"Row 1 of the clicks is of type {type(clicks[0]).__name__}, which names "
+            "no columns; pass a list of dicts, one a row, or a list of paths."
+        )
+    return ClickTable(clicks)
+
+
+def _of_rows(rows):
+    """Rows as a dict of columns."""
+    names = list(rows[0]) if rows else []
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, Mapping) or set(row) != set(names):
+            has = sorted(row) if isinstance(row, Mapping) else type(row).__name__
+            raise ValueError(
+                f"Row {number} has {has}, but row 1 has {sorted(names)}; give every "
+                "row the same columns, None where there is no value."
+            )
+    return {name: [row[name] for row in rows] for name in names}
+
+
+def _columns(clicks):
+    """The columns of a table by their names, as they are held there."""
+    if isinstance(clicks, pl.LazyFrame):
+        clicks = clicks.collect(engine="streaming")
+    if isinstance(clicks, pl.DataFrame):
+        return dict(zip(clicks.columns, clicks.get_columns(), strict=True))
+    if isinstance(clicks, pa.Table | pa.RecordBatch):
+        return _by_name(clicks.schema.names, clicks.columns)
+    if isinstance(clicks, Mapping):
+        return {name: check_column(name, column) for name, column in clicks.items()}
+    # By name, for pandas need not be there.
+    if type(clicks).__module__.split(".")[0] == "pandas" and hasattr(clicks, "columns"):
+        columns = [clicks.iloc[:, place] for place in range(clicks.shape[1])]
+        return _by_name(map(str, clicks.columns), columns)
+    raise TypeError(
+        f"Clicks cannot be read from a {type(clicks).__name__}; pass a path, a "
+        "ClickLog, a polars, pyarrow or pandas table, a dict of columns, or a "
+        "list of rows."
+    )
+
+
+def _by_name(names, columns):
+    names = list(names)
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"The clicks have two columns {name!r}: rename one.")
+    return dict(zip(names, columns, strict=True))
