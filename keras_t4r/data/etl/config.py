@@ -12,6 +12,8 @@ from keras_t4r.files import is_plain
 
 RECENCY = "recency_log_norm"
 WINDOW, LENGTH, START = "window", "length", "start"
+# What answers call their scores, beside sessions and items.
+SCORES = "scores"
 
 _UNITS = {"m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
 
@@ -80,6 +82,12 @@ class ETLConfig:
             if not is_plain(name) or name.startswith("__"):
                 raise ValueError(
                     f"The column name {name!r} cannot name a file; rename it."
+                )
+            if name == "self" or (name == SCORES and name in (self.session, self.item)):
+                raise ValueError(
+                    f"The column name {name!r} is taken: answers have one "
+                    f"of scores, {SCORES!r}, and TensorFlow's signatures have no "
+                    "'self'; rename it."
                 )
             if name == "*" or (name.startswith("^") and name.endswith("$")):
                 raise ValueError(
