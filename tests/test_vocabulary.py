@@ -158,7 +158,7 @@ def test_a_file_that_is_no_whole_vocabulary_is_named(tmp_path):
     with pytest.raises(ValueError, match="no column 'value'"):
         Vocabulary.load(path)
     pq.write_table(pa.table({"value": WORDS, "count": WORDS}), path)
-    with pytest.raises(TypeError, match=r"counts of column 'word' .* be integers"):
+    with pytest.raises(TypeError, match=r"counts of column 'word' .* be of integers"):
         Vocabulary.load(path)
     table = Vocabulary(WORDS).to_table()
     pq.write_table(table.take([1, 0, 2, 3, 4]), path)
@@ -182,17 +182,25 @@ COUNTED = Vocabulary(["a", "b"], counts=[1, 2])
         (lambda: Vocabulary(["a"], first_id=2.7), TypeError, "whole number"),
         (lambda: Vocabulary(["a", "b"], first_id=2**31 - 2), ValueError, "or less"),
         (lambda: Vocabulary("ab"), TypeError, "is a str; pass a list"),
-        (lambda: Vocabulary(["a"], [1.5]), TypeError, "counts .* should be integers"),
-        (lambda: Vocabulary(["a"], ["x"]), TypeError, "counts .* should be integers"),
+        (
+            lambda: Vocabulary(["a"], [1.5]),
+            TypeError,
+            "counts .* should be of integers",
+        ),
+        (
+            lambda: Vocabulary(["a"], ["x"]),
+            TypeError,
+            "counts .* should be of integers",
+        ),
         (lambda: Vocabulary(["a", "b"], [float("nan"), 1]), ValueError, "0 .* is null"),
         (lambda: Vocabulary(["a", "b"], [None, 2]), ValueError, "Count 0 .* is null"),
         (lambda: Vocabulary(["a", "b"], [-1, 2]), ValueError, "Count 0 .* is -1"),
         (lambda: Vocabulary(["a", "b"], "ab"), TypeError, "counts .* is a str"),
         (lambda: Vocabulary(["a"], 5), TypeError, "counts .* cannot be read"),
         (lambda: COUNTED.extend(["c"], [1, 2]), ValueError, "1 values but 2 counts"),
-        (lambda: COUNTED.extend(["c"], [1.5]), TypeError, "should be integers"),
+        (lambda: COUNTED.extend(["c"], [1.5]), TypeError, "should be of integers"),
         (lambda: COUNTED.extend(["c"], [None]), ValueError, "Count 0 .* is null"),
-        (lambda: COUNTED.extend(["c"], ["x"]), TypeError, "should be integers"),
+        (lambda: COUNTED.extend(["c"], ["x"]), TypeError, "should be of integers"),
         (lambda: Vocabulary([3]).encode([2**70]), TypeError, "beyond int64"),
         (lambda: Vocabulary([3]).encode(5), TypeError, "cannot be read"),
         (lambda: Vocabulary([3]).decode([[2], [2, 2]]), ValueError, "several lengths"),

@@ -2,6 +2,8 @@
 
 # File systems take 255 bytes; an ending and what new files are called need some.
 _LONGEST = 200
+# What a name lacks that is not plain, for errors.
+PLAIN = f"no slash, no dot at its start, and {_LONGEST} bytes at most"
 
 
 def is_plain(name):

@@ -25,7 +25,7 @@ def read_values(values, name):
 
 def read_counts(counts, size, name):
     """How often values were seen, as an int64 series without nulls."""
-    what = f"The counts of column {name!r}"
+    what = f"The list of counts of column {name!r}"
     series = _plain_series(counts, what, "integers").alias("count")
     if len(series) != size:
         raise ValueError(f"Column {name!r} has {size} values but {len(series)} counts.")
@@ -34,7 +34,7 @@ def read_counts(counts, size, name):
             f"Count {series.is_null().arg_max()} of column {name!r} is null."
         )
     if size and not series.dtype.is_integer():
-        raise TypeError(f"{what} are of type {series.dtype}; they should be integers.")
+        raise TypeError(f"{what} is of type {series.dtype}; it should be of integers.")
     if size and series.min() < 0:
         raise ValueError(
             f"Count {series.arg_min()} of column {name!r} is {series.min()}; it should "

@@ -249,8 +249,8 @@ def test_bad_arguments_and_missing_items_are_refused():
 @pytest.mark.parametrize(
     ("name", "values"),
     [
-        ("strength", [0, 1e-300, np.nan, "1"]),
-        ("fading", [-1, np.nan, np.inf, None]),
+        ("strength", [0, 1e-300, 1e300, np.nan, "1"]),
+        ("fading", [-1, np.nan, None]),
         ("normalize", [-1, np.nan, np.inf, 5e3, True]),
         ("own_items", [-1, np.nan, np.inf, 1e39]),
         ("half_life", [0, np.nan, "2"]),
@@ -270,7 +270,7 @@ def test_numbers_that_make_scores_none_are_refused(name, values):
     [
         {"strength": 1e-6, "normalize": 4, "own_items": 1e15, "fading": 0},
         {"strength": np.float32(2), "fading": 1e15, "history": np.int64(2)},
-        {"strength": np.inf, "half_life": 1e-3},
+        {"strength": np.inf, "half_life": 1e-3, "fading": np.inf},
     ],
 )
 def test_numbers_at_the_ends_of_their_ranges_leave_scores_numbers(arguments):

@@ -20,7 +20,7 @@ _MOST_NORMALIZE = 4
 
 def as_strength(name, value):
     """The strength of a memory as a float: what it divides stays a number."""
-    return number(name, value, least=1e-6, most=math.inf)
+    return math.inf if value == math.inf else number(name, value, least=1e-6)
 
 
 @keras.saving.register_keras_serializable(package="keras_t4r")
@@ -142,7 +142,7 @@ class TransitionMemory(ScoreStep):
         # Passed arguments.
         self.initial_strength = as_strength("strength", strength)
         self.history = whole_number("history", history)
-        self.fading = number("fading", fading, least=0)
+        self.fading = number("fading", fading, least=0, most=math.inf)
         self.span = whole_number("span", span)
         self.bidirectional = bidirectional
         self.normalize = number("normalize", normalize, least=0, most=_MOST_NORMALIZE)
