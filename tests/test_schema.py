@@ -126,6 +126,13 @@ def test_merlin_round_trip():
         (lambda: Schema((AGE,)).item_id, "0 columns of the schema are tagged"),
         (lambda: ColumnSchema("a", "int12"), "dtype 'int12'"),
         (lambda: ColumnSchema("a", domain=Domain(3, 1)), "empty domain"),
+        (lambda: ColumnSchema(""), "empty name"),
+        (lambda: ColumnSchema("a", value_count=(5, 2)), "least, 5, is above the most"),
+        (lambda: ColumnSchema("a", value_count=(-5, 2)), "value_count of column 'a'"),
+        (lambda: Domain(float("nan"), 3), "min of a Domain is NaN"),
+        (lambda: replace(ITEM, domain=Domain(1, 2**33)), "whole numbers from 0 to"),
+        (lambda: replace(ITEM, domain=Domain(2, 10.5)), "whole numbers from 0 to"),
+        (lambda: replace(ITEM, domain=Domain(-3, 5)), "whole numbers from 0 to"),
         (lambda: Schema.from_text("feature { name"), "not a tensorflow-metadata"),
         (lambda: Schema.from_text("feature { name: 'a' }"), "has no type"),
     ],
@@ -133,6 +140,25 @@ def test_merlin_round_trip():
 def test_faults_are_said_in_one_sentence(make, sentence):
     with pytest.raises(ValueError, match=sentence):
         make()
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: ColumnSchema(5), "name of a column is 5"),
+        (lambda: ColumnSchema("a", value_count=20), "value_count .* should be a pair"),
+        (lambda: ColumnSchema("a", value_count=(1, 2.5)), "be a whole number"),
+        (lambda: Domain("2", 3), "min of a Domain is '2'"),
+    ],
+)
+def test_faults_of_type_are_said_in_one_sentence(make, sentence):
+    with pytest.raises(TypeError, match=sentence):
+        make()
+
+
+def test_numbers_that_are_no_ids_may_be_large():
+    column = ColumnSchema("time", domain=Domain(0, 2**40), value_count=[2, 0])
+    assert Schema.from_text(Schema((column,)).to_text())["time"] == column
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -4,6 +4,7 @@ import sys
 import time
 
 import numpy as np
+import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -40,6 +41,21 @@ def test_null_and_unseen_values_are_unknown(first_id, unknown_id):
     assert vocabulary.decode([unknown_id]).tolist() == [None]
 
 
+@pytest.mark.parametrize(
+    ("held", "asked", "ids"),
+    [
+        (["a", "b"], pd.Series(["a", np.nan]), [2, 1]),
+        (["a", "b"], ["a", pd.NA], [2, 1]),
+        (["a", "b"], pd.Series(["a", pd.NA], dtype="string"), [2, 1]),
+        ([5, 7], pd.Series([5, pd.NA], dtype="Int64"), [2, 1]),
+        ([5, 7], np.ma.masked_array([5, 7], mask=[False, True]), [2, 1]),
+        (["a", "b"], pa.RunEndEncodedArray.from_arrays([1, 3], ["a", "b"]), [2, 3, 3]),
+    ],
+)
+def test_values_come_in_any_container(held, asked, ids):
+    assert Vocabulary(held).encode(asked).tolist() == ids
+
+
 def test_without_an_id_for_unknown_values_they_are_refused():
     vocabulary = Vocabulary(WORDS, first_id=1, name="item")
     assert vocabulary.unknown_id is None
@@ -65,6 +81,9 @@ def test_extending_keeps_every_id_once_given():
     assert counted.counts.to_list() == [9, 108, 7, 6, 5, 3]
     assert before.encode(["new"]).tolist() == [1] and len(before) == 5
     assert Vocabulary(WORDS).extend(["new"]).counts is None
+    for nothing in ([], [None], [""]):
+        assert before.extend(nothing) == before
+    assert before.extend([], []) == before
     with pytest.raises(ValueError, match="has no counts"):
         Vocabulary(WORDS).extend(["new"], counts=[1])
 
@@ -138,10 +157,16 @@ def test_a_file_that_is_no_whole_vocabulary_is_named(tmp_path):
     pq.write_table(pa.table({"word": WORDS}), path)
     with pytest.raises(ValueError, match="no column 'value'"):
         Vocabulary.load(path)
+    pq.write_table(pa.table({"value": WORDS, "count": WORDS}), path)
+    with pytest.raises(TypeError, match=r"counts of column 'word' .* be of integers"):
+        Vocabulary.load(path)
     table = Vocabulary(WORDS).to_table()
     pq.write_table(table.take([1, 0, 2, 3, 4]), path)
     with pytest.raises(ValueError, match=r"word\.parquet was changed after"):
         Vocabulary.load(path)
+
+
+COUNTED = Vocabulary(["a", "b"], counts=[1, 2])
 
 
 @pytest.mark.parametrize(
@@ -153,7 +178,32 @@ def test_a_file_that_is_no_whole_vocabulary_is_named(tmp_path):
         (lambda: Vocabulary([1.5]), TypeError, "ids are integers or text"),
         (lambda: Vocabulary(["a", 1], name="x"), TypeError, "Column 'x'"),
         (lambda: Vocabulary(["a"], [1, 2]), ValueError, "1 values but 2 counts"),
-        (lambda: Vocabulary(["a"], first_id=0), ValueError, "starts at 1"),
+        (lambda: Vocabulary(["a"], first_id=0), ValueError, "is 0; it should be 1"),
+        (lambda: Vocabulary(["a"], first_id=2.7), TypeError, "whole number"),
+        (lambda: Vocabulary(["a", "b"], first_id=2**31 - 2), ValueError, "or less"),
+        (lambda: Vocabulary("ab"), TypeError, "is a str; pass a list"),
+        (
+            lambda: Vocabulary(["a"], [1.5]),
+            TypeError,
+            "counts .* should be of integers",
+        ),
+        (
+            lambda: Vocabulary(["a"], ["x"]),
+            TypeError,
+            "counts .* should be of integers",
+        ),
+        (lambda: Vocabulary(["a", "b"], [float("nan"), 1]), ValueError, "0 .* is null"),
+        (lambda: Vocabulary(["a", "b"], [None, 2]), ValueError, "Count 0 .* is null"),
+        (lambda: Vocabulary(["a", "b"], [-1, 2]), ValueError, "Count 0 .* is -1"),
+        (lambda: Vocabulary(["a", "b"], "ab"), TypeError, "counts .* is a str"),
+        (lambda: Vocabulary(["a"], 5), TypeError, "counts .* cannot be read"),
+        (lambda: COUNTED.extend(["c"], [1, 2]), ValueError, "1 values but 2 counts"),
+        (lambda: COUNTED.extend(["c"], [1.5]), TypeError, "should be of integers"),
+        (lambda: COUNTED.extend(["c"], [None]), ValueError, "Count 0 .* is null"),
+        (lambda: COUNTED.extend(["c"], ["x"]), TypeError, "should be of integers"),
+        (lambda: Vocabulary([3]).encode([2**70]), TypeError, "beyond int64"),
+        (lambda: Vocabulary([3]).encode(5), TypeError, "cannot be read"),
+        (lambda: Vocabulary([3]).decode([[2], [2, 2]]), ValueError, "several lengths"),
         (lambda: Vocabulary(["a"]).encode([3]), TypeError, "vocabulary holds string"),
         (lambda: Vocabulary([3]).encode(["a"]), TypeError, "vocabulary holds int64"),
         (lambda: Vocabulary([3]).decode([3]), ValueError, "lie between 0 and 2"),

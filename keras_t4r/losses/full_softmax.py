@@ -1,5 +1,6 @@
 import keras
 
+from keras_t4r.arguments import rate
 from keras_t4r.losses.cross_entropy import softmax_cross_entropy
 from keras_t4r.losses.next_item_loss import NextItemLoss
 
@@ -33,11 +34,7 @@ class FullSoftmax(NextItemLoss):
     """
 
     def __init__(self, label_smoothing=0.0, blockwise=None):
-        if not 0 <= label_smoothing < 1:
-            raise ValueError(
-                f"label_smoothing must lie in [0, 1), not at {label_smoothing}."
-            )
-        self.label_smoothing = label_smoothing
+        self.label_smoothing = rate("label_smoothing", label_smoothing)
         self.blockwise = blockwise
 
     def call(self, hidden, table, bias, targets, weights):

@@ -3,6 +3,7 @@ import math
 import keras
 from keras import ops
 
+from keras_t4r.arguments import drawing_seed, whole_number
 from keras_t4r.losses.next_item_loss import NextItemLoss
 
 
@@ -39,11 +40,9 @@ class SampledSoftmax(NextItemLoss):
     """
 
     def __init__(self, negatives=256, seed=None):
-        if negatives < 1:
-            raise ValueError(f"negatives must be 1 or more, not {negatives}.")
-        self.negatives = negatives
-        self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.negatives = whole_number("negatives", negatives)
+        self.seed = drawing_seed(seed)
+        self.seed_generator = keras.random.SeedGenerator(self.seed)
 
     def call(self, hidden, table, bias, targets, weights):
         rows = table.shape[0]

@@ -3,7 +3,8 @@
 import re
 from dataclasses import dataclass
 
-from keras_t4r.schema.domain import PADDING_ID, Domain
+from keras_t4r.arguments import whole_number
+from keras_t4r.schema.domain import LARGEST_ID, PADDING_ID, Domain
 from keras_t4r.schema.tags import TARGET_TAGS, Tags, plain_tag
 
 DTYPES = ["float32", "int64", "string"]
@@ -23,7 +24,13 @@ class ColumnSchema:
         domain: `Domain`. Ids (for categorical columns) or the range of a
             number. For ids, those below `domain.min` are special: 0 is
             padding, 1 (where `min` is 2) stands for unknown values.
-        value_count: pair of ints. Least and most values of a list column.
+        value_count: pair of ints. Least and most values of a list column; a most of 0
+            says that it is not known.
+
+    Raises:
+        TypeError: the name is no text, or `value_count` no pair of whole numbers.
+        ValueError: there is no such dtype, the name or the domain is empty, the ids
+            are not whole numbers of int32, or `value_count` has its ends swapped.
 
     Example:
 
@@ -38,6 +45,12 @@ class ColumnSchema:
     value_count: tuple | None = None
 
     def __post_init__(self):
+        if not isinstance(self.name, str):
+            raise TypeError(
+                f"The name of a column is {self.name!r}; it should be text."
+            )
+        if not self.name:
+            raise ValueError("A column of the schema has an empty name: name it.")
         if self.dtype not in DTYPES:
             raise ValueError(
                 f"Column {self.name!r} has dtype {self.dtype!r}; use one of {DTYPES}."
@@ -49,6 +62,30 @@ class ColumnSchema:
                 f"Column {self.name!r} has an empty domain: min {self.domain.min} "
                 f"is above max {self.domain.max}."
             )
+        if self.is_categorical:
+            self._check_ids()
+        if self.value_count is not None:
+            object.__setattr__(self, "value_count", self._checked_count())
+
+    def _check_ids(self):
+        for end in (self.domain.min, self.domain.max):
+            if not PADDING_ID <= end <= LARGEST_ID or end != int(end):
+                raise ValueError(
+                    f"The ids of column {self.name!r} reach from {self.domain.min} to "
+                    f"{self.domain.max}; they should be whole numbers from "
+                    f"{PADDING_ID} to {LARGEST_ID}: encode the column."
+                )
+
+    def _checked_count(self):
+        what, count = f"value_count of column {self.name!r}", self.value_count
+        if not isinstance(count, (list, tuple)) or len(count) != 2:
+            raise TypeError(f"{what} is {count!r}; it should be a pair, (least, most).")
+        least, most = (whole_number(what, value, least=0) for value in count)
+        if 0 < most < least:
+            raise ValueError(
+                f"{what} is {count!r}: the least, {least}, is above the most, {most}."
+            )
+        return least, most
 
     @property
     def plain_name(self):

@@ -10,9 +10,11 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from keras_t4r.arguments import whole_number
 from keras_t4r.files import new_file
 from keras_t4r.files.parquet import read_parquet, write_parquet
-from keras_t4r.schema.domain import PADDING_ID, UNKNOWN_ID
+from keras_t4r.schema.domain import LARGEST_ID, PADDING_ID, UNKNOWN_ID
+from keras_t4r.schema.raw_values import read_counts, read_values
 
 FIRST_ID = UNKNOWN_ID + 1
 
@@ -51,19 +53,21 @@ class Vocabulary:
     array([3, 2, 4], dtype=int32)
 
     Raises:
-        TypeError: values are neither integers nor text.
-        ValueError: a value is null or stands twice.
+        TypeError: values are neither integers nor text, counts no integers, or
+            `first_id` no whole number.
+        ValueError: a value is null or stands twice, a count is null or below 0, or an
+            id is below 1 or beyond int32.
     """
 
     def __init__(self, values, counts=None, first_id=FIRST_ID, name="value"):
         self.name = name
-        self.first_id = int(first_id)
-        if self.first_id <= PADDING_ID:
-            raise ValueError(
-                f"first_id of column {name!r} is {first_id}; id {PADDING_ID} is "
-                "padding, so it starts at 1."
-            )
-        self.values = _series(values, name).alias("value")
+        self.values = read_values(values, name).alias("value")
+        self.first_id = whole_number(
+            f"first_id of column {name!r}",
+            first_id,
+            least=PADDING_ID + 1,
+            most=LARGEST_ID + 1 - max(len(self.values), 1),
+        )
         if not len(self.values):
             raise ValueError(
                 f"The vocabulary of column {name!r} has no values; leave the column "
@@ -76,12 +80,7 @@ class Vocabulary:
             )
         self.counts = None
         if counts is not None:
-            self.counts = pl.Series("count", counts).cast(pl.Int64).alias("count")
-            if len(self.counts) != len(self.values):
-                raise ValueError(
-                    f"Column {name!r} has {len(self.values)} values but "
-                    f"{len(self.counts)} counts."
-                )
+            self.counts = read_counts(counts, len(self.values), name)
         order = self.values.arg_sort()
         self._sorted = self.values.gather(order)
         self._rows = order.to_numpy().astype(np.int32)
@@ -184,7 +183,7 @@ class Vocabulary:
 
     def _cast(self, values):
         try:
-            series = _series(values, self.name)
+            series = read_values(values, self.name)
         except TypeError as error:
             raise TypeError(f"{error} Its vocabulary holds {self.dtype}.") from error
         if series.dtype != self.values.dtype and series.null_count() == len(series):
@@ -233,7 +232,13 @@ class Vocabulary:
         return np.where(ids < self.first_id, filler, raw)
 
     def _rows_of(self, ids):
-        ids = np.asarray(ids)
+        try:
+            ids = np.asarray(ids)
+        except ValueError as error:
+            raise ValueError(
+                f"The ids of column {self.name!r} are rows of several lengths: pad "
+                f"them with {PADDING_ID}."
+            ) from error
         if not ids.size:
             ids = ids.astype(np.int32)
         if not np.issubdtype(ids.dtype, np.integer):
@@ -255,10 +260,13 @@ class Vocabulary:
                 `values`.
 
         Returns:
-            A new `Vocabulary`: unseen values follow in the order of `values`.
+            A `Vocabulary`: unseen values follow in the order of `values`. It is this
+            one where `values` holds none at all.
 
         Raises:
-            ValueError: there are counts, but this vocabulary has none of its own.
+            TypeError: values or counts are of another type.
+            ValueError: there are counts, but this vocabulary has none of its own; or
+                they are not one a value, or null or below 0.
         """
         values = self._cast(values)
         if counts is not None and self.counts is None:
@@ -267,11 +275,18 @@ class Vocabulary:
                 "new values would stand alone; extend it without counts."
             )
         new = pl.DataFrame(
-            {"value": values, "count": 1 if counts is None else pl.Series(counts)}
+            {
+                "value": values,
+                "count": 1
+                if counts is None
+                else read_counts(counts, len(values), self.name),
+            }
         )
         seen = new.filter(pl.col("value").is_not_null())
         if self.dtype == "string":
             seen = seen.filter(pl.col("value") != "")
+        if seen.is_empty():
+            return self
         seen = seen.group_by("value", maintain_order=True).agg(pl.col("count").sum())
         rows, known = self._look_up(seen["value"])
         added = seen.filter(~pl.Series(known, dtype=pl.Boolean))
@@ -423,35 +438,3 @@ def arrow(series):
     """A polars series as an Arrow array; text as `string`."""
     array = series.to_arrow()
     return array.cast(pa.string()) if series.dtype == pl.String else array
-
-
-def _series(values, name):
-    """Values of any kind as an int64 or text series."""
-    try:
-        if isinstance(values, pa.ChunkedArray | pa.Array):
-            series = pl.from_arrow(values)
-        elif isinstance(values, pl.Series):
-            series = values
-        elif isinstance(values, np.ndarray) and values.dtype != object:
-            series = pl.Series(values)
-        else:
-            series = pl.from_arrow(pa.array(list(values)))
-    except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError) as error:
-        raise TypeError(f"Column {name!r}: {error}.") from error
-    if series.dtype in (pl.Categorical, pl.Enum):
-        series = series.cast(pl.String)
-    if series.dtype == pl.Null:
-        series = series.cast(pl.String)
-    if series.dtype.is_integer():
-        try:
-            return series.cast(pl.Int64)
-        except pl.exceptions.InvalidOperationError as error:
-            raise TypeError(
-                f"Column {name!r} holds an integer beyond int64."
-            ) from error
-    if series.dtype != pl.String:
-        raise TypeError(
-            f"Column {name!r} holds values of type {series.dtype}; ids are integers "
-            "or text."
-        )
-    return series

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
+from keras_t4r.data.etl.config import SCORES
 from keras_t4r.models.graph import by_output, is_of_events, output_names
 
-SCORES = "scores"
 # How many events of each session have a value, where outputs have one an event.
 EVENTS = "events"
 

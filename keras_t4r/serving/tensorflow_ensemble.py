@@ -4,7 +4,7 @@ import pathlib
 import shutil
 
 from keras_t4r.arguments import whole_number
-from keras_t4r.files import new_folders
+from keras_t4r.files import PLAIN, is_plain, new_folders
 from keras_t4r.serving import triton_config
 from keras_t4r.serving.saved_model import write_saved_model
 from keras_t4r.serving.served_outputs import ServedOutputs
@@ -207,8 +207,10 @@ def _prefixed(names):
 def _check(model, workflow, name, version, platform):
     if platform not in PLATFORMS:
         raise ValueError(f"`platform` must be one of {PLATFORMS}, not {platform!r}.")
-    if not name or pathlib.Path(name).name != name or name.startswith("."):
-        raise ValueError(f"`name` must be the plain name of a folder, not {name!r}.")
+    if not isinstance(name, str) or not is_plain(name):
+        raise ValueError(
+            f"`name` must be the plain name of a folder ({PLAIN}), not {name!r}."
+        )
     whole_number("version", version)
     ServedOutputs.of(model, taken=[workflow.schema.session_id])
     for column in model.schema:

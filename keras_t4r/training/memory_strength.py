@@ -1,9 +1,9 @@
-import math
 from typing import NamedTuple
 
 import keras
 from keras import ops
 
+from keras_t4r.layers.memory.transition_memory import as_strength
 from keras_t4r.metrics.ndcg import NDCG
 from keras_t4r.metrics.ranking_metric import RankingMetric
 from keras_t4r.models.memories import find_memories
@@ -60,7 +60,7 @@ def tune_memory(
         A `TunedMemory`. The memory has the strength; of equal ones the present.
 
     Raises:
-        ValueError: the model has no memory or several, a strength is not positive, or
+        ValueError: the model has no memory or several, a strength is below 1e-6, or
             the loader has no target.
 
     Example:
@@ -93,12 +93,8 @@ class MemoryTuner:
         strength = self.memory.strength
         now = float(ops.convert_to_numpy(strength))
         # The first of equals is kept: without a reason the strength stays.
-        grid = list(dict.fromkeys([now, *map(float, grid)]))
-        for value in grid:
-            if math.isnan(value) or value <= 0:
-                raise ValueError(
-                    f"Strengths of the grid must be positive, not {value}."
-                )
+        grid = [as_strength("A strength of the grid", value) for value in grid]
+        grid = list(dict.fromkeys([now, *grid]))
         if metric is None:
             metric = next(
                 (m for m in self._model.metrics if isinstance(m, RankingMetric)),

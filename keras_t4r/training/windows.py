@@ -130,6 +130,7 @@ def fit_windows(
             )
     epochs = whole_number("epochs", epochs)
     replay = whole_number("replay", replay, least=0)
+    seed = whole_number("seed", seed, least=0, most=None)
     metrics = _of_items(model)
     first = next(iter(metrics.values()))
     memories = find_memories(model)

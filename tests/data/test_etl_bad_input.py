@@ -331,10 +331,61 @@ def test_a_folder_that_holds_the_clicks_is_not_replaced(tmp_path):
     assert path.exists() and (folder / "schema.pbtxt").exists()
 
 
-@pytest.mark.parametrize("name", ["*", "^.*$", "a/b", "..", ".a", "a\nb", "a\0b"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "*",
+        "^.*$",
+        "a/b",
+        "..",
+        ".a",
+        "a\nb",
+        "a\0b",
+        pytest.param("é" * 101, id="long"),
+        "self",
+        "scores",
+    ],
+)
 def test_names_that_mean_something_else_are_refused(name):
     with pytest.raises(ValueError, match="rename it"):
         SessionETL("s", "t", name)
+    with pytest.raises(ValueError, match="rename it"):
+        SessionETL(name, "t", "i")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "sentence"),
+    [
+        ({"split": (float("nan"), 0.5, 0.5)}, ValueError, r"split\[0\] is NaN"),
+        ({"split": (1.5, -0.5, 0)}, ValueError, r"split\[0\] is 1.5"),
+        ({"split": ()}, ValueError, "3 numbers"),
+        ({"split": 0}, TypeError, "list of 3 numbers"),
+        ({"split": ("a", 0.5, 0.5)}, TypeError, r"split\[0\] is 'a'"),
+        ({"seed": 1.5}, TypeError, "seed is 1.5"),
+        ({"seed": None}, TypeError, "seed is None"),
+    ],
+)
+def test_a_split_that_is_none_is_refused_first(arguments, error, sentence, tmp_path):
+    with pytest.raises(error, match=sentence):
+        etl().write("nowhere.csv", tmp_path / "out", progress=False, **arguments)
+
+
+def test_a_split_may_be_numpys(tmp_path):
+    parts = []
+    for name, split, seed in (
+        ("plain", (0.5, 0.5, 0), 3),
+        ("numpy", np.array([0.5, 0.5, 0]), np.int64(3)),
+    ):
+        folder = tmp_path / name
+        etl(min_length=1).write(GOOD, folder, split=split, seed=seed, progress=False)
+        parts.append(pl.read_parquet(folder / "1" / "train.parquet")["s"].to_list())
+    assert parts[0] == parts[1]
+
+
+@pytest.mark.parametrize("length", ["a", None, 2.5, 0, True])
+def test_a_least_length_that_is_none_is_refused(length):
+    with pytest.raises((TypeError, ValueError), match="min_length is"):
+        etl().fit_transform(GOOD, min_length=length)
 
 
 def test_two_writers_do_not_meet(tmp_path):

@@ -1,6 +1,7 @@
 """Bad sessions and bad arguments get one sentence that says where and what."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -281,6 +282,21 @@ def test_a_schema_that_does_not_know_the_longest_session_asks_for_it():
             table(), Schema((items,)), 2, target=target, max_length=4
         )
         assert loader.max_length == 4
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"domain": None}, "'item_id' has to hold ids, .* its domain None"),
+        ({"dtype": "string"}, "'item_id' has to hold ids, .*its dtype is 'string'"),
+        ({"value_count": None}, "'item_id' has to be a list .*value_count"),
+    ],
+)
+def test_an_item_column_that_is_none_is_told_what_it_lacks(changed, sentence):
+    items = replace(SCHEMA["item_id"], **changed)
+    schema = Schema((items, SCHEMA["price"]))
+    with pytest.raises(ValueError, match=sentence):
+        KerasSequenceLoader(table(), schema, 2)
 
 
 def test_sessions_of_one_leave_nothing_to_evaluate():

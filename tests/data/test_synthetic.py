@@ -184,8 +184,22 @@ def test_the_same_seed_gives_the_same_log_and_another_seed_another():
         (dict(num_items=50), "successors"),
         (dict(weights=(1, 0, 0, 0)), "weights"),
         (dict(weights=(1, -1, 0, 1)), "weights"),
+        (dict(weights=(1, 1, 1, float("nan"))), r"weights\[3\] is NaN"),
+        (dict(weights=(float("inf"), 1, 1, 1)), r"weights\[0\] is inf"),
+        (dict(weights=None), "weights is None"),
+        (dict(num_categories=0), "num_categories is 0"),
+        (dict(num_categories=-1), "num_categories is -1"),
+        (dict(num_sessions=0), "num_sessions is 0"),
+        (dict(num_items=2.5), "num_items is 2.5"),
+        (dict(num_days=0), "num_days is 0"),
+        (dict(mean_length=0.5), "mean_length is 0.5"),
+        (dict(mean_length=float("nan")), "mean_length is NaN"),
+        (dict(max_length=0), "max_length is 0"),
+        (dict(num_successors=0), "num_successors is 0"),
+        (dict(seed=-1), "seed is -1"),
+        (dict(seed=1.5), "seed is 1.5"),
     ],
 )
 def test_impossible_logs_are_refused(options, word):
-    with pytest.raises(ValueError, match=word):
+    with pytest.raises((TypeError, ValueError), match=word):
         SyntheticClicks(**options)

@@ -269,16 +269,20 @@ def test_they_serialize(make):
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (lambda: t4r.MMoE(0, 2, 4), "MMoE takes num_tasks as a whole number from 1"),
-        (lambda: t4r.MMoE(2, 1.5, 4), "num_experts as a whole number from 1, not 1.5"),
-        (lambda: t4r.MMoE(2, 2, ()), "MMoE takes units as a whole number from 1"),
-        (lambda: t4r.CGC(2, 1, 0, 4), "CGC takes num_shared_experts as a whole"),
-        (lambda: t4r.PLE(2, 0, 1, 1, 4), "PLE takes num_layers as a whole number"),
-        (lambda: t4r.PLE(2, 1, 1, 1, (4, 0)), "PLE takes units as a whole number"),
+        (lambda: t4r.MMoE(0, 2, 4), "num_tasks is 0; it should be 1 or more"),
+        (lambda: t4r.MMoE(2, 1.5, 4), "num_experts is 1.5; it should be a whole"),
+        (lambda: t4r.MMoE(2, 2, ()), r"units of MMoE is \(\)"),
+        (lambda: t4r.MMoE(2, 2, 4, dropout=1), "dropout is 1; it should be below 1"),
+        (lambda: t4r.MMoE(2, 2, 4, seed="a"), "seed is 'a'"),
+        (lambda: t4r.CGC(2, 1, 0, 4), "num_shared_experts is 0"),
+        (lambda: t4r.CGC(2, 1, 1, 4, dropout=np.nan), "dropout is NaN"),
+        (lambda: t4r.PLE(2, 0, 1, 1, 4), "num_layers is 0"),
+        (lambda: t4r.PLE(2, 1, 1, 1, (4, 0)), "units of PLE is 0"),
+        (lambda: t4r.PLE(2, 1, 1, 1, 4, dropout=-1), "dropout is -1"),
     ],
 )
 def test_numbers_that_make_no_sense_are_refused(make, sentence):
-    with pytest.raises(ValueError, match=sentence):
+    with pytest.raises((TypeError, ValueError), match=sentence):
         make()
 
 

@@ -142,11 +142,12 @@ def test_mlm_appends_its_vector_in_inference():
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
-    [({"rate": 0.0}, "rate must lie"), ({"rate": 1.0}, "rate must lie")]
-    + [({"last_rate": 1.5}, "last_rate must lie")],
+    [({"rate": 0.0}, "rate is 0.0"), ({"rate": 1.0}, "rate is 1.0")]
+    + [({"rate": float("nan")}, "rate is NaN"), ({"seed": 1.5}, "seed is 1.5")]
+    + [({"last_rate": 1.5}, "last_rate is 1.5"), ({"rate": "a"}, "rate is 'a'")],
 )
 def test_mlm_refuses_rates_that_make_no_sense(arguments, sentence):
-    with pytest.raises(ValueError, match=sentence):
+    with pytest.raises((TypeError, ValueError), match=sentence):
         t4r.MaskedLanguageModeling(**arguments)
 
 
@@ -239,12 +240,12 @@ def test_plm_appends_a_position_that_sees_all_and_is_seen_by_none():
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
-    [({"rate": 0.0}, "rate must lie"), ({"max_span_length": 0}, "whole number from 1")]
-    + [({"max_span_length": 2.5}, "whole number from 1")]
-    + [({"last_rate": -0.1}, "last_rate must lie")],
+    [({"rate": 0.0}, "rate is 0.0"), ({"max_span_length": 0}, "should be 1 or more")]
+    + [({"max_span_length": 2.5}, "should be a whole number")]
+    + [({"last_rate": -0.1}, "last_rate is -0.1"), ({"seed": "a"}, "seed is 'a'")],
 )
 def test_plm_refuses_what_makes_no_sense(arguments, sentence):
-    with pytest.raises(ValueError, match=sentence):
+    with pytest.raises((TypeError, ValueError), match=sentence):
         t4r.PermutationLanguageModeling(**arguments)
 
 

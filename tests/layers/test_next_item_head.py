@@ -99,8 +99,13 @@ def test_normalised_scores_are_cosines_over_the_temperature():
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ({"temperature": 0.0}, "temperature must be positive"),
-        ({"first_id": 0}, "first_id must be 1 or more"),
+        ({"temperature": 0.0}, "temperature is 0.0; it should be 0.0001 or more"),
+        ({"temperature": 1e-30}, "temperature is 1e-30"),
+        ({"temperature": float("inf")}, "temperature is inf"),
+        ({"temperature": float("nan")}, "temperature is NaN"),
+        ({"dropout": 1.0}, "dropout is 1.0; it should be below 1"),
+        ({"dropout": float("nan")}, "dropout is NaN"),
+        ({"first_id": 0}, "first_id is 0; it should be 1 or more"),
         ({"first_id": 13}, "there is nothing to score"),
     ],
 )
@@ -112,11 +117,14 @@ def test_faults_are_named(arguments, sentence):
         t4r.NextItemHead()(x, targets)
     with pytest.raises(ValueError, match="was made for 13 ids, but the table"):
         make_head()(x, targets, np.ones((9, WIDTH), "float32"))
+    for arguments in ({"temperature": "1"}, {"dropout": True}, {"first_id": 2.5}):
+        with pytest.raises(TypeError, match="it should be a"):
+            make_head(**arguments)
     with pytest.raises(TypeError, match="call\\(hidden, table, bias, targets, weights"):
         make_head(loss=keras.losses.MeanSquaredError())
-    with pytest.raises(ValueError, match="label_smoothing must lie"):
+    with pytest.raises(ValueError, match="label_smoothing is 1"):
         t4r.losses.FullSoftmax(1.0)
-    with pytest.raises(ValueError, match="negatives must be 1 or more"):
+    with pytest.raises(ValueError, match="negatives is 0; it should be 1 or more"):
         t4r.losses.SampledSoftmax(0)
 
 

@@ -97,8 +97,9 @@ def test_inference_adds_no_loss_and_hands_the_scores_on():
 
 
 def test_what_makes_no_sense_is_refused():
-    with pytest.raises(ValueError, match="weight must be positive"):
-        t4r.ReplacedTokenDetection(weight=0)
+    for weight in (0, float("nan"), float("inf"), "a"):
+        with pytest.raises((TypeError, ValueError), match="weight is"):
+            t4r.ReplacedTokenDetection(weight=weight)
 
 
 def test_it_serializes():

@@ -151,6 +151,22 @@ def test_a_column_of_other_axes_is_refused_when_the_graph_is_made(name, shape, w
         layer(inputs)
 
 
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("d_output", [0, 2.5, "a"]),
+        ("embedding_dim", [0, 2.5, None]),
+        ("continuous_projection", [-1, True]),
+        ("dropout", [1, float("nan"), "a"]),
+        ("max_length", [0, 2.5]),
+    ],
+)
+def test_numbers_that_make_no_sense_are_refused(name, values):
+    for value in values:
+        with pytest.raises((TypeError, ValueError), match=f"{name} .*should be"):
+            t4r.SequenceEmbeddingFeatures(SCHEMA, **{name: value})
+
+
 def test_faults_are_named():
     with pytest.raises(ValueError, match="aggregation must be one of"):
         t4r.SequenceEmbeddingFeatures(SCHEMA, aggregation="max")

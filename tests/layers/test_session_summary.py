@@ -154,7 +154,7 @@ def test_without_a_mask_it_refuses():
     ("arguments", "sentence"),
     [({"kind": "cls"}, "first, last, mean, max, attention")]
     + [({"kind": "last", "units": 4}, "learns nothing")]
-    + [({"kind": "attention", "units": 0}, "whole number from 1")],
+    + [({"kind": "attention", "units": 0}, "should be 1 or more")],
 )
 def test_it_refuses_what_makes_no_sense(arguments, sentence):
     with pytest.raises(ValueError, match=sentence):

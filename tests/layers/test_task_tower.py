@@ -80,5 +80,11 @@ def test_it_serializes():
 
 @pytest.mark.parametrize("units", [0, (), (4, -1), 2.5])
 def test_it_refuses_units_that_make_no_sense(units):
-    with pytest.raises(ValueError, match="TaskTower takes units as a whole number"):
+    with pytest.raises((TypeError, ValueError), match="units of TaskTower is"):
         t4r.TaskTower(units)
+
+
+def test_it_refuses_a_dropout_that_makes_no_sense():
+    for dropout in (1, -0.1, float("nan"), "a"):
+        with pytest.raises((TypeError, ValueError), match="dropout is"):
+            t4r.TaskTower(4, dropout=dropout)

@@ -241,15 +241,46 @@ def test_bad_arguments_and_missing_items_are_refused():
         t4r.TransitionMemory(SCHEMA, cardinality=9)
     with pytest.raises(ValueError, match="must be above first_id, 2; it is 2"):
         t4r.TransitionMemory(cardinality=2, first_id=2)
-    with pytest.raises(ValueError, match="span must be 1 or more, not 0"):
-        t4r.TransitionMemory(SCHEMA, span=0)
-    with pytest.raises(ValueError, match="strength must be positive, not 0"):
-        t4r.TransitionMemory(SCHEMA, strength=0)
-    with pytest.raises(ValueError, match="own_items must not be negative"):
-        t4r.TransitionMemory(SCHEMA, own_items=-1)
     scores, items = example()
     with pytest.raises(ValueError, match="scores are those of 31 ids, but the memory"):
         t4r.TransitionMemory(SCHEMA)(scores[:, 1:], items)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("strength", [0, 1e-300, 1e300, np.nan, "1"]),
+        ("fading", [-1, np.nan, None]),
+        ("normalize", [-1, np.nan, np.inf, 5e3, True]),
+        ("own_items", [-1, np.nan, np.inf, 1e39]),
+        ("half_life", [0, np.nan, "2"]),
+        ("history", [0, 2.5, "4"]),
+        ("span", [0, 2.5, True]),
+        ("neighbors", [0, 2.5, None]),
+    ],
+)
+def test_numbers_that_make_scores_none_are_refused(name, values):
+    for value in values:
+        with pytest.raises((TypeError, ValueError), match=f"{name} is .*should be"):
+            t4r.TransitionMemory(SCHEMA, **{name: value})
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"strength": 1e-6, "normalize": 4, "own_items": 1e15, "fading": 0},
+        {"strength": np.float32(2), "fading": 1e15, "history": np.int64(2)},
+        {"strength": np.inf, "half_life": 1e-3, "fading": np.inf},
+    ],
+)
+def test_numbers_at_the_ends_of_their_ranges_leave_scores_numbers(arguments):
+    scores, items = example()
+    memory = t4r.TransitionMemory(SCHEMA, **arguments).adapt(sessions(40))
+    # Ids that are no items score minus infinity already.
+    out = ops.convert_to_numpy(memory(scores, items))
+    assert not np.isnan(out).any() and (np.isfinite(out) == np.isfinite(scores)).all()
+    memory.update_state(sessions(2, seed=1))
+    assert not np.isnan(ops.convert_to_numpy(memory(scores, items))).any()
 
 
 def test_the_config_holds_arguments_and_nothing_else():

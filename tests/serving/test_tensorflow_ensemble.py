@@ -165,6 +165,7 @@ def test_a_workflow_that_lacks_a_column_is_refused(model, clicks, tmp_path):
     [
         ({"name": "a/b"}, "plain name"),
         ({"name": ""}, "plain name"),
+        ({"name": "t" * 300}, "plain name"),
         ({"version": 0}, "version is 0"),
         ({"platform": "onnx"}, "must be one of"),
         ({"k": 0}, "k must lie between"),

@@ -456,6 +456,9 @@ def test_faults_are_named(folder, tmp_path):
         run(folder, windows=["1"])
     with pytest.raises(FileNotFoundError, match="Window 9 has no file"):
         run(folder, windows=["1", "9"])
+    for seed in (None, "a", 1.5):
+        with pytest.raises(TypeError, match=r"seed is .*should be a whole number"):
+            run(folder, seed=seed)
     model = make_model()
     model.compile("adam")
     with pytest.raises(ValueError, match="no ranking metrics"):

@@ -8,10 +8,12 @@ import numpy as np
 from keras_t4r.arguments import names, one_of, whole_number
 from keras_t4r.data.clicks.times import MICROSECONDS
 from keras_t4r.data.etl.time_features import TIME_FEATURES
-from keras_t4r.files import is_plain
+from keras_t4r.files import PLAIN, is_plain
 
 RECENCY = "recency_log_norm"
 WINDOW, LENGTH, START = "window", "length", "start"
+# What answers call their scores, beside sessions and items.
+SCORES = "scores"
 
 _UNITS = {"m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
 
@@ -79,7 +81,18 @@ class ETLConfig:
                 )
             if not is_plain(name) or name.startswith("__"):
                 raise ValueError(
-                    f"The column name {name!r} cannot name a file; rename it."
+                    f"The column name {name!r} cannot name a file ({PLAIN}, nor two "
+                    "underscores): rename it."
+                )
+            if name == "self":
+                raise ValueError(
+                    "The column name 'self' cannot be served, for TensorFlow's "
+                    "signatures take no argument of that name: rename it."
+                )
+            if name == SCORES and name in (self.session, self.item):
+                raise ValueError(
+                    f"The column name {name!r} is what answers call the scores of "
+                    "items, beside sessions and items: rename it."
                 )
             if name == "*" or (name.startswith("^") and name.endswith("$")):
                 raise ValueError(

@@ -159,6 +159,7 @@ class SessionETL:
             A `pyarrow.Table` with the columns of the files that `write` makes. Like
             them it is marked as holding encoded ids (see `schema.encoded_ids`).
         """
+        min_length = whole_number("min_length", min_length)
         state, source = self._fitted(), open_clicks(clicks)
         with ClickParts(source, self.config, state.kinds) as parts:
             (frame,) = parts
@@ -166,6 +167,7 @@ class SessionETL:
 
     def fit_transform(self, clicks, min_length=1):
         """`fit`, then `transform`."""
+        min_length = whole_number("min_length", min_length)
         return self.fit(clicks).transform(clicks, min_length)
 
     def write(self, clicks, folder, split=None, seed=0, overwrite=False, progress=True):
@@ -198,9 +200,12 @@ class SessionETL:
             FileExistsError: the folder exists, and `overwrite` is not set.
             BlockingIOError: another process is writing it.
             OSError: the disk is full, or the place may not be written to.
-            ValueError: the clicks lie in the folder, or cannot be read.
+            TypeError: `split` is no list of numbers, or the seed no whole number.
+            ValueError: the clicks lie in the folder, or cannot be read; or the
+                fractions do not add up to 1.
         """
-        split = split and check_split(split)
+        split = None if split is None else check_split(split)
+        seed = whole_number("seed", seed, least=None, most=None)
         source = open_clicks(clicks)
         _check_outside(source, folder)
         with new_folder(folder, overwrite, known_by=SCHEMA_FILE) as target:

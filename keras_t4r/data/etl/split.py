@@ -3,13 +3,15 @@
 import numpy as np
 import polars as pl
 
+from keras_t4r.arguments import numbers
+
 SPLIT_NAMES = ("train", "valid", "test")
 
 
 def check_split(fractions):
     """Three fractions that add up to 1, as floats."""
-    fractions = tuple(float(f) for f in fractions)
-    if len(fractions) != 3 or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:
+    fractions = numbers("split", fractions, len(SPLIT_NAMES), least=0, most=1)
+    if abs(sum(fractions) - 1) > 1e-6:
         raise ValueError(
             f"split is {fractions}; it should be three fractions, of "
             f"{', '.join(SPLIT_NAMES)}, that add up to 1."

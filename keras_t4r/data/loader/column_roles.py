@@ -107,10 +107,15 @@ def _names(argument, value):
 
 def _check_item(schema):
     item = schema[schema.item_id]
-    if not (item.is_list and item.is_categorical):
+    if item.dtype != "int64" or item.domain is None:
         raise ValueError(
-            f"The item column {item.name!r} has to be a list of categorical ids; "
-            "give it a value_count in the schema."
+            f"The item column {item.name!r} has to hold ids, int64 with a domain; "
+            f"its dtype is {item.dtype!r}, its domain {item.domain}: mend the schema."
+        )
+    if not item.is_list:
+        raise ValueError(
+            f"The item column {item.name!r} has to be a list of ids; give it a "
+            "value_count in the schema."
         )
 
 

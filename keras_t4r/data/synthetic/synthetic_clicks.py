@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from keras_t4r.arguments import number, numbers, whole_number
 from keras_t4r.data.synthetic.oracle import Oracle
 from keras_t4r.files import new_file
 
@@ -44,6 +45,10 @@ class SyntheticClicks:
         weights: four floats. a, b, c and d.
         seed: int. Everything follows from it.
 
+    Raises:
+        TypeError: an argument is no number, or no whole one where it should be.
+        ValueError: one is out of its range, or a category has too few items.
+
     Example:
 
     ```python
@@ -69,16 +74,28 @@ class SyntheticClicks:
         weights=(0.55, 0.15, 0.15, 0.15),
         seed=0,
     ):
+        for name, value in {
+            "num_sessions": num_sessions,
+            "num_items": num_items,
+            "num_days": num_days,
+            "max_length": max_length,
+            "num_categories": num_categories,
+            "num_successors": num_successors,
+        }.items():
+            whole_number(name, value)
+        mean_length = number("mean_length", mean_length, least=1)
+        weights = numbers("weights", weights, 4, least=0)
+        seed = whole_number("seed", seed, least=0, most=None)
         if num_items < num_categories * (num_successors + 1):
             raise ValueError(
                 f"{num_items} items in {num_categories} categories leave an item "
                 f"fewer than {num_successors} others of its category; take fewer "
                 "categories or successors."
             )
-        if len(weights) != 4 or min(weights) < 0 or weights[3] <= 0:
+        if weights[3] <= 0:
             raise ValueError(
-                f"weights are {weights}; they should be four numbers that are not "
-                "negative, the last of them positive."
+                f"weights are {weights}; the last of them should be above 0, or "
+                "nothing may follow some histories."
             )
         self.num_sessions, self.num_items = num_sessions, num_items
         self.num_days, self.max_length = num_days, max_length

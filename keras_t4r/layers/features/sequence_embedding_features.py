@@ -1,6 +1,7 @@
 import keras
 from keras import ops
 
+from keras_t4r.arguments import optional, rate, whole_number
 from keras_t4r.layers.attach_mask import AttachMask
 from keras_t4r.layers.features.kept_vocabularies import KeptVocabularies
 from keras_t4r.layers.fresh_initializer import fresh
@@ -41,7 +42,7 @@ class SequenceEmbeddingFeatures(KeepsQuantization, ShardedRows, keras.layers.Lay
             that none drowns the others: tables start near zero, numbers do
             not. A single number, which its norm would make constant, is left
             as it is: give a `continuous_projection` as well.
-        dropout: float. Rate of dropout on the output.
+        dropout: float in [0, 1). Rate of dropout on the output.
         embeddings_initializer: initializer of the tables.
         max_length: int. The most events of a session, with the one that comes next:
             what a `SessionModel` reads before it answers is one less. `None` takes
@@ -92,13 +93,19 @@ class SequenceEmbeddingFeatures(KeepsQuantization, ShardedRows, keras.layers.Lay
             )
         # Passed arguments.
         self.schema = schema.features
-        self.max_length = schema.max_length if max_length is None else max_length
-        self.d_output = d_output
+        self.max_length = (
+            schema.max_length
+            if max_length is None
+            else whole_number("max_length", max_length)
+        )
+        self.d_output = optional(whole_number, "d_output", d_output)
         self.embedding_dim = embedding_dim
         self.aggregation = aggregation
-        self.continuous_projection = continuous_projection
+        self.continuous_projection = optional(
+            whole_number, "continuous_projection", continuous_projection
+        )
         self.layer_norm = layer_norm
-        self.dropout = dropout
+        self.dropout = rate("dropout", dropout)
         if embeddings_initializer == "embedding_normal":
             # Small enough that tied logits start near zero.
             embeddings_initializer = keras.initializers.RandomNormal(stddev=0.05)
@@ -130,6 +137,7 @@ class SequenceEmbeddingFeatures(KeepsQuantization, ShardedRows, keras.layers.Lay
                         f"it has {sorted(dim)}."
                     )
                 dim = dim[name]
+            dim = whole_number(f"embedding_dim of column {name!r}", dim)
             if dims.setdefault(table, dim) != dim:
                 raise ValueError(
                     f"Column {name!r} shares the table {table!r} with a column of "

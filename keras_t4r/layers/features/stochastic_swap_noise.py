@@ -1,6 +1,8 @@
 import keras
 from keras import ops
 
+from keras_t4r.arguments import drawing_seed, number
+
 
 @keras.saving.register_keras_serializable(package="keras_t4r")
 class StochasticSwapNoise(keras.layers.Layer):
@@ -28,6 +30,7 @@ class StochasticSwapNoise(keras.layers.Layer):
         A dict of the same columns, shapes and dtypes.
 
     Raises:
+        TypeError: `rate` is no number, or `seed` no whole one.
         ValueError: `rate` does not lie in [0, 1), or there is no item column.
 
     Example:
@@ -46,15 +49,13 @@ class StochasticSwapNoise(keras.layers.Layer):
 
     def __init__(self, item_id, rate=0.1, seed=None, **kwargs):
         super().__init__(**kwargs)
-        if not 0.0 <= rate < 1.0:
-            raise ValueError(f"rate must lie in [0, 1), not at {rate}.")
         # Passed arguments.
         self.item_id = item_id
-        self.rate = rate
-        self.seed = seed
+        self.rate = number("rate", rate, least=0, below=1)
+        self.seed = drawing_seed(seed)
 
         # Other arguments.
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.seed_generator = keras.random.SeedGenerator(self.seed)
         self.built = True
 
     def call(self, inputs, training=None):

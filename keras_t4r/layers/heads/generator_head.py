@@ -1,6 +1,7 @@
 import keras
 from keras import ops
 
+from keras_t4r.arguments import drawing_seed
 from keras_t4r.layers.heads.next_item_head import NextItemHead
 from keras_t4r.layers.heads.softmax_sampling import sample_softmax
 
@@ -38,8 +39,8 @@ class GeneratorHead(NextItemHead):
 
     def __init__(self, *args, seed=None, **kwargs):
         super().__init__(*args, **kwargs)
-        self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.seed = drawing_seed(seed)
+        self.seed_generator = keras.random.SeedGenerator(self.seed)
 
     def build(
         self,

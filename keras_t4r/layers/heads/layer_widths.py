@@ -1,3 +1,6 @@
+from keras_t4r.arguments import whole_number
+
+
 def as_widths(units, layer):
     """`units` of a stack of dense layers as a tuple of ints, one a layer.
 
@@ -6,12 +9,13 @@ def as_widths(units, layer):
         layer: string. Whose `units` they are, for the error.
 
     Raises:
-        ValueError: there is none, or one is no whole number from 1.
+        TypeError: one is no whole number.
+        ValueError: there is none, or one is below 1.
     """
     widths = tuple(units) if isinstance(units, (list, tuple)) else (units,)
-    if not widths or any(w != int(w) or w < 1 for w in widths):
+    if not widths:
         raise ValueError(
-            f"{layer} takes units as a whole number from 1, or several, one a dense "
-            f"layer; not {units!r}."
+            f"units of {layer} is {units!r}; it should be a whole number, or several, "
+            "one a dense layer."
         )
-    return tuple(int(w) for w in widths)
+    return tuple(whole_number(f"units of {layer}", width) for width in widths)

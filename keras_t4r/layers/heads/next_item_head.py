@@ -1,6 +1,7 @@
 import keras
 from keras import ops
 
+from keras_t4r.arguments import number, optional, rate, whole_number
 from keras_t4r.backend import shapes_are_fixed
 from keras_t4r.layers.heads.weighing import (
     add_weighed_loss,
@@ -15,6 +16,8 @@ from keras_t4r.quantization import KeepsQuantization
 
 # The score's bias of ids that are no items. Finite, so that 0 times it is 0.
 _NO_ITEM = -1e9
+# Beyond them scores are all alike, or so far apart that a loss is no number.
+_TEMPERATURES = 1e-4, 1e4
 
 
 @keras.saving.register_keras_serializable(package="keras_t4r")
@@ -40,10 +43,10 @@ class NextItemHead(KeepsQuantization, ShardedRows, keras.layers.Layer):
             the schema.
         target: string. The column that the targets are of. `None` for the items.
         bias: bool. Learn a bias for each item.
-        temperature: float.
+        temperature: float from 1e-4 to 1e4.
         normalize: bool. Scale `h` and `e_i` to length 1, so that the scores are
             cosines; goes with a temperature of about 0.05.
-        dropout: float. Rate of dropout on `h`.
+        dropout: float in [0, 1). Rate of dropout on `h`.
 
     Call arguments:
         x: tensor `(batch, time, width)`.
@@ -58,9 +61,10 @@ class NextItemHead(KeepsQuantization, ShardedRows, keras.layers.Layer):
         A float32 tensor `(batch, V)` of scores; `(batch, 0)` in training.
 
     Raises:
-        TypeError: `loss` has no such `call`, or is a loss of Keras.
+        TypeError: `loss` has no such `call`, or is a loss of Keras; or an argument is
+            no number.
         ValueError: there is neither table nor `cardinality`, or they differ; they have
-            no items; `temperature` is not positive, or `first_id` is below 1.
+            no items; or a number is out of its range.
 
     Example:
 
@@ -89,19 +93,15 @@ class NextItemHead(KeepsQuantization, ShardedRows, keras.layers.Layer):
     ):
         # Not cast: a table in half precision would be another table, made whole.
         super().__init__(**{"autocast": False, **kwargs})
-        if not temperature > 0:
-            raise ValueError(f"temperature must be positive, not {temperature}.")
-        if first_id < 1:
-            raise ValueError(f"first_id must be 1 or more, not {first_id}: 0 pads.")
         # Passed arguments.
         self.loss = get_loss(FullSoftmax() if loss is None else loss)
-        self.cardinality = cardinality
-        self.first_id = first_id
+        self.cardinality = optional(whole_number, "cardinality", cardinality)
+        self.first_id = whole_number("first_id", first_id)
         self.target = target
         self.bias = bias
-        self.temperature = temperature
+        self.temperature = number("temperature", temperature, *_TEMPERATURES)
         self.normalize = normalize
-        self.dropout = dropout
+        self.dropout = rate("dropout", dropout)
 
         # Other arguments.
         # Keras finds the state of what is drawn on layers only.

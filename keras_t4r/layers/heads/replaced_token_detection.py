@@ -1,6 +1,7 @@
 import keras
 from keras import ops
 
+from keras_t4r.arguments import number
 from keras_t4r.layers.heads.weighing import (
     add_weighed_loss,
     over_events,
@@ -43,6 +44,7 @@ class ReplacedTokenDetection(KeepsQuantization, keras.layers.Layer):
         `scores`.
 
     Raises:
+        TypeError: `weight` is no number.
         ValueError: `weight` is not positive.
 
     Example:
@@ -66,9 +68,7 @@ class ReplacedTokenDetection(KeepsQuantization, keras.layers.Layer):
     def __init__(self, weight=50.0, **kwargs):
         # The scores, which are handed on, stay as they are.
         super().__init__(**{"autocast": False, **kwargs})
-        if not weight > 0:
-            raise ValueError(f"weight must be positive, not {weight}.")
-        self.weight = weight
+        self.weight = number("weight", weight, above=0)
 
     def build(self, scores_shape, x_shape, replaced_shape=None, item_ids_shape=None):
         width = x_shape[-1]

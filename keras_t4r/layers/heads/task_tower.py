@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_t4r.arguments import drawing_seed, rate
 from keras_t4r.layers.fresh_initializer import fresh
 from keras_t4r.layers.heads.layer_widths import as_widths
 from keras_t4r.quantization import KeepsQuantization
@@ -31,7 +32,8 @@ class TaskTower(KeepsQuantization, keras.layers.Layer):
         A tensor `(batch, …, units[-1])`, with the mask of `x`.
 
     Raises:
-        ValueError: `units` holds no whole number from 1.
+        TypeError: `units` or `seed` holds no whole number, `dropout` is no number.
+        ValueError: `units` is below 1 or empty, or `dropout` not in [0, 1).
 
     Example:
 
@@ -54,11 +56,11 @@ class TaskTower(KeepsQuantization, keras.layers.Layer):
         # Passed arguments.
         self.units = as_widths(units, "TaskTower")
         self.activation = keras.activations.get(activation)
-        self.dropout = dropout
+        self.dropout = rate("dropout", dropout)
         self.use_bias = use_bias
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
-        self.seed = seed
+        self.seed = drawing_seed(seed)
 
         # Other arguments.
         self.supports_masking = True

@@ -1,3 +1,4 @@
+import math
 from contextlib import contextmanager
 
 import keras
@@ -5,10 +6,21 @@ import numpy as np
 from keras import ops
 from scipy import sparse
 
+from keras_t4r.arguments import number, optional, whole_number
 from keras_t4r.backend import add_at_columns
 from keras_t4r.layers.memory.session_ids import id_batches, joined
 from keras_t4r.layers.memory.transition_counts import count_transitions, heaviest
 from keras_t4r.layers.score_step import ScoreStep
+
+# Sums of counts below it, which long decay or no sight leaves, count as it.
+_LEAST_TOTAL = 1e-9
+# What a total is divided by stays a number of float32 up to here.
+_MOST_NORMALIZE = 4
+
+
+def as_strength(name, value):
+    """The strength of a memory as a float: what it divides stays a number."""
+    return math.inf if value == math.inf else number(name, value, least=1e-6)
 
 
 @keras.saving.register_keras_serializable(package="keras_t4r")
@@ -39,8 +51,9 @@ class TransitionMemory(ScoreStep):
 
     Args:
         schema: `Schema`. Gives the items. Or give `cardinality` and `first_id`.
-        strength: float. How much evidence the network's opinion weighs as much as;
-            `float("inf")`: the memory says nothing. It is a weight, not trained.
+        strength: float from 1e-6 on. How much evidence the network's opinion weighs
+            as much as; `float("inf")`: the memory says nothing. It is a weight, not
+            trained.
             The best was 1 to 5 beside networks that knew little, 10 and 100 beside
             well-fit ones on small and on large logs: the default is a start.
             `tune_memory` finds it, and `fit_windows` does so with every window.
@@ -49,7 +62,7 @@ class TransitionMemory(ScoreStep):
         span: int. The most steps between the two items of a transition.
         bidirectional: bool. Whether a transition counts in both directions; helps
             where data is scarce.
-        normalize: float. 0 adds counts, 1 adds probabilities.
+        normalize: float from 0 to 4. 0 adds counts, 1 adds probabilities.
         own_items: float. Weight of the session's earlier items, which may come again.
             (That the last one comes again is a transition like others.)
         half_life: float or `None`. Updates after which a count weighs half. `None`
@@ -67,6 +80,7 @@ class TransitionMemory(ScoreStep):
         A float32 tensor of the shape of `scores`.
 
     Raises:
+        TypeError: an argument is no number, or no whole one where it should be.
         ValueError: an argument is out of its range, or the scores are not those of
             `cardinality` items.
 
@@ -118,48 +132,34 @@ class TransitionMemory(ScoreStep):
                 "TransitionMemory needs the schema of its items, or their cardinality "
                 "and first_id."
             )
-        for name, value in {
-            "history": history,
-            "span": span,
-            "neighbors": neighbors,
-            "first_id": first_id,
-        }.items():
-            if value < 1:
-                raise ValueError(f"{name} must be 1 or more, not {value}.")
+        cardinality = whole_number("cardinality", cardinality)
+        first_id = whole_number("first_id", first_id)
         if not first_id < cardinality:
             raise ValueError(
                 f"cardinality, the highest id + 1, must be above first_id, {first_id}; "
                 f"it is {cardinality}."
             )
-        for name, value in {"strength": strength, "half_life": half_life}.items():
-            if value is not None and not value > 0:
-                raise ValueError(f"{name} must be positive, not {value}.")
-        for name, value in {
-            "fading": fading,
-            "normalize": normalize,
-            "own_items": own_items,
-        }.items():
-            if value < 0:
-                raise ValueError(f"{name} must not be negative; it is {value}.")
         # Passed arguments.
-        self.initial_strength = strength
-        self.history = history
-        self.fading = fading
-        self.span = span
+        self.initial_strength = as_strength("strength", strength)
+        self.history = whole_number("history", history)
+        self.fading = number("fading", fading, least=0, most=math.inf)
+        self.span = whole_number("span", span)
         self.bidirectional = bidirectional
-        self.normalize = normalize
-        self.own_items = own_items
-        self.half_life = half_life
-        self.neighbors = neighbors
+        self.normalize = number("normalize", normalize, least=0, most=_MOST_NORMALIZE)
+        self.own_items = number("own_items", own_items, least=0)
+        self.half_life = optional(
+            number, "half_life", half_life, above=0, most=math.inf
+        )
+        self.neighbors = whole_number("neighbors", neighbors)
         self.cardinality = cardinality
         self.first_id = first_id
 
         # Weights: here, for a memory may learn before it is called.
-        table = (cardinality, neighbors)
+        table = (cardinality, self.neighbors)
         self.follower = self._fixed_weight("follower", table, "int32")
         self.count = self._fixed_weight("count", table)
         self.total = self._fixed_weight("total", (cardinality,))
-        initial = keras.initializers.Constant(strength)
+        initial = keras.initializers.Constant(self.initial_strength)
         self.strength = self._fixed_weight("strength", (), initializer=initial)
 
     def _fixed_weight(self, name, shape, dtype="float32", initializer="zeros"):
@@ -308,7 +308,7 @@ class TransitionMemory(ScoreStep):
         weight = ops.where(real, ops.maximum(step, 1.0) ** -self.fading, 0.0)
         source, near = self._newest(items, weight, step)
         total = ops.take(ops.convert_to_tensor(self.total), source, axis=0)
-        near = near * ops.maximum(total, 1e-9) ** -self.normalize
+        near = near * ops.maximum(total, _LEAST_TOTAL) ** -self.normalize
         learned = ops.cast(self._has_learned(), "float32")
         follower = ops.take(ops.convert_to_tensor(self.follower), source, axis=0)
         count = ops.take(ops.convert_to_tensor(self.count), source, axis=0)

@@ -1,6 +1,7 @@
 import keras
 from keras import ops
 
+from keras_t4r.arguments import drawing_seed, number
 from keras_t4r.layers.schemes.hidden_events import hide_some_but_not_all
 from keras_t4r.layers.schemes.masking_scheme import MaskingScheme
 from keras_t4r.layers.schemes.scheme_mask import is_last, is_next
@@ -50,17 +51,13 @@ class MaskedLanguageModeling(MaskingScheme):
 
     def __init__(self, rate=0.15, last_rate=0.0, seed=None, **kwargs):
         super().__init__(**kwargs)
-        if not 0.0 < rate < 1.0:
-            raise ValueError(f"rate must lie between 0 and 1, not at {rate}.")
-        if not 0.0 <= last_rate <= 1.0:
-            raise ValueError(f"last_rate must lie in [0, 1], not at {last_rate}.")
         # Passed arguments.
-        self.rate = rate
-        self.last_rate = last_rate
-        self.seed = seed
+        self.rate = number("rate", rate, above=0, below=1)
+        self.last_rate = number("last_rate", last_rate, least=0, most=1)
+        self.seed = drawing_seed(seed)
 
         # Other arguments.
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.seed_generator = keras.random.SeedGenerator(self.seed)
 
     def build(self, x_shape, item_ids_shape=None):
         self.mask_embedding = self.add_weight(

@@ -1,6 +1,7 @@
 import keras
 from keras import ops
 
+from keras_t4r.arguments import drawing_seed, number, whole_number
 from keras_t4r.layers.schemes.hidden_events import hide_some_but_not_all
 from keras_t4r.layers.schemes.masking_scheme import MaskingScheme
 from keras_t4r.layers.schemes.scheme_mask import is_last, is_next
@@ -69,23 +70,15 @@ class PermutationLanguageModeling(MaskingScheme):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if not 0.0 < rate < 1.0:
-            raise ValueError(f"rate must lie between 0 and 1, not at {rate}.")
-        if max_span_length != int(max_span_length) or max_span_length < 1:
-            raise ValueError(
-                f"max_span_length must be a whole number from 1, not {max_span_length}."
-            )
-        if not 0.0 <= last_rate <= 1.0:
-            raise ValueError(f"last_rate must lie in [0, 1], not at {last_rate}.")
         # Passed arguments.
-        self.rate = rate
-        self.max_span_length = int(max_span_length)
+        self.rate = number("rate", rate, above=0, below=1)
+        self.max_span_length = whole_number("max_span_length", max_span_length)
         self.permute_all = permute_all
-        self.last_rate = last_rate
-        self.seed = seed
+        self.last_rate = number("last_rate", last_rate, least=0, most=1)
+        self.seed = drawing_seed(seed)
 
         # Other arguments.
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.seed_generator = keras.random.SeedGenerator(self.seed)
         self.built = True
 
     def train(self, x, real, mask):

@@ -3,10 +3,10 @@
 import keras
 from keras import ops
 
+from keras_t4r.arguments import drawing_seed, rate, whole_number
 from keras_t4r.layers.heads.experts.experts import Experts
 from keras_t4r.layers.heads.experts.gates import Gates
 from keras_t4r.layers.heads.experts.kernels import draw_one_by_one
-from keras_t4r.layers.heads.experts.positive_counts import check_counts
 from keras_t4r.layers.heads.experts.rows import as_rows, from_rows
 from keras_t4r.layers.heads.layer_widths import as_widths
 from keras_t4r.quantization import KeepsQuantization
@@ -50,8 +50,9 @@ class CGC(KeepsQuantization, keras.layers.Layer):
         `shared_gate`. Each has the mask of its input.
 
     Raises:
-        ValueError: a number of tasks, experts or units is no whole number from 1; or a
-            list has another length, or tensors of several shapes.
+        TypeError: a number of tasks, experts or units is no whole number.
+        ValueError: one is below 1, or `dropout` not in [0, 1); or a list has
+            another length, or tensors of several shapes.
 
     Example:
 
@@ -78,23 +79,17 @@ class CGC(KeepsQuantization, keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        check_counts(
-            "CGC",
-            num_tasks=num_tasks,
-            num_task_experts=num_task_experts,
-            num_shared_experts=num_shared_experts,
-        )
         # Passed arguments.
-        self.num_tasks = num_tasks
-        self.num_task_experts = num_task_experts
-        self.num_shared_experts = num_shared_experts
+        self.num_tasks = whole_number("num_tasks", num_tasks)
+        self.num_task_experts = whole_number("num_task_experts", num_task_experts)
+        self.num_shared_experts = whole_number("num_shared_experts", num_shared_experts)
         self.units = as_widths(units, "CGC")
         self.shared_gate = shared_gate
         self.activation = keras.activations.get(activation)
-        self.dropout = dropout
+        self.dropout = rate("dropout", dropout)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
-        self.seed = seed
+        self.seed = drawing_seed(seed)
 
         # Other arguments.
         self.supports_masking = True

@@ -2,9 +2,9 @@
 
 import keras
 
+from keras_t4r.arguments import drawing_seed, rate, whole_number
 from keras_t4r.layers.fresh_initializer import fresh
 from keras_t4r.layers.heads.experts.cgc import CGC
-from keras_t4r.layers.heads.experts.positive_counts import check_counts
 from keras_t4r.layers.heads.layer_widths import as_widths
 from keras_t4r.quantization import KeepsQuantization
 
@@ -44,8 +44,9 @@ class PLE(KeepsQuantization, keras.layers.Layer):
         input.
 
     Raises:
-        ValueError: a number of tasks, levels, experts or units is no whole number from
-            1; or a list has another length, or tensors of several shapes.
+        TypeError: a number of tasks, levels, experts or units is no whole number.
+        ValueError: one is below 1, or `dropout` not in [0, 1); or a list has
+            another length, or tensors of several shapes.
 
     Example:
 
@@ -73,24 +74,17 @@ class PLE(KeepsQuantization, keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        check_counts(
-            "PLE",
-            num_tasks=num_tasks,
-            num_layers=num_layers,
-            num_task_experts=num_task_experts,
-            num_shared_experts=num_shared_experts,
-        )
         # Passed arguments.
-        self.num_tasks = num_tasks
-        self.num_layers = num_layers
-        self.num_task_experts = num_task_experts
-        self.num_shared_experts = num_shared_experts
+        self.num_tasks = whole_number("num_tasks", num_tasks)
+        self.num_layers = whole_number("num_layers", num_layers)
+        self.num_task_experts = whole_number("num_task_experts", num_task_experts)
+        self.num_shared_experts = whole_number("num_shared_experts", num_shared_experts)
         self.units = as_widths(units, "PLE")
         self.activation = keras.activations.get(activation)
-        self.dropout = dropout
+        self.dropout = rate("dropout", dropout)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
-        self.seed = seed
+        self.seed = drawing_seed(seed)
 
         # Other arguments.
         self.supports_masking = True
