@@ -171,7 +171,8 @@ def with_tasks(table):
     ids=str,
 )
 def test_one_loader_trains_and_evaluates_all_tasks(arguments):
-    inputs = SCHEMA.inputs()
+    # Of all inputs only this one is read: Keras 3.12 takes no others.
+    inputs = {"item_id": SCHEMA.inputs()["item_id"]}
     x = keras.layers.Embedding(21, 4, mask_zero=True)(inputs["item_id"])
     mean = keras.layers.GlobalAveragePooling1D()(x)
     outputs = {
@@ -188,8 +189,7 @@ def test_one_loader_trains_and_evaluates_all_tasks(arguments):
     model = keras.Model(inputs, {name: outputs[name] for name in names})
     losses = {name: losses[name] for name in names}
     model.compile("sgd", loss=losses, jit_compile=False)
-    columns = SCHEMA.features.names
-    arguments = {"target": "last", "columns": columns, **arguments}
+    arguments = {"target": "last", "columns": ["item_id"], **arguments}
     loader = KerasSequenceLoader(with_tasks(varied()), TASKS, 8, **arguments)
     history = model.fit(
         loader, epochs=2, validation_data=loader, shuffle=False, verbose=0

@@ -348,6 +348,7 @@ def test_the_logs_have_the_loss_of_each_output_as_keras_has_it(others):
     trained = {name: values[0] for name, values in trained.items()}
     tested = model.evaluate(cut, {"next": item, **y}, verbose=0, return_dict=True)
     assert trained["next_loss"] == pytest.approx(expected, rel=1e-5)
+    alone.reset_metrics()
     expected = alone.test_on_batch(cut, item, return_dict=True)["loss"]
     for logs in (trained, tested):
         assert {"loss", *(f"{name}_loss" for name in outputs)} == set(logs)

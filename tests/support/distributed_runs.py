@@ -14,6 +14,9 @@ KIND, FILE = sys.argv[1:]
 DEVICES = 1 if KIND == "one" else 2
 os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={DEVICES}"
 
+# As in conftest: PyTorch's GPU compiler does not stand TensorFlow beside it.
+sys.modules.setdefault("triton", None)
+
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
 import pyarrow as pa  # noqa: E402
