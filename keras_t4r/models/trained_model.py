@@ -6,6 +6,7 @@ from keras_t4r.data.loader.loader_epoch import follow_epochs, with_callback
 from keras_t4r.data.loader.sequence_loader import KerasSequenceLoader
 from keras_t4r.metrics.ranking_metric import RankingMetric
 from keras_t4r.models.checks.head_checks import check_trained
+from keras_t4r.models.checks.id_checks import check_ids
 from keras_t4r.models.checks.input_checks import check_inputs
 from keras_t4r.models.checks.probe import probe as try_out
 from keras_t4r.models.graph import by_output, is_of_events
@@ -309,9 +310,12 @@ class TrainedModel(SteppingModel):
         """Predicts as `keras.Model.predict` does, from the newest `max_history` events.
 
         Raises:
-            ValueError: arrays are no right-padded sessions (see `check_inputs`).
+            ValueError: arrays are no right-padded sessions (see `check_inputs`), or a
+                loader's ids were encoded by another vocabulary than the model's.
         """
         self._check_inputs(x)
+        if isinstance(x, KerasSequenceLoader):
+            check_ids(self, x)
         return super().predict(x, batch_size, verbose, steps, callbacks)
 
     def predict_on_batch(self, x):
@@ -355,9 +359,9 @@ class TrainedModel(SteppingModel):
             ValueError: it shows more events than the model serves with, or its ids were
                 encoded by another vocabulary than the model's.
         """
+        check_ids(self, loader)
         if self._find_features() is None:
             return
-        loader.check_ids(self.features.vocabularies_here)
         most = self.max_history + (loader.target is None)
         if loader.max_length > most:
             raise ValueError(

@@ -6,6 +6,7 @@ from keras import ops
 
 from keras_t4r.metrics.ndcg import NDCG
 from keras_t4r.metrics.ranking_metric import RankingMetric
+from keras_t4r.models.checks.id_checks import check_ids
 from keras_t4r.models.memories import find_memories
 from keras_t4r.training.split_model import split_at
 
@@ -60,8 +61,9 @@ def tune_memory(
         A `TunedMemory`. The memory has the strength; of equal ones the present.
 
     Raises:
-        ValueError: the model has no memory or several, a strength is not positive, or
-            the loader has no target.
+        ValueError: the model has no memory or several, a strength is not positive, the
+            loader has no target, or its ids were encoded by another vocabulary than
+            the model's.
 
     Example:
 
@@ -90,6 +92,7 @@ class MemoryTuner:
 
     def tune(self, sessions, grid=STRENGTHS, *, metric=None, target=None):
         """See `tune_memory`."""
+        check_ids(self._model, sessions)
         strength = self.memory.strength
         now = float(ops.convert_to_numpy(strength))
         # The first of equals is kept: without a reason the strength stays.

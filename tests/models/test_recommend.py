@@ -11,6 +11,8 @@ from seeds import set_seed
 
 import keras_t4r as t4r
 from keras_t4r.schema.encoded_ids import encoded_columns, mark_encoded
+from keras_t4r.training.baselines import Popularity
+from keras_t4r.training.evaluate import evaluate_scorer
 
 pytestmark = pytest.mark.backends
 # Raw ids that could be taken for encoded ones, and the other way round.
@@ -33,7 +35,7 @@ def make_etl(**options):
     return t4r.SessionETL("session", "time", "item", **options)
 
 
-def make_model(schema, vocabularies=None):
+def make_model(schema, vocabularies=None, memory=False):
     set_seed(1)
     features = t4r.SequenceEmbeddingFeatures(
         schema,
@@ -48,7 +50,10 @@ def make_model(schema, vocabularies=None):
     x, targets = t4r.CausalLanguageModeling()(x, items)
     config = t4r.session_config("gpt2", d_model=16, n_head=2, n_layer=1, dropout=0.0)
     x = t4r.TransformerBlock(config, causal=True)(x)
-    return t4r.SessionModel(inputs, t4r.NextItemHead()(x, targets, table))
+    scores = t4r.NextItemHead()(x, targets, table)
+    if memory:
+        scores = t4r.TransitionMemory(schema)(scores, items)
+    return t4r.SessionModel(inputs, scores)
 
 
 @pytest.fixture
@@ -148,11 +153,42 @@ def test_training_and_evaluation_refuse_the_ids_of_another_etl(tmp_path):
         lambda: model.fit(theirs, verbose=0),
         lambda: model.fit(ours, validation_data=their_held_out, verbose=0),
         lambda: model.evaluate(their_held_out, verbose=0),
+        lambda: model.predict(theirs, verbose=0),
     ):
         with pytest.raises(ValueError, match="encoded by another vocabulary than the"):
             refused()
     for one, other in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.backends("torch")
+def test_memory_and_baselines_refuse_the_ids_of_another_etl(tmp_path):
+    folders = [tmp_path / "ours", tmp_path / "theirs"]
+    for seed, folder in enumerate(folders):
+        make_etl().write(clicks(seed), folder, progress=False)
+    schema, other = (t4r.Schema.load(folder / "schema.pbtxt") for folder in folders)
+    ours = t4r.KerasSequenceLoader(folders[0], schema, 32)
+    theirs = t4r.KerasSequenceLoader(folders[1], other, 32)
+    held_out = t4r.KerasSequenceLoader(folders[1], other, 32, target="last")
+    model = make_model(schema, memory=True)
+    model.memory.adapt(ours)
+    again = t4r.TransitionMemory.from_config(model.memory.get_config())
+    count = Popularity(schema).update(folders[0])
+    before = model.get_weights()
+    for refused in (
+        lambda: t4r.tune_memory(model, held_out),
+        lambda: model.memory.adapt(theirs),
+        lambda: model.memory.update_state(theirs),
+        lambda: again.adapt(theirs),
+        lambda: count.update(folders[1]),
+        lambda: count.update(make_etl().fit_transform(clicks(1))),
+        lambda: evaluate_scorer(count, held_out, [t4r.metrics.NDCG(5)]),
+    ):
+        with pytest.raises(ValueError, match="encoded by another vocabulary than the"):
+            refused()
+    for one, two in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+    assert count.windows == 1
 
 
 @pytest.mark.parametrize("split", [None, (0.6, 0.2, 0.2)])
