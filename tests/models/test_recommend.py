@@ -1,5 +1,7 @@
 """A mark says what a value means; an answer hangs on nothing else."""
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pandas as pd
@@ -205,6 +207,22 @@ def test_every_file_of_an_etl_carries_the_mark(tmp_path, split, rows_in_memory):
     assert encoded_columns(pa.schema([("item", pa.int64())])) is None
 
 
+@pytest.mark.backends("torch")
+def test_a_mark_that_was_lost_is_asked_for(tmp_path):
+    etl = make_etl()
+    etl.write(clicks(), tmp_path / "out", progress=False)
+    model = make_model(t4r.Schema.load(tmp_path / "out" / "schema.pbtxt"))
+    table = etl.transform(clicks())
+    answer = model.recommend(table, k=3)
+    (file,) = (tmp_path / "out").glob("[0-9]*/*.parquet")
+    lost = [pl.from_arrow(table), table.to_pandas(), pl.read_parquet(file)]
+    for sessions in [*lost, table.to_pydict()]:
+        with pytest.raises(ValueError, match=r"not its mark.*pass the Arrow table"):
+            model.recommend(sessions, k=3)
+    assert_same(model.recommend(lost[0], k=3, encoded=True), answer)
+    assert model.recommend(lost[0], k=3, encoded=False)["item"].shape == (60, 3)
+
+
 def test_numbers_that_the_etl_standardised_are_not_taken_from_the_log():
     log = clicks(price=True)
     etl = make_etl(continuous=["price"]).fit(log)
@@ -262,6 +280,86 @@ def test_an_empty_request_gets_an_empty_answer(model, make):
     answer = model.recommend(make(empty), k=3)
     assert answer["item_id"].shape == answer["scores"].shape == (0, 3)
     assert answer["session"].shape == (0,)
+
+
+KEYS = [
+    ["a\0", "b"],
+    [1, "a"],
+    [2**63, -1],
+    [True, 1],
+    [None, 1],
+    [(1, 2), (3, 4)],
+]
+
+
+@pytest.mark.backends("torch")
+@pytest.mark.parametrize("keys", KEYS, ids=str)
+def test_session_ids_come_back_as_they_went_in(model, keys):
+    model.features.session_column = "session"
+    found = model.recommend({"item_id": [[3], [7]], "session": keys}, k=1)["session"]
+    assert found.shape == (2,) and found.tolist() == keys
+    assert list(map(type, found.tolist())) == list(map(type, keys))
+
+
+@pytest.mark.backends("torch")
+def test_session_ids_of_one_type_stay_one(model):
+    model.features.session_column = "session"
+    for keys in ([1, 2], np.array([1, 2]), pa.array([1, 2]), pl.Series([1, 2])):
+        sessions = {"item_id": [[3], [7]], "session": keys}
+        assert model.recommend(sessions, k=1)["session"].dtype == np.int64
+    gap = pa.table({"item_id": [[3], [7]], "session": [1, None]})
+    assert model.recommend(gap, k=1)["session"].tolist() == [1, None]
+
+
+@pytest.mark.backends("torch")
+@pytest.mark.parametrize("role", ["item_id", "session_id"])
+def test_a_column_named_as_the_scores_are_is_refused(build, role):
+    item = build.schema["item_id"]
+    if role == "item_id":
+        model = make_model(t4r.Schema((replace(item, name="scores"),)))
+    else:
+        model = make_model(t4r.Schema((item,)))
+        model.features.session_column = "scores"
+    with pytest.raises(ValueError, match="has a column 'scores', which is what"):
+        model.recommend({"item_id": [[3]], "scores": [[3]]}, k=1)
+
+
+@pytest.mark.backends("torch")
+def test_lists_and_texts_are_read_in_every_layout(build):
+    words = t4r.Vocabulary([f"i{i}" for i in range(40)])
+    model = make_model(t4r.Schema((build.schema["item_id"],)), {"item_id": words})
+    rows = [["i3", "i7"], ["i9", "i1"]]
+    text, coded = pa.string(), pa.dictionary(pa.int32(), pa.string())
+    expected = model.recommend({"item_id": rows}, k=3)
+    for items in (
+        pa.array(rows, pa.list_(text, 2)),
+        pa.array([["i0", "i0"], *rows], pa.list_(text, 2))[1:],
+        pa.array(rows, pa.list_(pa.string_view())),
+        pa.array(rows).cast(pa.list_(coded)),
+        pl.Series(rows, dtype=pl.Array(pl.String, 2)),
+        pl.Series(rows, dtype=pl.List(pl.Categorical)),
+    ):
+        frame = pa.table if isinstance(items, pa.Array) else pl.DataFrame
+        assert_same(model.recommend(frame({"item_id": items}), k=3), expected)
+    rows = [["i3", ""]]
+    for items in (
+        pa.array(rows, pa.list_(pa.string_view())),
+        pa.array(rows).cast(pa.list_(coded)),
+        pl.Series(rows, dtype=pl.List(pl.Categorical)),
+        [["i3", float("nan")]],
+        [[float("nan")]],
+    ):
+        with pytest.raises(ValueError, match="null or empty item"):
+            model.recommend({"item_id": items}, k=3)
+    for sessions in (
+        {"item_id": [["i3"], None]},
+        pa.table({"item_id": [["i3"], None]}),
+    ):
+        with pytest.raises(ValueError, match="Session 1 is null in column 'item_id'"):
+            model.recommend(sessions, k=3)
+    twice = pa.table([pa.array([["i3"]])] * 2, names=["item_id", "item_id"])
+    with pytest.raises(ValueError, match="two columns 'item_id': rename one"):
+        model.recommend(twice, k=3)
 
 
 def test_a_compiled_answer_is_made_once_and_follows_the_weights(model, monkeypatch):

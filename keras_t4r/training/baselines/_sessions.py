@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from keras_t4r.data.loader.session_checks import is_list
 from keras_t4r.data.loader.session_files import find_parquet
 from keras_t4r.files.parquet import open_parquet, reading_parquet
 from keras_t4r.schema.encoded_ids import check_encoded
@@ -61,7 +62,7 @@ def read_sessions(
     own = {} if vocabulary is None else {column: vocabulary}
     table = _read_table(window, column, time_column, own)
     lists = _single_array(table, column)
-    if not _is_list(lists.type) or not pa.types.is_integer(lists.type.value_type):
+    if not is_list(lists.type) or not pa.types.is_integer(lists.type.value_type):
         raise TypeError(
             f"Column '{column}' must be a list of encoded item ids in every row; "
             f"its type is {lists.type}."
@@ -176,14 +177,6 @@ def _single_array(table, column) -> pa.Array:
     if isinstance(array, pa.ChunkedArray):  # An empty table, in some versions.
         array = pa.concat_arrays(array.chunks) if array.num_chunks else array.type
     return array
-
-
-def _is_list(kind) -> bool:
-    return (
-        pa.types.is_list(kind)
-        or pa.types.is_large_list(kind)
-        or pa.types.is_fixed_size_list(kind)
-    )
 
 
 def _read_days(table, time_column) -> np.ndarray | None:
