@@ -4,6 +4,7 @@ from typing import NamedTuple
 import keras
 from keras import ops
 
+from keras_t4r.data.loader.sequence_loader import KerasSequenceLoader
 from keras_t4r.metrics.ndcg import NDCG
 from keras_t4r.metrics.ranking_metric import RankingMetric
 from keras_t4r.models.checks.id_checks import check_ids
@@ -61,6 +62,7 @@ def tune_memory(
         A `TunedMemory`. The memory has the strength; of equal ones the present.
 
     Raises:
+        TypeError: the sessions are no loader, or the metric is none.
         ValueError: the model has no memory or several, a strength is not positive, the
             loader has no target, or its ids were encoded by another vocabulary than
             the model's.
@@ -92,6 +94,11 @@ class MemoryTuner:
 
     def tune(self, sessions, grid=STRENGTHS, *, metric=None, target=None):
         """See `tune_memory`."""
+        if not isinstance(sessions, KerasSequenceLoader):
+            raise TypeError(
+                f"The sessions are of type {type(sessions).__name__}; give a "
+                "KerasSequenceLoader with target='last'."
+            )
         check_ids(self._model, sessions)
         strength = self.memory.strength
         now = float(ops.convert_to_numpy(strength))
@@ -106,6 +113,10 @@ class MemoryTuner:
             metric = next(
                 (m for m in self._model.metrics if isinstance(m, RankingMetric)),
                 NDCG(20),
+            )
+        if not isinstance(metric, keras.metrics.Metric):
+            raise TypeError(
+                f"metric is {metric!r}; it should be a ranking metric, as NDCG(20)."
             )
         found = {s: type(metric).from_config(metric.get_config()) for s in grid}
         try:

@@ -102,7 +102,7 @@ def test_the_container_does_not_decide_what_an_id_means(model):
 
 def test_an_etls_table_is_read_as_encoded_and_raw_ids_as_raw(tmp_path):
     etl = make_etl().fit(clicks())
-    model = make_model(etl.schema, {"item": etl.vocabulary("item")})
+    model = make_model(etl.schema)
     log = clicks()
     first = {name: values[:12] for name, values in log.items()}
     raw = {"item": [[], [], []], "session": [0, 1, 2]}
@@ -118,7 +118,7 @@ def test_an_etls_table_is_read_as_encoded_and_raw_ids_as_raw(tmp_path):
 
 def test_ids_of_another_vocabulary_are_refused_and_of_a_shorter_one_taken():
     etl, other = make_etl().fit(clicks()), make_etl().fit(clicks(seed=1))
-    model = make_model(etl.schema, {"item": etl.vocabulary("item")})
+    model = make_model(etl.schema)
     with pytest.raises(ValueError, match="'item' of the sessions were encoded by an"):
         model.recommend(other.transform(clicks()))
     # Who knows better may say so.
@@ -226,7 +226,7 @@ def test_a_mark_that_was_lost_is_asked_for(tmp_path):
 def test_numbers_that_the_etl_standardised_are_not_taken_from_the_log():
     log = clicks(price=True)
     etl = make_etl(continuous=["price"]).fit(log)
-    model = make_model(etl.schema, {"item": etl.vocabulary("item")})
+    model = make_model(etl.schema)
     sessions = etl.transform(log)
     expected = model.recommend(sessions, k=5)
     raw = {"item": [[3, 4]], "price": [[13.0, 14.0]]}

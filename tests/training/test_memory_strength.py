@@ -290,6 +290,12 @@ def test_what_cannot_be_tuned_is_refused():
         tune_memory(model, loader(RING, None))
     with pytest.raises(ValueError, match=r"must be positive, not 0\.0"):
         tune_memory(model, loader(RING), [0, 1])
+    with pytest.raises(TypeError, match="metric is 'x'; it should be a ranking metric"):
+        tune_memory(model, loader(RING), metric="x")
+    with pytest.raises(
+        TypeError, match="The sessions are of type ndarray; give a Kera"
+    ):
+        tune_memory(model, RING)
     items = keras.Input((None,), dtype="int32", name="item_id")
     scores = NetworkScores()(items)
     again = make_memory()(memory(scores, items), items)
