@@ -1,6 +1,7 @@
 import warnings
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_t4r.backend import build_optimizer
@@ -161,6 +162,24 @@ class ReadingModel(keras.Model):
         # So that a model that is saved before it was fit comes back whole.
         build_optimizer(self)
         return super().save(filepath, *args, **kwargs)
+
+    def load_weights(self, filepath, *args, **kwargs):
+        """Loads as `keras.Model.load_weights` does.
+
+        Raises:
+            ValueError: the weights are of another model, or of one with another
+                vocabulary. The model is as before then.
+        """
+        optimizer = getattr(self, "optimizer", None)
+        variables = [*self.variables, *(optimizer.variables if optimizer else ())]
+        before = [np.array(ops.convert_to_numpy(variable)) for variable in variables]
+        try:
+            return super().load_weights(filepath, *args, **kwargs)
+        except Exception:
+            # Keras loads all layers that it can before it raises.
+            for variable, value in zip(variables, before, strict=True):
+                variable.assign(value)
+            raise
 
     # The states of random generators, which Keras's weights files leave out: with them
     # a run that `BackupAndRestore` takes up goes on as if it had never stopped.

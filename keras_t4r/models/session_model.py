@@ -169,7 +169,9 @@ class SessionModel(TrainedModel):
                 that the vocabulary does not hold count as unknown, and without a
                 vocabulary raw ids are the encoded ones. Or a table of an ETL's
                 `transform`, or read from what it wrote: that carries a mark, which
-                says that its ids are encoded, and by which vocabulary.
+                says that its ids are encoded, and by which vocabulary. polars and
+                pandas lose the mark: what comes by them with the columns of an ETL is
+                refused, unless `encoded` says what its ids are.
             k: int. How many items.
             exclude_seen: bool. Leave out the items of the session itself.
             batch_size: int. Sessions scored at a time.
@@ -186,10 +188,11 @@ class SessionModel(TrainedModel):
             text, -1 for integers, 0 where there is no vocabulary.
 
         Raises:
-            ValueError: a column is missing, lists differ in length, `k` is out of
-                range; a table was encoded by another vocabulary than the model's; raw
-                sessions hold a number that the ETL standardised; the model was made
-                from a config, and its vocabularies are not in this process.
+            ValueError: a column is missing, is named `scores` or stands twice, lists
+                differ in length, a session is null, `k` is out of range; the mark of a
+                table was lost; a table was encoded by another vocabulary than the
+                model's; raw sessions hold a number that the ETL standardised; the model
+                was made from a config, and its vocabularies are not in this process.
         """
         head = self._head_name(head)
         self._check_k(k, [self.heads[head]])

@@ -6,8 +6,10 @@ from keras_t4r.data.loader.loader_epoch import follow_epochs, with_callback
 from keras_t4r.data.loader.sequence_loader import KerasSequenceLoader
 from keras_t4r.metrics.ranking_metric import RankingMetric
 from keras_t4r.models.checks.head_checks import check_trained
+from keras_t4r.models.checks.id_checks import check_ids
 from keras_t4r.models.checks.input_checks import check_inputs
 from keras_t4r.models.checks.probe import probe as try_out
+from keras_t4r.models.checks.target_checks import check_targets, check_weights
 from keras_t4r.models.graph import by_output, is_of_events
 from keras_t4r.models.stepping_model import SteppingModel
 from keras_t4r.models.steps.compile_arguments import CompileArguments
@@ -181,9 +183,12 @@ class TrainedModel(SteppingModel):
                 `keras.Model.fit`.
 
         Raises:
+            TypeError: `x` is neither a loader or other dataset nor a dict of arrays, or
+                arrays hold what they should not.
             ValueError: the loader holds back the last item, or gives what the model
                 does not read (see `check_loader`), or a layer sees what it must not
-                see.
+                see; arrays are no right-padded sessions, no ids of the outputs, or
+                weights below 0.
         """
         self._need_compile()
         if validation_split and self.heads:
@@ -213,9 +218,10 @@ class TrainedModel(SteppingModel):
         if isinstance(validation_data, KerasSequenceLoader):
             self._check_test_loader(validation_data)
         elif isinstance(validation_data, (list, tuple)):
-            inputs, held_out, _ = unpack(tuple(validation_data))
+            inputs, held_out, weights = unpack(tuple(validation_data))
             self._check_inputs(inputs)
-            self._need_targets_of_heads(self._targets(held_out))
+            check_weights(self._weights(weights))
+            validation_data = (inputs, self._held_out(held_out), weights)
         if not self._probed:
             try_out(self, *self._read())
             self._probed = True
@@ -273,15 +279,15 @@ class TrainedModel(SteppingModel):
                 **kwargs: as in `keras.Model.evaluate`.
 
         Raises:
-            ValueError: the loader gives what the model does not read (see
-                `check_loader`), or there is no target.
+            TypeError, ValueError: the loader gives what the model does not read (see
+                `check_loader`), or there is no target; arrays: see `fit`.
         """
         self._need_compile()
         self._check_inputs(x)
         if isinstance(x, KerasSequenceLoader):
             self._check_test_loader(x)
         elif y is not None:
-            self._need_targets_of_heads(self._targets(y))
+            y = self._held_out(y)
         if exclude_seen:
             self._excludes_seen = True
             self.make_test_function(force=True)
@@ -309,9 +315,12 @@ class TrainedModel(SteppingModel):
         """Predicts as `keras.Model.predict` does, from the newest `max_history` events.
 
         Raises:
-            ValueError: arrays are no right-padded sessions (see `check_inputs`).
+            ValueError: arrays are no right-padded sessions (see `check_inputs`), or a
+                loader's ids were encoded by another vocabulary than the model's.
         """
         self._check_inputs(x)
+        if isinstance(x, KerasSequenceLoader):
+            check_ids(self, x)
         return super().predict(x, batch_size, verbose, steps, callbacks)
 
     def predict_on_batch(self, x):
@@ -331,7 +340,7 @@ class TrainedModel(SteppingModel):
     def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
         self._need_compile()
         self._check_inputs(x)
-        self._need_targets_of_heads(self._targets(y))
+        y = self._held_out(y)
         y, sample_weight = self._pack_weights(x, y, sample_weight)
         return super().test_on_batch(x, y, sample_weight, return_dict)
 
@@ -355,9 +364,9 @@ class TrainedModel(SteppingModel):
             ValueError: it shows more events than the model serves with, or its ids were
                 encoded by another vocabulary than the model's.
         """
+        check_ids(self, loader)
         if self._find_features() is None:
             return
-        loader.check_ids(self.features.vocabularies_here)
         most = self.max_history + (loader.target is None)
         if loader.max_length > most:
             raise ValueError(
@@ -372,7 +381,15 @@ class TrainedModel(SteppingModel):
         if loader.target is None:
             self._need_targets_of_heads({})
 
+    def _held_out(self, y):
+        """Targets to evaluate on, checked; by output, for all steps in one shape."""
+        targets = self._targets(y)
+        self._need_targets_of_heads(targets)
+        check_targets(targets, self.heads)
+        return targets if self.heads else y
+
     def _pack_weights(self, x, y, sample_weight):
+        check_weights(self._weights(sample_weight))
         # Beside a loader there can be none: Keras says so.
         arrays = isinstance(x, (dict, list, tuple)) or hasattr(x, "shape")
         if sample_weight is None or not (self.heads and arrays):

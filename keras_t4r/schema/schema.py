@@ -27,6 +27,8 @@ class Schema:
         columns: iterable of `ColumnSchema`.
         folder: path. Where the vocabularies of the columns' domains lie, in
             `vocabularies/<domain>.parquet`. Set by `load`.
+        vocabularies: dict of column to `Vocabulary`, of those that are in memory, as a
+            fitted ETL's are. What it lacks is looked for in the folder.
 
     Example:
 
@@ -40,6 +42,7 @@ class Schema:
 
     columns: tuple = ()
     folder: Path | None = field(default=None, compare=False)
+    vocabularies: dict | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self):
         # Two schema files of the Transformers4Rec paper list a feature twice.
@@ -183,6 +186,8 @@ class Schema:
 
         There is none where no file lies beside the schema, as for the tutorial's data.
         """
+        if name in (self.vocabularies or {}):
+            return self.vocabularies[name]
         if self.folder is None or not self[name].is_categorical:
             return None
         # A domain may be named "item_id/list", as Transformers4Rec's are.

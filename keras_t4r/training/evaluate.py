@@ -20,12 +20,15 @@ def evaluate_scorer(scorer, loader, metrics):
         A dict of metric name to value.
 
     Raises:
-        ValueError: the loader gives no item that came next.
+        ValueError: the loader gives no item that came next, or its ids were encoded by
+            another vocabulary than that of a baseline.
     """
     if loader.target != "last":
         raise ValueError(
             "The loader gives no item that came next: make it with target='last'."
         )
+    if hasattr(scorer, "check_ids"):
+        scorer.check_ids(loader)
     item = loader.schema.item_id
     first_id = loader.schema[item].first_id
     for metric in metrics:

@@ -3,9 +3,11 @@ from typing import NamedTuple
 import keras
 from keras import ops
 
+from keras_t4r.data.loader.sequence_loader import KerasSequenceLoader
 from keras_t4r.layers.memory.transition_memory import as_strength
 from keras_t4r.metrics.ndcg import NDCG
 from keras_t4r.metrics.ranking_metric import RankingMetric
+from keras_t4r.models.checks.id_checks import check_ids
 from keras_t4r.models.memories import find_memories
 from keras_t4r.training.split_model import split_at
 
@@ -60,8 +62,10 @@ def tune_memory(
         A `TunedMemory`. The memory has the strength; of equal ones the present.
 
     Raises:
-        ValueError: the model has no memory or several, a strength is below 1e-6, or
-            the loader has no target.
+        TypeError: the sessions are no loader, or the metric is none.
+        ValueError: the model has no memory or several, a strength is below 1e-6, the
+            loader has no target, or its ids were encoded by another vocabulary than
+            the model's.
 
     Example:
 
@@ -90,6 +94,12 @@ class MemoryTuner:
 
     def tune(self, sessions, grid=STRENGTHS, *, metric=None, target=None):
         """See `tune_memory`."""
+        if not isinstance(sessions, KerasSequenceLoader):
+            raise TypeError(
+                f"The sessions are of type {type(sessions).__name__}; give a "
+                "KerasSequenceLoader with target='last'."
+            )
+        check_ids(self._model, sessions)
         strength = self.memory.strength
         now = float(ops.convert_to_numpy(strength))
         # The first of equals is kept: without a reason the strength stays.
@@ -99,6 +109,10 @@ class MemoryTuner:
             metric = next(
                 (m for m in self._model.metrics if isinstance(m, RankingMetric)),
                 NDCG(20),
+            )
+        if not isinstance(metric, keras.metrics.Metric):
+            raise TypeError(
+                f"metric is {metric!r}; it should be a ranking metric, as NDCG(20)."
             )
         found = {s: type(metric).from_config(metric.get_config()) for s in grid}
         try:

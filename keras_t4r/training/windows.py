@@ -8,7 +8,6 @@ import keras
 
 from keras_t4r.arguments import whole_number
 from keras_t4r.data.loader.sequence_loader import KerasSequenceLoader
-from keras_t4r.files.parquet import footer_digest
 from keras_t4r.models.memories import find_memories
 from keras_t4r.schema import Schema
 from keras_t4r.training.callback_state import (
@@ -21,6 +20,13 @@ from keras_t4r.training.checkpoint import Checkpoint
 from keras_t4r.training.evaluate import evaluate_scorer
 from keras_t4r.training.memory_strength import MemoryTuner
 from keras_t4r.training.strength_over_windows import StrengthOverWindows
+from keras_t4r.training.window_arguments import (
+    callback_list,
+    check_baselines,
+    check_schema,
+    window_list,
+)
+from keras_t4r.training.window_files import WindowFiles, numbered_windows
 from keras_t4r.training.window_report import WindowReport
 
 # Seeds of the loaders of two windows are this far apart.
@@ -78,7 +84,7 @@ def fit_windows(
         baselines: dict of name to baseline, as of `standard_baselines`. They learn
             the same windows, and are evaluated beside the model, by the metrics of
             its outputs that score items.
-        callbacks: list of Keras callbacks, or a function that makes them for a
+        callbacks: Keras callback, a list of them, or a function that makes them for a
             window.
         checkpoint: path. Folder of the run's checkpoint, written after every
             epoch. A run that finds one goes on from it, to the same result: with the
@@ -93,6 +99,7 @@ def fit_windows(
         A `WindowReport`.
 
     Raises:
+        TypeError: an argument is of a wrong type.
         FileNotFoundError: a window's file is missing.
         ValueError: fewer than two windows, a window without sessions to fit on or
             to evaluate on, a model without ranking metrics or with several memories,
@@ -112,10 +119,16 @@ def fit_windows(
     - de Souza Pereira Moreira et al., Transformers4Rec, RecSys 2021: incremental
       training and evaluation.
     """
+    check_schema(schema)
+    check_baselines(baselines)
+    if not callable(callbacks):
+        callbacks = callback_list(callbacks)
+    if windows is not None:
+        windows = window_list(windows)
     folder = Path(folder)
     schema = schema or Schema.load(folder / "schema.pbtxt")
     baselines = baselines or {}
-    windows = _windows(folder) if windows is None else list(windows)
+    windows = numbered_windows(folder) if windows is None else windows
     if len(windows) < 2:
         raise ValueError(
             f"{folder} has {len(windows)} window(s) {windows}; two are needed, one to "
@@ -140,7 +153,7 @@ def fit_windows(
             "fit the windows one by one, and tune each with tune_memory."
         )
     strength = StrengthOverWindows(model, MemoryTuner(model)) if memories else None
-    files = _Files(folder, windows, train, evaluate)
+    files = WindowFiles(folder, windows, train, evaluate)
     load = _Loaders(model, schema, max_length, targets)
     files.check(model, load, tuned=bool(memories))
     about = {
@@ -181,7 +194,7 @@ def fit_windows(
                         seed=seed,
                     )
                 strength.memory.update_state(load.to_fit(today, 1024))
-            made = callbacks(now) if callable(callbacks) else list(callbacks or [])
+            made = callback_list(callbacks(now)) if callable(callbacks) else callbacks
             seconds = run.fit(loader, epochs, made)
             test = load.to_evaluate(target)
             note = f"{loader.num_sessions} sessions, {seconds:.0f} s"
@@ -372,58 +385,3 @@ class _AfterEpoch(keras.callbacks.Callback):
         self._run.epoch = epoch + 1
         self._run.stopped = bool(self.model.stop_training)
         self._run.save(self._callbacks)
-
-
-class _Files:
-    """The files of the windows."""
-
-    def __init__(self, folder, windows, train, evaluate):
-        self.folder = folder
-        self.windows = windows
-        self._names = train, evaluate
-
-    def train(self, window):
-        return self._file(window, self._names[0])
-
-    def evaluate(self, window):
-        return self._file(window, self._names[1])
-
-    def check(self, model, load, tuned):
-        """Reads the items of all files, for no run should end in its last window."""
-        # A buffer of one: only the column of items is read, all are looked for.
-        for window in self.windows[:-1]:
-            with _named(self.train(window), "fitted on") as path:
-                model.check_loader(load.to_fit(path, 512, buffer_rows=1))
-        evaluated = [self.evaluate(window) for window in self.windows[1:]]
-        if tuned:
-            evaluated += [self.train(window) for window in self.windows[1:-1]]
-        for path in evaluated:
-            with _named(path, "evaluated on"):
-                model.check_loader(load.to_evaluate(path, buffer_rows=1))
-
-    def digests(self):
-        """What tells these files from others, by window."""
-        files = {f"{w}, fitted on": self.train(w) for w in self.windows[:-1]}
-        files |= {f"{w}, evaluated on": self.evaluate(w) for w in self.windows[1:]}
-        return {name: footer_digest(path) for name, path in files.items()}
-
-    def _file(self, window, name):
-        path = self.folder / str(window) / f"{name}.parquet"
-        if not path.is_file():
-            raise FileNotFoundError(f"Window {window} has no file {path}.")
-        return path
-
-
-@contextmanager
-def _named(path, use):
-    try:
-        yield path
-    except ValueError as error:
-        raise ValueError(f"{path} cannot be {use}: {error}") from error
-
-
-def _windows(folder):
-    if not folder.is_dir():
-        raise FileNotFoundError(f"There is no folder of sessions at {folder}.")
-    names = [p.name for p in folder.iterdir() if p.is_dir() and p.name.isdigit()]
-    return sorted(names, key=int)

@@ -1,7 +1,10 @@
 """Arrays that are no sessions of the schema are refused, by whatever way they come."""
 
+from pathlib import Path
+
 import keras
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pytest
 
@@ -76,6 +79,83 @@ def test_bad_arrays_are_refused(model, way, why):
 def test_good_ones_are_not(model, way):
     WAYS[way](model, batch())
     WAYS[way](model, batch(item=batch()["item"].astype("int32")))
+
+
+NO_INPUTS = {
+    "are of type Table": pa.table({"item": [[5, 6]], "age": [[0.0, 1.0]]}),
+    "are of type DataFrame": pl.DataFrame({"item": [[5, 6]], "age": [[0.0, 1.0]]}),
+    "are of type str": "sessions/1",
+    "are of type PosixPath": Path("sessions/1"),
+    "are lists of values": [[5, 6]],
+    r"hold no array in \['item'\]": batch(item=[[5, 6]]),
+    "have no column 'age'": {"item": np.array([[5, 6]])},
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("why", NO_INPUTS)
+def test_what_is_no_dataset_is_told_what_is(model, way, why):
+    with pytest.raises((ValueError, TypeError), match=why):
+        WAYS[way](model, NO_INPUTS[why])
+
+
+BAD_TARGETS = {
+    r"holds id 99 in row 2; its ids run from 0 to 20": np.array([3, 99]),
+    "holds id -5 in row 1": np.array([-5, 3]),
+    "holds float64; it should hold whole ids": np.array([3.0, 5.5]),
+    r"has shape \(2, 3\)": np.zeros((2, 3), int),
+    "y is a list of 2, but the model's outputs are": [3, 4],
+    "is of type list; it should be an array": {"item": [3, 4]},
+}
+EVALUATE = {
+    "evaluate": lambda model, y: model.evaluate(batch(), y, verbose=0),
+    "test_on_batch": lambda model, y: model.test_on_batch(batch(), y),
+    "validate": lambda model, y: model.fit(
+        batch(), validation_data=(batch(), y), verbose=0
+    ),
+}
+
+
+@pytest.mark.parametrize("way", EVALUATE)
+@pytest.mark.parametrize("why", BAD_TARGETS)
+def test_bad_targets_are_refused(model, way, why):
+    before = model.get_weights()
+    with pytest.raises((ValueError, TypeError), match=why):
+        EVALUATE[way](model, BAD_TARGETS[why])
+    for one, other in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("way", EVALUATE)
+def test_targets_come_in_either_shape(model, way):
+    EVALUATE[way](model, np.array([[3], [4]]))
+    EVALUATE[way](model, np.array([3, 4]))
+
+
+BAD_WEIGHTS = [
+    ([np.nan, 1.0], "row 1 that is below 0, no number"),
+    ([1.0, np.inf], "row 2 that is below 0, no number"),
+    ([-1.0, 1.0], "row 1 that is below 0"),
+    (["a", "b"], "holds <U1; it should hold numbers"),
+]
+
+
+@pytest.mark.parametrize(("weights", "why"), BAD_WEIGHTS)
+def test_bad_weights_are_refused(model, weights, why):
+    before, y, bad = model.get_weights(), np.array([3, 4]), np.array(weights)
+    for refused in (
+        lambda: model.fit(batch(), sample_weight=bad, verbose=0),
+        lambda: model.train_on_batch(batch(), sample_weight=bad),
+        lambda: model.evaluate(batch(), y, sample_weight=bad, verbose=0),
+        lambda: model.test_on_batch(batch(), y, sample_weight=bad),
+        lambda: model.fit(batch(), validation_data=(batch(), y, bad), verbose=0),
+    ):
+        with pytest.raises((ValueError, TypeError), match=why):
+            refused()
+    with pytest.raises(ValueError, match="sample_weight is a list of 2, but the model"):
+        model.fit(batch(), sample_weight=weights, verbose=0)
+    for one, other in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_weights_count_on_a_batch(model):

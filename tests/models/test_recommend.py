@@ -1,5 +1,7 @@
 """A mark says what a value means; an answer hangs on nothing else."""
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pandas as pd
@@ -11,6 +13,8 @@ from seeds import set_seed
 
 import keras_t4r as t4r
 from keras_t4r.schema.encoded_ids import encoded_columns, mark_encoded
+from keras_t4r.training.baselines import Popularity
+from keras_t4r.training.evaluate import evaluate_scorer
 
 pytestmark = pytest.mark.backends
 # Raw ids that could be taken for encoded ones, and the other way round.
@@ -33,7 +37,7 @@ def make_etl(**options):
     return t4r.SessionETL("session", "time", "item", **options)
 
 
-def make_model(schema, vocabularies=None):
+def make_model(schema, vocabularies=None, memory=False):
     set_seed(1)
     features = t4r.SequenceEmbeddingFeatures(
         schema,
@@ -48,7 +52,10 @@ def make_model(schema, vocabularies=None):
     x, targets = t4r.CausalLanguageModeling()(x, items)
     config = t4r.session_config("gpt2", d_model=16, n_head=2, n_layer=1, dropout=0.0)
     x = t4r.TransformerBlock(config, causal=True)(x)
-    return t4r.SessionModel(inputs, t4r.NextItemHead()(x, targets, table))
+    scores = t4r.NextItemHead()(x, targets, table)
+    if memory:
+        scores = t4r.TransitionMemory(schema)(scores, items)
+    return t4r.SessionModel(inputs, scores)
 
 
 @pytest.fixture
@@ -95,7 +102,7 @@ def test_the_container_does_not_decide_what_an_id_means(model):
 
 def test_an_etls_table_is_read_as_encoded_and_raw_ids_as_raw(tmp_path):
     etl = make_etl().fit(clicks())
-    model = make_model(etl.schema, {"item": etl.vocabulary("item")})
+    model = make_model(etl.schema)
     log = clicks()
     first = {name: values[:12] for name, values in log.items()}
     raw = {"item": [[], [], []], "session": [0, 1, 2]}
@@ -111,7 +118,7 @@ def test_an_etls_table_is_read_as_encoded_and_raw_ids_as_raw(tmp_path):
 
 def test_ids_of_another_vocabulary_are_refused_and_of_a_shorter_one_taken():
     etl, other = make_etl().fit(clicks()), make_etl().fit(clicks(seed=1))
-    model = make_model(etl.schema, {"item": etl.vocabulary("item")})
+    model = make_model(etl.schema)
     with pytest.raises(ValueError, match="'item' of the sessions were encoded by an"):
         model.recommend(other.transform(clicks()))
     # Who knows better may say so.
@@ -148,11 +155,42 @@ def test_training_and_evaluation_refuse_the_ids_of_another_etl(tmp_path):
         lambda: model.fit(theirs, verbose=0),
         lambda: model.fit(ours, validation_data=their_held_out, verbose=0),
         lambda: model.evaluate(their_held_out, verbose=0),
+        lambda: model.predict(theirs, verbose=0),
     ):
         with pytest.raises(ValueError, match="encoded by another vocabulary than the"):
             refused()
     for one, other in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.backends("torch")
+def test_memory_and_baselines_refuse_the_ids_of_another_etl(tmp_path):
+    folders = [tmp_path / "ours", tmp_path / "theirs"]
+    for seed, folder in enumerate(folders):
+        make_etl().write(clicks(seed), folder, progress=False)
+    schema, other = (t4r.Schema.load(folder / "schema.pbtxt") for folder in folders)
+    ours = t4r.KerasSequenceLoader(folders[0], schema, 32)
+    theirs = t4r.KerasSequenceLoader(folders[1], other, 32)
+    held_out = t4r.KerasSequenceLoader(folders[1], other, 32, target="last")
+    model = make_model(schema, memory=True)
+    model.memory.adapt(ours)
+    again = t4r.TransitionMemory.from_config(model.memory.get_config())
+    count = Popularity(schema).update(folders[0])
+    before = model.get_weights()
+    for refused in (
+        lambda: t4r.tune_memory(model, held_out),
+        lambda: model.memory.adapt(theirs),
+        lambda: model.memory.update_state(theirs),
+        lambda: again.adapt(theirs),
+        lambda: count.update(folders[1]),
+        lambda: count.update(make_etl().fit_transform(clicks(1))),
+        lambda: evaluate_scorer(count, held_out, [t4r.metrics.NDCG(5)]),
+    ):
+        with pytest.raises(ValueError, match="encoded by another vocabulary than the"):
+            refused()
+    for one, two in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+    assert count.windows == 1
 
 
 @pytest.mark.parametrize("split", [None, (0.6, 0.2, 0.2)])
@@ -169,10 +207,26 @@ def test_every_file_of_an_etl_carries_the_mark(tmp_path, split, rows_in_memory):
     assert encoded_columns(pa.schema([("item", pa.int64())])) is None
 
 
+@pytest.mark.backends("torch")
+def test_a_mark_that_was_lost_is_asked_for(tmp_path):
+    etl = make_etl()
+    etl.write(clicks(), tmp_path / "out", progress=False)
+    model = make_model(t4r.Schema.load(tmp_path / "out" / "schema.pbtxt"))
+    table = etl.transform(clicks())
+    answer = model.recommend(table, k=3)
+    (file,) = (tmp_path / "out").glob("[0-9]*/*.parquet")
+    lost = [pl.from_arrow(table), table.to_pandas(), pl.read_parquet(file)]
+    for sessions in [*lost, table.to_pydict()]:
+        with pytest.raises(ValueError, match=r"not its mark.*pass the Arrow table"):
+            model.recommend(sessions, k=3)
+    assert_same(model.recommend(lost[0], k=3, encoded=True), answer)
+    assert model.recommend(lost[0], k=3, encoded=False)["item"].shape == (60, 3)
+
+
 def test_numbers_that_the_etl_standardised_are_not_taken_from_the_log():
     log = clicks(price=True)
     etl = make_etl(continuous=["price"]).fit(log)
-    model = make_model(etl.schema, {"item": etl.vocabulary("item")})
+    model = make_model(etl.schema)
     sessions = etl.transform(log)
     expected = model.recommend(sessions, k=5)
     raw = {"item": [[3, 4]], "price": [[13.0, 14.0]]}
@@ -226,6 +280,86 @@ def test_an_empty_request_gets_an_empty_answer(model, make):
     answer = model.recommend(make(empty), k=3)
     assert answer["item_id"].shape == answer["scores"].shape == (0, 3)
     assert answer["session"].shape == (0,)
+
+
+KEYS = [
+    ["a\0", "b"],
+    [1, "a"],
+    [2**63, -1],
+    [True, 1],
+    [None, 1],
+    [(1, 2), (3, 4)],
+]
+
+
+@pytest.mark.backends("torch")
+@pytest.mark.parametrize("keys", KEYS, ids=str)
+def test_session_ids_come_back_as_they_went_in(model, keys):
+    model.features.session_column = "session"
+    found = model.recommend({"item_id": [[3], [7]], "session": keys}, k=1)["session"]
+    assert found.shape == (2,) and found.tolist() == keys
+    assert list(map(type, found.tolist())) == list(map(type, keys))
+
+
+@pytest.mark.backends("torch")
+def test_session_ids_of_one_type_stay_one(model):
+    model.features.session_column = "session"
+    for keys in ([1, 2], np.array([1, 2]), pa.array([1, 2]), pl.Series([1, 2])):
+        sessions = {"item_id": [[3], [7]], "session": keys}
+        assert model.recommend(sessions, k=1)["session"].dtype == np.int64
+    gap = pa.table({"item_id": [[3], [7]], "session": [1, None]})
+    assert model.recommend(gap, k=1)["session"].tolist() == [1, None]
+
+
+@pytest.mark.backends("torch")
+@pytest.mark.parametrize("role", ["item_id", "session_id"])
+def test_a_column_named_as_the_scores_are_is_refused(build, role):
+    item = build.schema["item_id"]
+    if role == "item_id":
+        model = make_model(t4r.Schema((replace(item, name="scores"),)))
+    else:
+        model = make_model(t4r.Schema((item,)))
+        model.features.session_column = "scores"
+    with pytest.raises(ValueError, match="has a column 'scores', which is what"):
+        model.recommend({"item_id": [[3]], "scores": [[3]]}, k=1)
+
+
+@pytest.mark.backends("torch")
+def test_lists_and_texts_are_read_in_every_layout(build):
+    words = t4r.Vocabulary([f"i{i}" for i in range(40)])
+    model = make_model(t4r.Schema((build.schema["item_id"],)), {"item_id": words})
+    rows = [["i3", "i7"], ["i9", "i1"]]
+    text, coded = pa.string(), pa.dictionary(pa.int32(), pa.string())
+    expected = model.recommend({"item_id": rows}, k=3)
+    for items in (
+        pa.array(rows, pa.list_(text, 2)),
+        pa.array([["i0", "i0"], *rows], pa.list_(text, 2))[1:],
+        pa.array(rows, pa.list_(pa.string_view())),
+        pa.array(rows).cast(pa.list_(coded)),
+        pl.Series(rows, dtype=pl.Array(pl.String, 2)),
+        pl.Series(rows, dtype=pl.List(pl.Categorical)),
+    ):
+        frame = pa.table if isinstance(items, pa.Array) else pl.DataFrame
+        assert_same(model.recommend(frame({"item_id": items}), k=3), expected)
+    rows = [["i3", ""]]
+    for items in (
+        pa.array(rows, pa.list_(pa.string_view())),
+        pa.array(rows).cast(pa.list_(coded)),
+        pl.Series(rows, dtype=pl.List(pl.Categorical)),
+        [["i3", float("nan")]],
+        [[float("nan")]],
+    ):
+        with pytest.raises(ValueError, match="null or empty item"):
+            model.recommend({"item_id": items}, k=3)
+    for sessions in (
+        {"item_id": [["i3"], None]},
+        pa.table({"item_id": [["i3"], None]}),
+    ):
+        with pytest.raises(ValueError, match="Session 1 is null in column 'item_id'"):
+            model.recommend(sessions, k=3)
+    twice = pa.table([pa.array([["i3"]])] * 2, names=["item_id", "item_id"])
+    with pytest.raises(ValueError, match="two columns 'item_id': rename one"):
+        model.recommend(twice, k=3)
 
 
 def test_a_compiled_answer_is_made_once_and_follows_the_weights(model, monkeypatch):

@@ -2,11 +2,14 @@
 
 import json
 import os
+import pickle
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 
 import keras
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -133,3 +136,33 @@ def test_a_file_with_another_vocabulary_is_refused(model, tmp_path):
             new.writestr(name, data)
     with pytest.raises(ValueError, match="is not the vocabulary of column 'item_id'"):
         keras.saving.load_model(tmp_path / "changed.keras")
+
+
+@pytest.mark.filterwarnings("ignore:Skipping nested container")
+def test_weights_of_another_vocabulary_are_refused(model, build, tmp_path):
+    schema = t4r.Schema((build.schema["item_id"],))
+    other = replace(schema, vocabularies={"item_id": t4r.Vocabulary(RAW[::-1])})
+    for name, source in (("own", model), ("bare", build.model("clm", "gpt2", schema))):
+        source.save_weights(tmp_path / f"{name}.weights.h5")
+    theirs = build.model("clm", "gpt2", schema=other)
+    before = theirs.get_weights()
+    with pytest.raises(ValueError, match="with another vocabulary of column 'item_id'"):
+        theirs.load_weights(tmp_path / "own.weights.h5")
+    for one, two in zip(before, theirs.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+    # What does not say whose it is, as files of before, can be loaded anywhere.
+    theirs.load_weights(tmp_path / "bare.weights.h5")
+    twin = build.model("clm", "gpt2", schema=model.features._whole_schema)
+    twin.load_weights(tmp_path / "own.weights.h5")
+    assert_same_answers(model, twin)
+
+
+def test_a_schema_may_hold_its_vocabularies():
+    etl = t4r.SessionETL("s", "t", "i", time_unit="s", recency=False)
+    etl.fit({"s": [1, 1, 2], "t": [1, 2, 3], "i": ["a", "b", "a"]})
+    schema = etl.schema
+    assert schema.vocabulary("i") is etl.vocabulary("i")
+    assert schema.vocabulary("s") is None
+    assert schema.select(["i"]).features.vocabulary("i") is etl.vocabulary("i")
+    again = pickle.loads(pickle.dumps(schema))
+    assert again == schema and again.vocabulary("i") == schema.vocabulary("i")

@@ -233,6 +233,14 @@ def test_max_length_counts_the_event_that_is_held_back(folder, monkeypatch):
         assert set(loaders) == {(None, given), ("last", given - 1)}
 
 
+def test_one_callback_stands_for_a_list(folder):
+    seen = []
+    one = keras.callbacks.LambdaCallback(on_train_begin=lambda logs: seen.append(1))
+    for callbacks in (one, (one,), lambda window: one):
+        run(folder, callbacks=callbacks)
+    assert len(seen) == 6
+
+
 def test_sessions_of_another_etl_are_found_before_the_first_is_fit(folder):
     other = t4r.Vocabulary([f"item {i}" for i in range(ITEMS)], name="item_id")
     path = folder / "3" / "sessions.parquet"

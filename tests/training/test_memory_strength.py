@@ -291,6 +291,12 @@ def test_what_cannot_be_tuned_is_refused():
     for value in (0, 1e-300, float("nan")):
         with pytest.raises(ValueError, match="strength of the grid is"):
             tune_memory(model, loader(RING), [value, 1])
+    with pytest.raises(TypeError, match="metric is 'x'; it should be a ranking metric"):
+        tune_memory(model, loader(RING), metric="x")
+    with pytest.raises(
+        TypeError, match="The sessions are of type ndarray; give a Kera"
+    ):
+        tune_memory(model, RING)
     items = keras.Input((None,), dtype="int32", name="item_id")
     scores = NetworkScores()(items)
     again = make_memory()(memory(scores, items), items)

@@ -6,7 +6,7 @@ from keras_t4r.schema.vocabulary import FIRST_ID
 
 
 def session_schema(config, state):
-    """Columns a model may read, and the session id.
+    """Columns a model may read, the session id, and the vocabularies of the ids.
 
     Window, length and start are bookkeeping: they stand in the files, not in
     the schema.
@@ -44,4 +44,4 @@ def session_schema(config, state):
     columns.append(
         ColumnSchema(config.session, state.kinds[config.session], (Tags.SESSION_ID,))
     )
-    return Schema(columns)
+    return Schema(columns, vocabularies=dict(state.vocabularies))

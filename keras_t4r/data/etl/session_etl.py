@@ -288,7 +288,7 @@ class SessionETL:
 
     @property
     def schema(self):
-        """The `Schema` of the sessions."""
+        """The `Schema` of the sessions, with the vocabularies of their ids."""
         return session_schema(self.config, self._fitted())
 
     @property

@@ -50,7 +50,9 @@ class KerasSequenceLoader(keras.utils.PyDataset):
     Args:
         paths: a parquet file, a folder (searched through, files sorted by name),
             a glob pattern, or a list of them. Or the sessions themselves: a
-            `pyarrow.Table`, a polars or pandas frame, or a dict of lists.
+            `pyarrow.Table`, a polars or pandas frame, or a dict of lists. Files and
+            Arrow tables carry the mark of the ETL that encoded them, and another's are
+            refused; frames and lists have none, so whose ids they hold is not known.
         schema: `keras_t4r.Schema`. What the columns are.
         batch_size: int. Sessions a batch.
         target: `None` or `"last"`.

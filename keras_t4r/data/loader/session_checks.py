@@ -25,7 +25,7 @@ class ColumnReader:
 
     def list_column(self, array, column, is_item=False):
         """Lengths and flat values of a list column."""
-        if not _is_list(array.type):
+        if not is_list(array.type):
             self._fail_type(array.type, column, "single values", "a list a row")
         null = array.is_null()
         self._refuse_rows(null, column, "the list is null; leave the session out")
@@ -42,7 +42,7 @@ class ColumnReader:
 
     def scalar_column(self, array, column, is_weight=False):
         """Values of a column with one value a session."""
-        if _is_list(array.type):
+        if is_list(array.type):
             self._fail_type(array.type, column, "lists", "one value a row")
         values = self._values(array, column, False, np.arange(len(array) + 1))
         if is_weight:
@@ -64,7 +64,7 @@ class ColumnReader:
         kind = values.type
         floating = column.is_float
         wanted = "integer ids" if column.is_categorical else "whole numbers"
-        if _is_list(kind):
+        if is_list(kind):
             self._fail_type(kind, column, "lists of lists", "one number an event")
         if not (
             pa.types.is_integer(kind)
@@ -157,7 +157,7 @@ class ColumnReader:
 
     def _fail_type(self, kind, column, held, wanted):
         value_type = kind
-        while _is_list(value_type):
+        while is_list(value_type):
             value_type = value_type.value_type
         text = pa.types.is_string(value_type) or pa.types.is_large_string(value_type)
         remedy = (
@@ -174,7 +174,11 @@ class ColumnReader:
         return f"{self.where}, column {column.name!r}, row {self.first_row + row + 1}"
 
 
-def _is_list(kind):
+def is_list(kind):
+    """Whether an Arrow type is one of lists.
+
+    List views are none: Arrow (19) crashes on some of their casts.
+    """
     return (
         pa.types.is_list(kind)
         or pa.types.is_large_list(kind)

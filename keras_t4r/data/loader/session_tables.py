@@ -21,7 +21,7 @@ def as_table(sessions):
     """
     if isinstance(sessions, pa.Table):
         return sessions
-    if isinstance(sessions, dict) or _is_frame(sessions):
+    if isinstance(sessions, dict) or is_frame(sessions):
         try:
             return pa.table(sessions)
         except (pa.ArrowException, TypeError, ValueError) as error:
@@ -39,7 +39,8 @@ def as_table(sessions):
     )
 
 
-def _is_frame(sessions):
+def is_frame(sessions):
+    """Whether it is a table, of whatever maker."""
     # Arrow's own protocol, and the older one of data frames (pandas 1).
     return hasattr(sessions, "__arrow_c_stream__") or hasattr(sessions, "__dataframe__")
 

@@ -1,9 +1,15 @@
 """The vocabularies that a layer of features keeps for its model."""
 
+import json
 from pathlib import Path
+
+import numpy as np
 
 from keras_t4r.files import is_plain
 from keras_t4r.schema import Vocabulary
+
+# Where a file of weights says whose ids the rows of the tables are.
+_SIGNATURE = "vocabularies"
 
 
 class KeptVocabularies:
@@ -40,7 +46,7 @@ class KeptVocabularies:
 
     @classmethod
     def of_schema(cls, schema, features):
-        """The vocabularies that lie beside a schema's file, for some columns."""
+        """The vocabularies of a schema, for some columns."""
         columns = [column.name for column in features if column.is_categorical]
         found = {name: schema.vocabulary(name) for name in columns}
         return cls({k: v for k, v in found.items() if v is not None}, features)
@@ -76,6 +82,31 @@ class KeptVocabularies:
                 return None
             self._held[name] = vocabulary
         return self._held[name]
+
+    def sign(self, store):
+        """Writes the fingerprints beside the weights that go into a file."""
+        if self.fingerprints:
+            text = json.dumps(self.fingerprints).encode()
+            store[_SIGNATURE] = np.frombuffer(text, "uint8")
+
+    def check_signed(self, held):
+        """Takes the fingerprints from among a file's weights; older files have none.
+
+        Raises:
+            ValueError: the weights are of another vocabulary.
+        """
+        signature = held.pop(_SIGNATURE, None)
+        if signature is None:
+            return
+        written = json.loads(np.asarray(signature, "uint8").tobytes())
+        for name, fingerprint in self.fingerprints.items():
+            if written.get(name, fingerprint) != fingerprint:
+                raise ValueError(
+                    f"The weights are of a model with another vocabulary of column "
+                    f"{name!r} ({written[name]} and {fingerprint}), so rows of their "
+                    "tables mean other values: load them into a model of the schema "
+                    "that they were trained with."
+                )
 
     def save(self, folder):
         """Writes one parquet file a column."""

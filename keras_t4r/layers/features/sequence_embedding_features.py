@@ -48,7 +48,8 @@ class SequenceEmbeddingFeatures(KeepsQuantization, ShardedRows, keras.layers.Lay
             what a `SessionModel` reads before it answers is one less. `None` takes
             the schema's.
         vocabularies: dict of column name to `Vocabulary`, kept for whoever asks the
-            model in raw ids. Defaults to those that lie beside the schema's file.
+            model in raw ids. Defaults to the schema's. A file of weights says which
+            they were: another model's are refused.
 
     Call arguments:
         inputs: dict of column name to tensor: `(batch, time)` for lists,
@@ -330,6 +331,15 @@ class SequenceEmbeddingFeatures(KeepsQuantization, ShardedRows, keras.layers.Lay
     def vocabularies_here(self):
         """Dict of column to `Vocabulary`, of those that this process holds."""
         return self._vocabularies.here()
+
+    def save_own_variables(self, store):
+        super().save_own_variables(store)
+        self._vocabularies.sign(store)
+
+    def load_own_variables(self, store):
+        held = {key: store[key] for key in store.keys()}
+        self._vocabularies.check_signed(held)
+        super().load_own_variables(held)
 
     def save_assets(self, dir_path):
         self._vocabularies.save(dir_path)

@@ -11,6 +11,7 @@ from keras_t4r.backend import add_at_columns
 from keras_t4r.layers.memory.session_ids import id_batches, joined
 from keras_t4r.layers.memory.transition_counts import count_transitions, heaviest
 from keras_t4r.layers.score_step import ScoreStep
+from keras_t4r.schema import Vocabulary
 
 # Sums of counts below it, which long decay or no sight leaves, count as it.
 _LEAST_TOTAL = 1e-9
@@ -70,6 +71,10 @@ class TransitionMemory(ScoreStep):
         neighbors: int. How many followers are kept of each item, the most frequent.
         cardinality: int. The highest item id + 1, where there is no schema.
         first_id: int. The lowest id that is an item, where there is no schema.
+        vocabulary: `Vocabulary` of the items, or its fingerprint. Defaults to the
+            schema's. Loaders of sessions that another one encoded are refused. Without
+            one, or where this process holds none of that fingerprint, whose ids the
+            memory learns cannot be known.
 
     Call arguments:
         scores: float tensor `(batch, cardinality)`; `(batch, 0)` in training.
@@ -116,6 +121,7 @@ class TransitionMemory(ScoreStep):
         neighbors=100,
         cardinality=None,
         first_id=None,
+        vocabulary=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -127,6 +133,8 @@ class TransitionMemory(ScoreStep):
                 )
             column = schema[schema.item_id]
             cardinality, first_id = column.cardinality, column.first_id
+            if vocabulary is None:
+                vocabulary = schema.vocabulary(schema.item_id)
         if cardinality is None or first_id is None:
             raise ValueError(
                 "TransitionMemory needs the schema of its items, or their cardinality "
@@ -153,6 +161,10 @@ class TransitionMemory(ScoreStep):
         self.neighbors = whole_number("neighbors", neighbors)
         self.cardinality = cardinality
         self.first_id = first_id
+        # A config holds the fingerprint, and no values.
+        told = vocabulary is None or isinstance(vocabulary, str)
+        self._vocabulary = None if told else vocabulary
+        self._fingerprint = vocabulary if told else vocabulary.fingerprint
 
         # Weights: here, for a memory may learn before it is called.
         table = (cardinality, self.neighbors)
@@ -206,9 +218,23 @@ class TransitionMemory(ScoreStep):
 
         Raises:
             ValueError: the loader holds the last item back or gives a part of the
-                sessions, or an id is beyond the items. The memory is as before then.
+                sessions, an id is beyond the items, or ids were encoded by another
+                vocabulary than the memory's (of arrays that cannot be known). The
+                memory is as before then.
         """
         return self._add(self._count(data))
+
+    def check_ids(self, loader):
+        """Checks that the ids of a loader's sessions mean the memory's items.
+
+        Raises:
+            ValueError: see `KerasSequenceLoader.check_ids`.
+        """
+        vocabulary = self._vocabulary
+        if vocabulary is None and self._fingerprint is not None:
+            vocabulary = self._vocabulary = Vocabulary.living(self._fingerprint)
+        if vocabulary is not None:
+            loader.check_ids({loader.schema.item_id: vocabulary})
 
     def reset_state(self):
         """Forgets everything that was learned; the strength stays."""
@@ -246,6 +272,8 @@ class TransitionMemory(ScoreStep):
 
     def _count(self, data):
         """The transitions of all sessions; `scipy.sparse`."""
+        if hasattr(data, "check_ids"):
+            self.check_ids(data)
         shape = (self.cardinality, self.cardinality)
         counts = sparse.csr_matrix(shape)
         for items, sessions in joined(self._events(ids) for ids in id_batches(data)):
@@ -347,4 +375,5 @@ class TransitionMemory(ScoreStep):
             "neighbors": self.neighbors,
             "cardinality": self.cardinality,
             "first_id": self.first_id,
+            "vocabulary": self._fingerprint,
         }

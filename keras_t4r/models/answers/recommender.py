@@ -6,6 +6,7 @@ from keras_t4r.models.answers.sessions import RaggedSessions
 
 # What stands for "no item" among raw integer ids, which have no null.
 NO_ITEM = -1
+SCORES = "scores"
 
 
 class Recommender:
@@ -27,6 +28,11 @@ class Recommender:
         """See `SessionModel.recommend`; `how` are further arguments of its `top_k`."""
         model = self._model
         features, item = model.features, model.schema.item_id
+        if SCORES in (item, features.session_column):
+            raise ValueError(
+                f"The model has a column {SCORES!r}, which is what an answer calls its "
+                "scores: rename the column, or ask the model with top_k."
+            )
         sessions = RaggedSessions(sessions, model.schema, self._vocabularies(), encoded)
         # What was seen may lie further back than what the model reads.
         history = None if exclude_seen else model.max_history
@@ -41,7 +47,7 @@ class Recommender:
         return {
             **sessions.keys(features.session_column),
             item: self.decode(np.concatenate(ids)),
-            "scores": np.concatenate(scores),
+            SCORES: np.concatenate(scores),
         }
 
     def decode(self, ids):

@@ -6,8 +6,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from keras_t4r.data.clicks.no_values import NO_VALUES
+from keras_t4r.data.etl.config import LENGTH, START, WINDOW
 from keras_t4r.data.loader.padding import event_cells, pad
+from keras_t4r.data.loader.session_checks import is_list
 from keras_t4r.files.sentences import first_line
+from keras_t4r.models.answers.session_keys import as_they_came
 from keras_t4r.schema import LARGEST_NUMBER, Tags
 from keras_t4r.schema.encoded_ids import check_encoded, encoded_columns
 
@@ -18,6 +21,7 @@ class RaggedSessions:
     What a value means is said by a mark, never guessed from the container: a table
     that carries an ETL's mark (see `schema.encoded_ids`) holds encoded ids and
     standardised numbers; anything else holds raw values, as they stand in the log.
+    An ETL's columns without its mark are asked about, not answered.
 
     Args:
         sessions: dict of column to lists, `pyarrow.Table`, polars or pandas frame.
@@ -28,9 +32,9 @@ class RaggedSessions:
 
     Raises:
         TypeError: the container, or the type of a column, is none that can be read.
-        ValueError: a column is missing, lists differ in length, a value is out of
-            range; the mark is of another vocabulary; raw sessions hold a number that
-            the ETL standardised.
+        ValueError: a column is missing or stands twice, lists differ in length, a
+            session is null, a value is out of range; the mark is of another vocabulary,
+            or was lost; raw sessions hold a number that the ETL standardised.
     """
 
     def __init__(self, sessions, schema, vocabularies, encoded=None):
@@ -42,6 +46,8 @@ class RaggedSessions:
             if encoded is None:
                 check_encoded(sessions.schema, vocabularies, "the sessions")
         if encoded is None:
+            if mark is None and vocabularies:
+                _refuse_lost_mark(self._sessions, schema)
             encoded = mark is not None
             known = {n: v for n, v in vocabularies.items() if n not in (mark or {})}
         else:
@@ -84,10 +90,7 @@ class RaggedSessions:
         """The session column as it goes into an answer: a dict, empty without one."""
         if name is None or name not in self._sessions:
             return {}
-        column = self._sessions[name]
-        if isinstance(column, pa.Array | pa.ChunkedArray):
-            return {name: column.to_numpy()}
-        return {name: np.asarray(column)}
+        return {name: as_they_came(self._sessions[name])}
 
     def batches(self, batch_size, history=None):
         """Yields dicts of column to array, `(batch, time)` or `(batch,)`.
@@ -110,13 +113,33 @@ def _columns(sessions):
     if isinstance(sessions, pl.DataFrame):
         sessions = sessions.to_arrow()
     elif type(sessions).__module__.partition(".")[0] == "pandas":
+        _check_twice(list(sessions.columns))
         sessions = pa.Table.from_pandas(sessions, preserve_index=False)
     if not isinstance(sessions, pa.Table):
         raise TypeError(
             "Sessions come as a dict of column to lists, as a pyarrow.Table, or as a "
             f"polars or pandas frame; this is a {type(sessions).__name__}."
         )
+    _check_twice(sessions.column_names)
     return {name: sessions[name] for name in sessions.column_names}
+
+
+def _check_twice(names):
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"The sessions have two columns {name!r}: rename one.")
+
+
+def _refuse_lost_mark(sessions, schema):
+    # polars and pandas drop the mark of the Arrow table that they are made from.
+    own = {WINDOW, LENGTH, START}
+    if own <= set(sessions) and own.isdisjoint(schema.names):
+        raise ValueError(
+            f"The sessions have an ETL's columns {sorted(own)}, but not its mark, so "
+            "raw ids cannot be told from encoded ones: pass the Arrow table, as "
+            "etl.transform or pyarrow.parquet.read_table gives it, or say encoded=True "
+            "or encoded=False."
+        )
 
 
 def _values(data, column, rows):
@@ -124,7 +147,10 @@ def _values(data, column, rows):
     if isinstance(data, pa.ChunkedArray):
         data = data.combine_chunks()
     try:
-        array = data if isinstance(data, pa.Array) else pa.array(_plain(data))
+        array = data
+        if not isinstance(data, pa.Array):
+            # Among ids NaN is what pandas writes for "no value".
+            array = pa.array(_plain(data), from_pandas=column.is_categorical)
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         raise TypeError(
             f"Column {column.name!r} of the sessions: {first_line(error)}."
@@ -134,20 +160,41 @@ def _values(data, column, rows):
             f"Column {column.name!r} has {len(array)} rows, the items have {rows}."
         )
     if not column.is_list:
-        return array, None
+        return _plain_values(array), None
     if rows == 0:
         return pa.array([], pa.int64()), np.zeros(1, "int64")
-    if not (pa.types.is_list(array.type) or pa.types.is_large_list(array.type)):
+    if not is_list(array.type):
         raise TypeError(
             f"Column {column.name!r} holds {array.type} values; it needs a list of "
             "values for each session."
         )
-    lengths = pc.fill_null(pc.list_value_length(array), 0).to_numpy()
-    return array.flatten(), np.concatenate([[0], np.cumsum(lengths, dtype="int64")])
+    if array.null_count:
+        row = array.is_null().index(True).as_py()
+        raise ValueError(
+            f"Session {row} is null in column {column.name!r}: leave it out."
+        )
+    lengths = pc.list_value_length(array).to_numpy(zero_copy_only=False)
+    return _plain_values(array.flatten()), np.concatenate(
+        [[0], np.cumsum(lengths, dtype="int64")]
+    )
 
 
 def _plain(data):
-    return [list(x) if isinstance(x, np.ndarray) else x for x in data]
+    return [list(x) if isinstance(x, np.ndarray | pl.Series) else x for x in data]
+
+
+def _plain_values(values):
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    return values.cast(pa.large_string()) if _is_text(values.type) else values
+
+
+def _is_text(kind):
+    return (
+        pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_string_view(kind)
+    )
 
 
 def _numbers(values, column, item):
@@ -185,10 +232,12 @@ def _numbers(values, column, item):
 def _check_items(values, name):
     """Items that are null, empty text or padding are no events, in any form."""
     none = None
-    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+    if _is_text(values.type):
         none = pc.equal(values, NO_VALUES["string"])
     elif pa.types.is_int64(values.type):
         none = pc.equal(values, NO_VALUES["int64"])
+    elif pa.types.is_floating(values.type):
+        none = pc.is_nan(values)
     if values.null_count or (none is not None and pc.any(none).as_py()):
         raise ValueError(
             f"Column {name!r} of the sessions has a null or empty item: leave the "

@@ -1,8 +1,12 @@
 """Inputs that are arrays, as a caller of `fit` or `predict` may give them."""
 
+import numbers
+import os
+
 import keras
 import numpy as np
 
+from keras_t4r.data.loader.session_tables import is_frame
 from keras_t4r.schema import LARGEST_NUMBER
 
 # Keras casts what it is given, so that what is no id would go unnoticed.
@@ -12,21 +16,28 @@ _REMEDY = "encode sessions with the ETL, or read them by a KerasSequenceLoader"
 def check_inputs(x, schema):
     """Raises where arrays are no right-padded sessions of the schema's ids and numbers.
 
-    Only dicts of arrays are looked at: what a dataset will give is not known yet.
+    Only the values of dicts are looked at: what a dataset will give is not known yet.
 
     Args:
         x: what a method of `keras.Model` is given.
         schema: `Schema`. The columns that the model reads.
 
     Raises:
-        TypeError: a column holds no numbers, or ids that are no whole ones.
-        ValueError: an id is outside of its domain, or follows padding within a
-            session; a number is none, or too large.
+        TypeError: they are a table, a path or lists; a column holds no numbers, or ids
+            that are no whole ones.
+        ValueError: a column is missing; an id is outside of its domain, or follows
+            padding within a session; a number is none, or too large.
     """
+    _check_container(x)
     if not isinstance(x, dict):
         return
     for column in schema:
-        if column.name in x and _is_array(x[column.name]):
+        if column.name not in x:
+            raise ValueError(
+                f"The inputs have no column {column.name!r}, which the model reads; "
+                f"they have {sorted(map(str, x))}."
+            )
+        if is_array(x[column.name]):
             values = np.asarray(keras.ops.convert_to_numpy(x[column.name]))
             if column.is_categorical:
                 _check_ids(values, column, column.name == schema.item_id)
@@ -34,7 +45,24 @@ def check_inputs(x, schema):
                 _check_numbers(values, column)
 
 
-def _is_array(x):
+def _check_container(x):
+    wrong = None
+    if x is None or is_frame(x) or isinstance(x, (str, os.PathLike, numbers.Number)):
+        wrong = f"are of type {type(x).__name__}"
+    elif isinstance(x, (list, tuple)) and not all(hasattr(v, "shape") for v in x):
+        wrong = "are lists of values"
+    elif isinstance(x, dict):
+        lists = [name for name, v in x.items() if not hasattr(v, "shape")]
+        wrong = f"hold no array in {lists}" if lists else None
+    if wrong:
+        raise TypeError(
+            f"The inputs {wrong}; the model takes a KerasSequenceLoader, which reads "
+            "tables and files of sessions, or a dict of column to padded array."
+        )
+
+
+def is_array(x):
+    """Whether it holds values now, unlike a tensor of a graph."""
     return hasattr(x, "shape") and hasattr(x, "dtype") and not _is_symbolic(x)
 
 

@@ -25,7 +25,7 @@ def unpack(data):
     return x, y, sample_weight
 
 
-def targets_by_output(y, names, columns):
+def targets_by_output(y, names, columns, what="y"):
     """Dict of output name to targets, of those outputs that have some.
 
     Args:
@@ -34,10 +34,20 @@ def targets_by_output(y, names, columns):
             the names of outputs, for next-item outputs also of columns.
         names: list of strings. All outputs.
         columns: dict of next-item output to the name of its column.
+        what: string. What to call `y` in errors.
+
+    Raises:
+        TypeError: what an output gets is no array.
+        ValueError: a list has not one entry an output.
     """
     if y is None:
         return {}
     if isinstance(y, (list, tuple)):
+        if len(y) != len(names):
+            raise ValueError(
+                f"{what} is a list of {len(y)}, but the model's outputs are {names}: "
+                "give one array, or a dict or list of one an output."
+            )
         found = dict(zip(names, y, strict=True))
     elif isinstance(y, dict):
         keys = {n: n if n in y else columns.get(n, n) for n in names}
@@ -46,6 +56,12 @@ def targets_by_output(y, names, columns):
         names = names if len(names) == 1 else list(columns)
         one = len(names) == 1 or len(set(columns.values())) == 1
         found = dict.fromkeys(names, y) if one else {}
+    for name, target in found.items():
+        if target is not None and not hasattr(target, "shape"):
+            raise TypeError(
+                f"{what} of {name!r} is of type {type(target).__name__}; it should be "
+                "an array."
+            )
     return {name: target for name, target in found.items() if target is not None}
 
 
@@ -61,7 +77,7 @@ def weights_by_output(sample_weight, names, columns):
     if sample_weight is None:
         return {}
     if not isinstance(sample_weight, (dict, list, tuple)):
-        return dict.fromkeys(names, sample_weight)
+        sample_weight = dict.fromkeys(names, sample_weight)
     if isinstance(sample_weight, dict):
         unknown = sorted(set(sample_weight) - {*names, *columns.values()})
         if unknown:
@@ -69,7 +85,7 @@ def weights_by_output(sample_weight, names, columns):
                 f"sample_weight has an entry for {unknown}, but the model's outputs "
                 f"are {names}."
             )
-    return targets_by_output(sample_weight, names, columns)
+    return targets_by_output(sample_weight, names, columns, "sample_weight")
 
 
 def as_keras_takes(names, targets, outputs, weights, masks):

@@ -6,8 +6,10 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from keras_t4r.data.loader.session_checks import is_list
 from keras_t4r.data.loader.session_files import find_parquet
 from keras_t4r.files.parquet import open_parquet, reading_parquet
+from keras_t4r.schema.encoded_ids import check_encoded
 
 SECONDS_A_DAY = 86_400.0
 
@@ -53,11 +55,14 @@ class Sessions(NamedTuple):
         return rows[first], items[first], steps[first]
 
 
-def read_sessions(window, column, first_id, cardinality, time_column) -> Sessions:
+def read_sessions(
+    window, column, first_id, cardinality, time_column, vocabulary=None
+) -> Sessions:
     """Reads one window: a `pyarrow.Table`, or parquet by path, glob, folder or list."""
-    table = _read_table(window, column, time_column)
+    own = {} if vocabulary is None else {column: vocabulary}
+    table = _read_table(window, column, time_column, own)
     lists = _single_array(table, column)
-    if not _is_list(lists.type) or not pa.types.is_integer(lists.type.value_type):
+    if not is_list(lists.type) or not pa.types.is_integer(lists.type.value_type):
         raise TypeError(
             f"Column '{column}' must be a list of encoded item ids in every row; "
             f"its type is {lists.type}."
@@ -126,11 +131,15 @@ def check_domain(items, rows, column, cardinality) -> None:
         )
 
 
-def _read_table(window, column, time_column) -> pa.Table:
+def _read_table(window, column, time_column, vocabularies) -> pa.Table:
     if isinstance(window, pa.Table):
+        check_encoded(window.schema, vocabularies, "the window", whose="schema")
         table = window
     else:
-        tables = [_read_file(path, column, time_column) for path in _paths(window)]
+        tables = [
+            _read_file(path, column, time_column, vocabularies)
+            for path in _paths(window)
+        ]
         if len({tuple(sorted(t.column_names)) for t in tables}) > 1:
             raise ValueError(
                 f"Only some files of the window have the column '{time_column}': "
@@ -153,11 +162,12 @@ def _paths(window) -> list[str]:
     return find_parquet(window)
 
 
-def _read_file(path, column, time_column) -> pa.Table:
+def _read_file(path, column, time_column, vocabularies) -> pa.Table:
     with open_parquet(path) as file, reading_parquet(path):
         names = file.schema_arrow.names
         if column not in names:
             raise ValueError(f"File '{path}' has no column '{column}'; it has {names}.")
+        check_encoded(file.schema_arrow, vocabularies, path, whose="schema")
         wanted = [name for name in (column, time_column) if name in names]
         return file.read(columns=wanted)
 
@@ -167,14 +177,6 @@ def _single_array(table, column) -> pa.Array:
     if isinstance(array, pa.ChunkedArray):  # An empty table, in some versions.
         array = pa.concat_arrays(array.chunks) if array.num_chunks else array.type
     return array
-
-
-def _is_list(kind) -> bool:
-    return (
-        pa.types.is_list(kind)
-        or pa.types.is_large_list(kind)
-        or pa.types.is_fixed_size_list(kind)
-    )
 
 
 def _read_days(table, time_column) -> np.ndarray | None:

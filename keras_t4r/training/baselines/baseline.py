@@ -26,8 +26,10 @@ class Baseline:
     model then judge a count as fairly as a network. Nothing hangs on the order of ids.
 
     Args:
-        schema: `Schema` or None. Names the item column and gives its domain. Without
-            it, `item_column` and `cardinality` are needed.
+        schema: `Schema` or None. Names the item column and gives its domain and its
+            vocabulary, where it has one: sessions that another encoded are refused.
+            Without a schema, `item_column` and `cardinality` are needed, and whose ids
+            a window holds cannot be known.
         item_column: string. Column with the encoded items of a session.
         cardinality: int. The highest item id + 1.
         first_id: int. The lowest id that is an item; below are padding and unknown.
@@ -57,6 +59,7 @@ class Baseline:
         exclude_seen=False,
         time_column="start",
     ):
+        self._vocabulary = None
         if schema is not None:
             item_column = item_column or schema.item_id
             domain = schema[item_column].domain
@@ -65,6 +68,7 @@ class Baseline:
                     f"Column '{item_column}' has no domain in the schema: the baseline "
                     "cannot know how many items there are."
                 )
+            self._vocabulary = schema.vocabulary(item_column)
             cardinality = cardinality or domain.max + 1
             first_id = max(domain.min, 1) if first_id is None else first_id
         if item_column is None or cardinality is None:
@@ -106,8 +110,9 @@ class Baseline:
             The baseline itself.
 
         Raises:
-            ValueError: If the column is missing, or holds nulls or ids outside the
-                domain; then nothing is learned.
+            ValueError: If the column is missing, holds nulls or ids outside the
+                domain, or was encoded by another vocabulary than the schema's; then
+                nothing is learned.
             TypeError: If the column is not a list of integers.
             FileNotFoundError: If there is no such file.
         """
@@ -117,6 +122,7 @@ class Baseline:
             self.first_id,
             self.cardinality,
             self.time_column,
+            self._vocabulary,
         )
         self._learn(sessions)
         self.windows += 1
@@ -132,6 +138,15 @@ class Baseline:
         self._default = self._default_scores()
         self._default[: self.first_id] = -np.inf
         return self
+
+    def check_ids(self, loader) -> None:
+        """Checks that a `KerasSequenceLoader` gives ids of the schema's vocabulary.
+
+        Raises:
+            ValueError: See `KerasSequenceLoader.check_ids`.
+        """
+        if self._vocabulary is not None:
+            loader.check_ids({self.item_column: self._vocabulary})
 
     def predict(self, x) -> np.ndarray:
         """Scores all items as the next one of each session.

@@ -1,0 +1,24 @@
+"""Whether the ids of sessions mean to a model what their ETL meant."""
+
+from keras_t4r.layers.features.sequence_embedding_features import (
+    SequenceEmbeddingFeatures,
+)
+from keras_t4r.layers.memory.transition_memory import TransitionMemory
+from keras_t4r.models.graph import layers_of
+
+
+def check_ids(model, loader):
+    """Raises where ids were encoded by other vocabularies than a model's.
+
+    Args:
+        model: `keras.Model`.
+        loader: `KerasSequenceLoader`.
+
+    Raises:
+        ValueError: see `KerasSequenceLoader.check_ids`.
+    """
+    for layer in layers_of(model):
+        if isinstance(layer, SequenceEmbeddingFeatures):
+            loader.check_ids(layer.vocabularies_here)
+        elif isinstance(layer, TransitionMemory):
+            layer.check_ids(loader)
