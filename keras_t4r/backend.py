@@ -23,6 +23,8 @@ def shapes_are_fixed():
 def subtract_rows(x, rows, values):
     """`x` with `values` subtracted at `rows`, which may repeat.
 
+    On PyTorch `x` itself changes: it is for what no gradient flows through.
+
     Args:
         x: float tensor `(n, dim)`.
         rows: int tensor `(m,)`.
@@ -34,7 +36,135 @@ def subtract_rows(x, rows, values):
         return tf.tensor_scatter_nd_sub(x, rows[:, None], values)
     if name() == "jax":
         return x.at[rows].add(-values)
-    return x - ops.scatter(rows[:, None], values, x.shape)
+    rows, values = ops.convert_to_tensor(rows), ops.convert_to_tensor(values)
+    return x.index_add_(0, rows, -values)
+
+
+def has_row_gradients():
+    """Whether gathered rows have a gradient of these rows, and not of a table."""
+    return name() == "tensorflow"
+
+
+def as_table(variable):
+    """A variable of rows as layers hand it on, for `take_rows`, and for all that takes
+    a tensor.
+
+    On TensorFlow it is the variable itself: read whole first, its gradient would still
+    be that of some rows, but a step that writes rows would copy all of them.
+    """
+    if name() == "tensorflow":
+        return variable.value
+    return ops.convert_to_tensor(variable)
+
+
+def take_rows(table, ids):
+    """Rows of a table, whose gradient touches these rows only, where that can be.
+
+    Args:
+        table: tensor `(V, …)`, as of `as_table`.
+        ids: int tensor.
+    """
+    if name() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.gather(table, ids)
+    return ops.take(table, ids, axis=0)
+
+
+class RowGradient:
+    """The gradient of some rows, `tf.IndexedSlices`: `indices` and `values`."""
+
+    @staticmethod
+    def is_one(gradient):
+        if name() != "tensorflow":
+            return False
+        import tensorflow as tf
+
+        return isinstance(gradient, tf.IndexedSlices)
+
+    @staticmethod
+    def summed(gradient):
+        """The same with each row once."""
+        import tensorflow as tf
+
+        rows, place = tf.unique(tf.reshape(gradient.indices, (-1,)))
+        shape = tf.concat([[-1], tf.shape(gradient.values)[1:]], axis=0)
+        values = tf.reshape(gradient.values, shape)
+        values = tf.math.unsorted_segment_sum(values, place, tf.size(rows))
+        return tf.IndexedSlices(values, rows, gradient.dense_shape)
+
+    @staticmethod
+    def with_values(gradient, values):
+        import tensorflow as tf
+
+        return tf.IndexedSlices(values, gradient.indices, gradient.dense_shape)
+
+
+class Rows:
+    """Some rows of a variable, to read and to write, on TensorFlow.
+
+    Args:
+        variable: Keras's, or `tf.Variable`.
+        ids: int tensor `(m,)`. The rows, each once.
+    """
+
+    def __init__(self, variable, ids):
+        self._variable = getattr(variable, "value", variable)
+        if callable(self._variable):
+            self._variable = variable
+        self._ids = ids
+
+    def of(self, variable):
+        """The same rows of another variable."""
+        return Rows(variable, self._ids)
+
+    def read(self):
+        import tensorflow as tf
+
+        return tf.gather(self._variable, self._ids)
+
+    def write(self, values):
+        """Puts the values `(m, …)` in place of the rows; returns them."""
+        import tensorflow as tf
+
+        self._variable.scatter_update(tf.IndexedSlices(values, self._ids))
+        return values
+
+
+def zeros_to_fill(x):
+    """Zeros of the shape and dtype of `x`, made anew in each step.
+
+    TensorFlow folds zeros of a known shape into a constant, and keeps it twice.
+    """
+    if name() != "tensorflow":
+        return ops.zeros_like(x)
+    import tensorflow as tf
+
+    return tf.raw_ops.Empty(shape=tf.shape(x), dtype=x.dtype, init=True)
+
+
+def put_rows(x, start, values):
+    """`x` with `values` in place of the rows from `start` on.
+
+    In a loop whose state `x` is, nothing is copied but the values. On PyTorch `x`
+    itself changes: it is for what no gradient flows through.
+
+    Args:
+        x: float tensor `(n, …)`.
+        start: int, or scalar int tensor.
+        values: float tensor `(m, …)`.
+    """
+    if name() == "torch":
+        x[start : start + len(values)] = values
+        return x
+    if name() == "jax":
+        import jax
+
+        return jax.lax.dynamic_update_slice_in_dim(x, values, start, 0)
+    import tensorflow as tf
+
+    rows = start + tf.range(tf.shape(values)[0])
+    return tf.tensor_scatter_nd_update(x, rows[:, None], values)
 
 
 def add_at_columns(x, columns, values):

@@ -236,3 +236,10 @@ def test_a_request_costs_no_more_where_the_vocabulary_is_large():
     small, large = cost(1_000), cost(200_000)
     for few, many in zip(small, large, strict=True):
         assert many < 8 * few
+
+
+def test_counts_by_id():
+    vocabulary = Vocabulary(["b", "a", "c"], counts=[5, 3, 0], first_id=2)
+    assert vocabulary.counts_by_id().tolist() == [0, 0, 5, 3, 0]
+    with pytest.raises(ValueError, match="'kind' has no counts"):
+        Vocabulary(["b"], name="kind").counts_by_id()

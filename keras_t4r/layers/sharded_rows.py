@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from keras_t4r.backend import devices_of_a_model
+from keras_t4r.backend import as_table, devices_of_a_model
 
 
 class ShardedRows:
@@ -25,10 +25,10 @@ class ShardedRows:
         return table
 
     def rows_of(self, table):
-        """The table as a tensor, without the rows that stand for nothing."""
+        """The table as it is handed on, without the rows that stand for nothing."""
         rows = getattr(self, "sharded_rows", {}).get(table.name)
-        tensor = ops.convert_to_tensor(table)
-        return tensor if rows is None else tensor[:rows]
+        whole = as_table(table)
+        return whole if rows is None else whole[:rows]
 
     def save_own_variables(self, store):
         # What may be written once only is cut before.

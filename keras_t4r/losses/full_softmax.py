@@ -1,8 +1,8 @@
 import keras
 
-from keras_t4r.arguments import rate
-from keras_t4r.losses.cross_entropy import softmax_cross_entropy
+from keras_t4r.arguments import one_of, rate
 from keras_t4r.losses.next_item_loss import NextItemLoss
+from keras_t4r.losses.products.cross_entropy import softmax_cross_entropy
 
 
 @keras.saving.register_keras_serializable(package="keras_t4r")
@@ -13,16 +13,21 @@ class FullSoftmax(NextItemLoss):
 
     `loss = logsumexp(z) - (1 - s) * z[y] - s * mean(z)`
 
-    Large catalogues are done in blocks of targets, so that the scores
-    `(targets, V)` are never whole in memory.
+    Large catalogues are done in chunks, of the targets and then of the items, so that
+    nothing of the size of the scores, `(targets, V)`, is ever held.
 
     Args:
         label_smoothing: float in [0, 1). Share of the target that goes to all items
             alike.
-        blockwise: bool. `None` chooses blocks from 20,000 items on.
+        chunks: what is cut: `"none"`, `"targets"`, or `"items"`, which stands for both;
+            `None` chooses by the number of items.
+        filter_below: float in [0, 1). With chunks of items: a chunk in which no item
+            has this probability, for any of some hundred targets, gives no gradient.
+            The gradient is then no longer exact.
 
     Raises:
-        ValueError: `label_smoothing` does not lie in [0, 1).
+        ValueError: `label_smoothing` or `filter_below` does not lie in [0, 1), or
+            `chunks` is none of these.
 
     Example:
 
@@ -31,22 +36,24 @@ class FullSoftmax(NextItemLoss):
     References:
     - Szegedy et al., Rethinking the Inception Architecture, CVPR 2016 (label
       smoothing).
+    - Wijmans et al., Cut Your Losses in Large-Vocabulary Language Models, ICLR 2025
+      (chunks, and their filter).
     """
 
-    def __init__(self, label_smoothing=0.0, blockwise=None):
+    def __init__(self, label_smoothing=0.0, chunks=None, filter_below=0.0):
+        one_of("chunks", chunks, (None, "none", "targets", "items"))
         self.label_smoothing = rate("label_smoothing", label_smoothing)
-        self.blockwise = blockwise
+        self.chunks = chunks
+        self.filter_below = rate("filter_below", filter_below)
 
     def call(self, hidden, table, bias, targets, weights):
         return softmax_cross_entropy(
-            hidden,
-            table,
-            bias,
-            targets,
-            weights,
-            label_smoothing=self.label_smoothing,
-            blockwise=self.blockwise,
+            hidden, table, bias, targets, weights, **self.get_config()
         )
 
     def get_config(self):
-        return {"label_smoothing": self.label_smoothing, "blockwise": self.blockwise}
+        return {
+            "label_smoothing": self.label_smoothing,
+            "chunks": self.chunks,
+            "filter_below": self.filter_below,
+        }

@@ -7,8 +7,8 @@ class NextItemLoss:
     A loss of one's own is a subclass with a `call` (and a `get_config`, where it has
     arguments). The head calls it with what it scores by: the score of item `i` for
     target row `n` is `hidden[n] · table[i] + bias[i]`, temperature and normalisation
-    done. It sees the whole table, but needs to touch only the rows that it gathers:
-    on TensorFlow the gradient then stays an `IndexedSlices`, up to the optimizer.
+    done. A loss that has a `call_on_rows` as well is called by that, with an `ItemRows`
+    for table and bias: it touches the rows that it asks for, up to the optimizer.
 
     Call arguments of `call`:
         hidden: float32 tensor `(n, dim)`. What the targets are predicted from.
@@ -37,6 +37,25 @@ class NextItemLoss:
     scores = t4r.NextItemHead(loss=BinaryCrossEntropy())(x, targets, table)
     ```
     """
+
+    def build(self, head, rows, first_id):
+        """Makes what the loss keeps; the head calls it when it is built itself.
+
+        Args:
+            head: the layer. `head.add_weight` makes weights that are saved with it.
+            rows: int. Rows of the table.
+            first_id: int. The lowest id that is an item.
+        """
+
+    @property
+    def seed_generators(self):
+        """The `keras.random.SeedGenerator`s that the loss draws by, for the head to
+        keep: Keras finds such states on layers only."""
+        return [
+            value
+            for value in vars(self).values()
+            if isinstance(value, keras.random.SeedGenerator)
+        ]
 
     def call(self, hidden, table, bias, targets, weights):
         raise NotImplementedError(f"{type(self).__name__} has no `call`.")

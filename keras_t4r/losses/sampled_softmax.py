@@ -1,64 +1,64 @@
-import math
-
 import keras
 from keras import ops
 
-from keras_t4r.arguments import drawing_seed, whole_number
-from keras_t4r.losses.next_item_loss import NextItemLoss
+from keras_t4r.losses.sampled_loss import SampledLoss
 
 
 @keras.saving.register_keras_serializable(package="keras_t4r")
-class SampledSoftmax(NextItemLoss):
+class SampledSoftmax(SampledLoss):
     """Cross-entropy of a softmax over the target and some drawn items.
 
-    `negatives` ids are drawn evenly from all `V` rows of the table, once a step, and
-    shared by all targets. With scores `z`, and `N` the draws that are not the target
-    `y` itself:
+    With scores `z`, a target `y`, the draws `N` that are not the target itself, and
+    `m(i)` how often the sampler draws item `i` in a step, on average:
 
-    `loss = log(exp(z[y]) + (V - 1) / |N| * sum over i in N of exp(z[i])) - z[y]`
+    `loss = log(exp(z[y]) + sum over i in N of exp(z[i]) / m(i)) - z[y]`
 
-    The factor makes the sum an unbiased estimate of that of the full softmax. Ids that
-    are no items add nothing to it. Of the table a step touches `negatives + targets`
-    rows; of the bias all `V` numbers, and of a table that the head normalises all rows.
+    The division (the logQ correction) makes the sum an unbiased estimate of that of
+    the full softmax, whatever the sampler.
 
     Args:
-        negatives: int. Items drawn.
-        seed: int. Seed of the draws.
+        negatives, hardest: as of `SampledLoss`.
+        log_q: bool. Whether to divide by `m(i)`. `None`: unless only the `hardest`
+            count, which estimate no sum.
 
     Raises:
-        ValueError: `negatives` is below 1.
+        TypeError, ValueError: as of `SampledLoss`.
+        ValueError: `log_q` is true, and the sampler does not know how often it draws
+            an item.
 
     Example:
 
     >>> head = NextItemHead(loss=SampledSoftmax(256))
+    >>> head = NextItemHead(loss=SampledSoftmax(PopularitySampler(counts, 0.75)))
 
     References:
     - Jean et al., On Using Very Large Target Vocabulary for Neural Machine
       Translation, ACL 2015.
     - Wu et al., On the Effectiveness of Sampled Softmax Loss for Item
       Recommendation, TOIS 2024.
+    - Wilm et al., Scaling Session-Based Transformer Recommendations using Optimized
+      Negative Sampling and Loss Functions, RecSys 2023 (TRON: the hardest count).
     """
 
-    def __init__(self, negatives=256, seed=None):
-        self.negatives = whole_number("negatives", negatives)
-        self.seed = drawing_seed(seed)
-        self.seed_generator = keras.random.SeedGenerator(self.seed)
+    def __init__(self, negatives=256, hardest=None, log_q=None):
+        super().__init__(negatives, hardest)
+        self.log_q = log_q
+        self._corrects = hardest is None if log_q is None else bool(log_q)
+        if self._corrects and not self.negatives.counts_are_known:
+            raise ValueError(
+                f"{type(self.negatives).__name__} does not know how often it draws an "
+                "item, so the loss cannot correct for that: give it counts, or say "
+                "log_q=False."
+            )
 
-    def call(self, hidden, table, bias, targets, weights):
-        rows = table.shape[0]
-        drawn = keras.random.randint(
-            (self.negatives,), 0, rows, seed=self.seed_generator
-        )
-        of_target = ops.cast(ops.take(table, targets, axis=0), "float32")
-        z_target = ops.sum(hidden * of_target, axis=1) + ops.take(bias, targets)
-        of_drawn = ops.cast(ops.take(table, drawn, axis=0), "float32")
-        z = ops.matmul(hidden, ops.transpose(of_drawn)) + ops.take(bias, drawn)
-        hit = ops.equal(ops.cast(targets, drawn.dtype)[:, None], drawn[None, :])
-        others = self.negatives - ops.sum(ops.cast(hit, "float32"), axis=1)
-        scale = math.log(max(rows - 1, 1)) - ops.log(ops.maximum(others, 1.0))
-        z = ops.where(hit, -1e30, z + scale[:, None])
-        z = ops.concatenate([z_target[:, None], z], axis=1)
-        return ops.sum(weights * (ops.logsumexp(z, axis=1) - z_target))
+    def corrected(self, scores, ids, weights):
+        if not self._corrects:
+            return scores
+        return scores - self.negatives.log_counts(ids, weights)
+
+    def of_scores(self, positive, negative, is_one):
+        scores = ops.concatenate([positive, negative], axis=1)
+        return ops.logsumexp(scores, axis=1) - positive[:, 0]
 
     def get_config(self):
-        return {"negatives": self.negatives, "seed": self.seed}
+        return {**super().get_config(), "log_q": self.log_q}

@@ -147,6 +147,22 @@ class Vocabulary:
         """
         return min(self.first_id - 1, UNKNOWN_ID + 1) or None
 
+    def counts_by_id(self):
+        """How often each id was seen, such as samplers of negatives take it.
+
+        Returns:
+            A float64 array `(last_id + 1,)`; 0 for the ids that stand for no value.
+
+        Raises:
+            ValueError: the vocabulary has no counts.
+        """
+        if self.counts is None:
+            raise ValueError(
+                f"The vocabulary of column {self.name!r} has no counts: an ETL writes "
+                "them, and Vocabulary(values, counts) takes them."
+            )
+        return np.concatenate([np.zeros(self.first_id), self.counts.to_numpy()])
+
     # Values ↔ ids
 
     def encode(self, values):

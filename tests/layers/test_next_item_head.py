@@ -139,7 +139,7 @@ def test_query_and_items_are_the_vectors_whose_product_is_the_score(
     head = t4r.NextItemHead(bias=bias, normalize=normalize, temperature=0.3)
     scores = ops.convert_to_numpy(head(x, asked([4, 4, 4, 4]), table))
     if bias:
-        head.item_bias.assign(np.random.default_rng(2).normal(size=ITEMS - 1))
+        head.item_bias.assign(np.random.default_rng(2).normal(size=ITEMS + 1))
         scores = ops.convert_to_numpy(head(x, asked([4, 4, 4, 4]), table))
     query = ops.convert_to_numpy(head.query(x[:, 4]))
     items = ops.convert_to_numpy(head.items(table))

@@ -3,7 +3,7 @@ import pytest
 from keras import ops
 
 from keras_t4r.layers.heads.softmax_sampling import sample_softmax
-from keras_t4r.losses import blocks
+from keras_t4r.losses.products import blocks
 
 pytestmark = pytest.mark.backends
 

@@ -16,12 +16,19 @@ from body_kinds import SORTS as SORTS_OF_BODIES
 # Events of the loader, where a case has it shorter than the schema.
 SHORT = 5
 
+# The bodies that every loss is shown on: of all schemes.
+_LOSSES_ON = ("sasrec", "xlnet", "gru")
+
 FACTORS = {
     "body": tuple(KINDS),
     "scheme": ("clm", "clm-last", "mlm", "plm", "plm-all", "rtd"),
     # Where the scores' table comes from.
     "table": ("tied", "own", "computed"),
-    "loss": ("full", "sampled", "users"),
+    "loss": (
+        *("full", "sampled", "users"),
+        *("chunked", "bce", "gbce", "bpr", "top1", "sce"),
+        *("popular", "mixed", "hardest"),
+    ),
     # What is between the model and its layers.
     "nesting": ("flat", "nested", "between"),
     "outputs": ("one", "category", "bought"),
@@ -108,6 +115,10 @@ def go_together(case):
     # Its features and body are called outside of the nested model too, and what is made
     # from a config then has two of them: Keras saves a layer with each of its models.
     if scheme == "rtd" and case.get("nesting") == "nested":
+        return False
+    # Which loss it is is nothing that a body sees either.
+    more_losses = FACTORS["loss"][3:]
+    if case.get("loss") in more_losses and body not in (None, *_LOSSES_ON):
         return False
     # A loader that gives more events than the model reads is refused.
     if case.get("features_length") and case.get("loader_length", SHORT) is None:

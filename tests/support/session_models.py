@@ -163,10 +163,37 @@ class Pairwise(t4r.losses.NextItemLoss):
         return {"negatives": self.negatives}
 
 
+def _counts(case):
+    """How often each id was seen."""
+    return 1.0 + np.arange(case.first_id + ITEMS)
+
+
+def _mixed(case):
+    in_batch = t4r.losses.samplers.InBatchSampler(_counts(case))
+    return t4r.losses.samplers.MixedSampler(
+        [in_batch, t4r.losses.samplers.LogUniformSampler(8)]
+    )
+
+
+def _popular(case):
+    return t4r.losses.samplers.PopularitySampler(_counts(case), negatives=8)
+
+
 LOSSES = {
-    "full": t4r.losses.FullSoftmax,
-    "sampled": lambda: t4r.losses.SampledSoftmax(16),
-    "users": Pairwise,
+    "full": lambda case: t4r.losses.FullSoftmax(),
+    "sampled": lambda case: t4r.losses.SampledSoftmax(16),
+    "users": lambda case: Pairwise(),
+    "chunked": lambda case: t4r.losses.FullSoftmax(0.1, chunks="items"),
+    "bce": lambda case: t4r.losses.BinaryCrossEntropy(
+        t4r.losses.samplers.UniformSampler(1, per_target=True)
+    ),
+    "gbce": lambda case: t4r.losses.GeneralizedBinaryCrossEntropy(8),
+    "bpr": lambda case: t4r.losses.BPRMax(8),
+    "top1": lambda case: t4r.losses.TOP1Max(8),
+    "sce": lambda case: t4r.losses.ScalableCrossEntropy(3, 8, 6),
+    "popular": lambda case: t4r.losses.SampledSoftmax(_popular(case)),
+    "mixed": lambda case: t4r.losses.SampledSoftmax(_mixed(case)),
+    "hardest": lambda case: t4r.losses.SampledSoftmax(16, hardest=4),
 }
 
 
@@ -234,7 +261,7 @@ def make_model(case, schema=None):
         x, table, *targets = keras.Model(fresh, encode(fresh), name="encoder")(inputs)
     else:
         x, table, *targets = encode(inputs)
-    options = {"loss": LOSSES[case.loss](), "first_id": case.first_id}
+    options = {"loss": LOSSES[case.loss](case), "first_id": case.first_id}
     if case.table == "own":
         table, options["cardinality"] = None, schema[schema.item_id].cardinality
     elif case.table == "computed":

@@ -2,6 +2,7 @@ import keras
 from keras import ops
 
 from keras_t4r.arguments import optional, rate, whole_number
+from keras_t4r.backend import as_table, take_rows
 from keras_t4r.layers.attach_mask import AttachMask
 from keras_t4r.layers.features.kept_vocabularies import KeptVocabularies
 from keras_t4r.layers.fresh_initializer import fresh
@@ -260,9 +261,9 @@ class SequenceEmbeddingFeatures(KeepsQuantization, ShardedRows, keras.layers.Lay
         """One tensor (batch, time, width) a feature, by name."""
         features = {}
         for name in self._categorical:
-            table = self.tables[self.schema[name].table_name]
+            table = as_table(self.tables[self.schema[name].table_name])
             ids = inputs[name]
-            e = ops.cast(ops.take(table, ids, axis=0), self.compute_dtype)
+            e = ops.cast(take_rows(table, ids), self.compute_dtype)
             # Keeps the padding row at zero: it gets no gradient.
             e = e * ops.cast(ops.expand_dims(ops.not_equal(ids, 0), -1), e.dtype)
             features[name] = self._over_time(e, name, time)

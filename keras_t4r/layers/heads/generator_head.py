@@ -55,9 +55,10 @@ class GeneratorHead(NextItemHead):
     def call(self, x, targets, table, item_ids, sample_weight=None, training=None):
         if not training:
             return self._scores(x, targets, table), item_ids
-        hidden, rows, bias, at = self._train(x, targets, table, sample_weight)
+        hidden, at = self._train(x, targets, table, sample_weight)
         draw = keras.random.uniform(ops.shape(hidden)[:1], seed=self.seed_generator)
-        drawn = ops.cast(sample_softmax(hidden, rows, bias, draw), item_ids.dtype)
+        drawn = sample_softmax(hidden, self._rows(table), self._bias(), draw)
+        drawn = ops.cast(drawn, item_ids.dtype)
         flat = ops.reshape(item_ids, (-1,))
         if at is None:
             wanted = ops.reshape(targets, (-1,)) >= self.first_id

@@ -2,7 +2,7 @@ import keras
 from keras import ops
 
 from keras_t4r.arguments import number, optional, rate, whole_number
-from keras_t4r.backend import shapes_are_fixed
+from keras_t4r.backend import as_table, shapes_are_fixed
 from keras_t4r.layers.heads.weighing import (
     add_weighed_loss,
     over_events,
@@ -11,6 +11,7 @@ from keras_t4r.layers.heads.weighing import (
 from keras_t4r.layers.schemes.masking_scheme import ASKED
 from keras_t4r.layers.sharded_rows import ShardedRows
 from keras_t4r.losses.full_softmax import FullSoftmax
+from keras_t4r.losses.item_rows import ItemRows, unit
 from keras_t4r.losses.next_item_loss import get_loss
 from keras_t4r.quantization import KeepsQuantization
 
@@ -105,11 +106,7 @@ class NextItemHead(KeepsQuantization, ShardedRows, keras.layers.Layer):
 
         # Other arguments.
         # Keras finds the state of what is drawn on layers only.
-        self.seeds_of_loss = [
-            value
-            for value in vars(self.loss).values()
-            if isinstance(value, keras.random.SeedGenerator)
-        ]
+        self.seeds_of_loss = list(getattr(self.loss, "seed_generators", ()))
         self.supports_masking = True
 
     def build(
@@ -138,9 +135,12 @@ class NextItemHead(KeepsQuantization, ShardedRows, keras.layers.Layer):
             initializer = keras.initializers.RandomNormal(stddev=0.05)
             self.own_table = self.add_table("item_embedding", rows, dim, initializer)
         if self.bias:
+            # Of all ids, so that an id is its place; those of no items stay 0.
             self.item_bias = self.add_weight(
-                name="item_bias", shape=(rows - self.first_id,), initializer="zeros"
+                name="item_bias", shape=(rows,), initializer="zeros", autocast=False
             )
+        if hasattr(self.loss, "build"):
+            self.loss.build(self, rows, self.first_id)
         self._projection = None
         if x_shape[-1] != dim:
             self._projection = keras.layers.Dense(
@@ -180,7 +180,8 @@ class NextItemHead(KeepsQuantization, ShardedRows, keras.layers.Layer):
         rows = ops.cast(self._rows(table), "float32")
         if not self.bias:
             return rows
-        column = ops.expand_dims(self._bias(ops.shape(rows)[0]), -1)
+        # The query has the temperature.
+        column = ops.expand_dims(self._bias() * self.temperature, -1)
         return ops.concatenate([rows, column], axis=-1)
 
     def call(self, x, targets, table=None, sample_weight=None, training=None):
@@ -193,27 +194,29 @@ class NextItemHead(KeepsQuantization, ShardedRows, keras.layers.Layer):
         if self._projection is not None:
             x = self._projection(x)
         x = ops.cast(self._dropout(x, training=training), "float32")
-        return (_unit(x) if self.normalize else x) / self.temperature
+        return (unit(x) if self.normalize else x) / self.temperature
 
     def _rows(self, table):
-        table = self.rows_of(self.own_table) if table is None else table
-        table = ops.convert_to_tensor(table)
-        return _unit(ops.cast(table, "float32")) if self.normalize else table
+        table = ops.convert_to_tensor(self._table(table))
+        return unit(ops.cast(table, "float32")) if self.normalize else table
 
-    def _bias(self, rows):
-        nothing = ops.full((self.first_id,), _NO_ITEM, "float32")
+    def _table(self, table):
+        return self.rows_of(self.own_table) if table is None else table
+
+    def _bias(self):
+        """The bias of all ids, divided by the temperature."""
+        bias = ops.zeros((self.rows,), "float32")
         if self.bias:
             bias = ops.cast(ops.convert_to_tensor(self.item_bias), "float32")
-        else:
-            bias = ops.zeros((rows - self.first_id,), "float32")
-        return ops.concatenate([nothing, bias])
+        item = ops.arange(self.rows) >= self.first_id
+        return ops.where(item, bias / self.temperature, _NO_ITEM)
 
     def _train(self, x, targets, table, sample_weight):
         """Adds the loss; returns what it was computed from.
 
         Returns:
-            `(hidden, rows, bias, at)`: the arguments of the loss, and the flat
-            positions that they are of, `None` for all.
+            `(hidden, at)`: the loss's first argument, and the flat positions that it
+            is of, `None` for all.
         """
         width, shape = x.shape[-1], ops.shape(targets)
         x, ids = ops.reshape(x, (-1, width)), ops.reshape(targets, (-1,))
@@ -227,13 +230,18 @@ class NextItemHead(KeepsQuantization, ShardedRows, keras.layers.Layer):
         if not shapes_are_fixed():
             (at,) = ops.nonzero(wanted)
             x, ids, weights = (ops.take(v, at, axis=0) for v in (x, ids, weights))
-        hidden, rows = self._hidden(x, training=True), self._rows(table)
-        bias = self._bias(rows.shape[0]) / self.temperature
+        hidden = self._hidden(x, training=True)
         # Rows without a target, which weigh nothing, take any item's.
         ids = ops.maximum(ids, self.first_id)
-        loss = self.loss.call(hidden, rows, bias, ids, weights)
+        if hasattr(self.loss, "call_on_rows"):
+            bias = as_table(self.item_bias) if self.bias else None
+            items = ItemRows(self._table(table), bias, self.temperature, self.normalize)
+            loss = self.loss.call_on_rows(hidden, items, ids, weights)
+        else:
+            rows = self._rows(table)
+            loss = self.loss.call(hidden, rows, self._bias(), ids, weights)
         add_weighed_loss(self, loss, count)
-        return hidden, rows, bias, at
+        return hidden, at
 
     def _scores(self, x, targets, table):
         asked = ops.cast(ops.equal(targets, ASKED), "int32")
@@ -245,7 +253,7 @@ class NextItemHead(KeepsQuantization, ShardedRows, keras.layers.Layer):
         scores = ops.matmul(self._hidden(x, training=False), ops.transpose(items))
         if self.bias:
             bias = ops.cast(ops.convert_to_tensor(self.item_bias), "float32")
-            scores = scores + bias / self.temperature
+            scores = scores + bias[self.first_id :] / self.temperature
         nothing = ops.full((ops.shape(x)[0], self.first_id), -float("inf"), "float32")
         return ops.concatenate([nothing, scores], axis=1)
 
@@ -270,7 +278,3 @@ class NextItemHead(KeepsQuantization, ShardedRows, keras.layers.Layer):
             "normalize": self.normalize,
             "dropout": self.dropout,
         }
-
-
-def _unit(x):
-    return x * ops.rsqrt(ops.sum(ops.square(x), axis=-1, keepdims=True) + 1e-12)

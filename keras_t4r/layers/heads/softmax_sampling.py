@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from keras_t4r.losses.blocks import even_blocks, most_rows
+from keras_t4r.losses.products.blocks import even_blocks, most_rows
 
 
 def sample_softmax(hidden, table, bias, draw):

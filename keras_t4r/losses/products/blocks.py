@@ -1,9 +1,15 @@
-"""How large products of targets x items are cut into blocks of rows."""
+"""How large products of targets x items are cut into blocks."""
 
 from keras import ops
 
 # Logits held at one time: 64 MiB of float32.
 BLOCK_LOGITS = 1 << 24
+
+# Blocks of fewer rows than this are better cut across the items, too.
+FEWEST_ROWS = 128
+
+# Logits held at one time where items are cut, too: 8 MiB, which caches hold.
+TILE_LOGITS = 1 << 21
 
 
 def most_rows(items):

@@ -3,14 +3,22 @@
 from keras import ops
 
 from keras_t4r.backend import subtract_rows
-from keras_t4r.losses.blocks import even_blocks, most_rows
+from keras_t4r.losses.products.blocks import FEWEST_ROWS, even_blocks, most_rows
+from keras_t4r.losses.products.tiled_softmax import tiled_cross_entropy
 
 # Below it, `bias` says that an id is no item.
 NO_ITEM = -1e8
 
 
 def softmax_cross_entropy(
-    hidden, table, bias, targets, weights, label_smoothing=0.0, blockwise=None
+    hidden,
+    table,
+    bias,
+    targets,
+    weights,
+    label_smoothing=0.0,
+    chunks=None,
+    filter_below=0.0,
 ):
     """Sum of the cross-entropies of a softmax over all items.
 
@@ -19,9 +27,10 @@ def softmax_cross_entropy(
 
     `loss = weight * (logsumexp(z) - (1 - s) * z[y] - s * mean(z))`
 
-    Large catalogues are done in blocks of rows. Each block's gradient is made
+    Large catalogues are done in blocks of targets. Each block's gradient is made
     in the forward pass, so that the scores `(targets, V)` are never whole in
-    memory, nor computed twice.
+    memory, nor computed twice. Where that would leave blocks of few rows, catalogues
+    are cut as well: see `tiled_cross_entropy`.
 
     Args:
         hidden: float tensor `(n, dim)`.
@@ -30,7 +39,10 @@ def softmax_cross_entropy(
         targets: int tensor `(n,)`, rows of `table`.
         weights: float tensor `(n,)`; 0 leaves a row out.
         label_smoothing: float in [0, 1).
-        blockwise: bool. `None` chooses it from 20,000 items on.
+        chunks: `"none"`; `"targets"`, chosen from 20,000 items on; `"items"`: of both,
+            chosen from 130,000 items on. `None` chooses.
+        filter_below: float. With chunks of items: those in which no item has this
+            probability, for any of some targets, give no gradient.
 
     Returns:
         A float32 scalar.
@@ -46,10 +58,12 @@ def softmax_cross_entropy(
     hidden, table, bias, weights = (
         ops.cast(x, "float32") for x in (hidden, table, bias, weights)
     )
-    if blockwise is None:
-        blockwise = table.shape[0] >= 20_000
-    if blockwise:
-        loss = _blockwise(hidden, table, bias, targets, weights)
+    arrays = (hidden, table, bias, targets, weights)
+    chunks = chunks or chosen_chunks(table.shape[0])
+    if chunks == "items":
+        loss = tiled_cross_entropy(*arrays, filter_below)
+    elif chunks == "targets":
+        loss = _blockwise(*arrays)
     else:
         logits = ops.matmul(hidden, ops.transpose(table)) + bias
         loss = ops.sum(
@@ -66,6 +80,13 @@ def softmax_cross_entropy(
         margin = margin + ops.take(bias, targets) - mean_bias
         loss = loss + label_smoothing * ops.sum(weights * margin)
     return loss
+
+
+def chosen_chunks(items):
+    """What a catalogue of so many items is cut by."""
+    if most_rows(items) < FEWEST_ROWS:
+        return "items"
+    return "targets" if items >= 20_000 else "none"
 
 
 def _blockwise(hidden, table, bias, targets, weights):

@@ -1,0 +1,56 @@
+import keras
+from keras import ops
+
+from keras_t4r.arguments import number
+from keras_t4r.losses.binary_cross_entropy import binary_cross_entropy
+from keras_t4r.losses.sampled_loss import SampledLoss
+
+
+@keras.saving.register_keras_serializable(package="keras_t4r")
+class GeneralizedBinaryCrossEntropy(SampledLoss):
+    """gBCE: binary cross-entropy that few negatives do not make overconfident.
+
+    With scores `z`, a target `y`, `k` negatives `N` of the `V - 1` items that are not
+    the target, their share `a = k / (V - 1)` and the calibration `t`:
+
+    `loss = -(b * log sigmoid(z[y]) + sum over i in N of log(1 - sigmoid(z[i])))
+            / (k + 1)`, with
+
+    `b = a * (t * (1 - 1 / a) + 1 / a)`
+
+    `t = 0` is binary cross-entropy; with `t = 1` the sigmoid of a score estimates the
+    probability of its item, as if all items had been negatives.
+
+    Args:
+        negatives, hardest: as of `SampledLoss`.
+        calibration: float in [0, 1]. `t`.
+
+    Raises:
+        TypeError, ValueError: as of `SampledLoss`; or `calibration` is no number in
+            [0, 1].
+
+    Example:
+
+    >>> head = NextItemHead(loss=GeneralizedBinaryCrossEntropy(256, calibration=0.75))
+
+    References:
+    - Petrov and Macdonald, gSASRec: Reducing Overconfidence in Sequential
+      Recommendation Trained with Negative Sampling, RecSys 2023.
+    """
+
+    def __init__(self, negatives=256, hardest=None, calibration=0.75):
+        super().__init__(negatives, hardest)
+        self.calibration = number("calibration", calibration, least=0, most=1)
+
+    def build(self, head, rows, first_id):
+        super().build(head, rows, first_id)
+        self.others = max(rows - first_id - 1, 1)
+
+    def of_scores(self, positive, negative, is_one):
+        drawn = ops.cast(ops.shape(negative)[1], "float32")
+        share = ops.minimum(drawn / self.others, 1.0)
+        power = share * (self.calibration * (1 - 1 / share) + 1 / share)
+        return binary_cross_entropy(positive, negative, is_one, power)
+
+    def get_config(self):
+        return {**super().get_config(), "calibration": self.calibration}

@@ -1,0 +1,74 @@
+import keras
+import numpy as np
+from keras import ops
+
+from keras_t4r.losses.samplers.negative_sampler import NegativeSampler
+from keras_t4r.losses.samplers.popularity import popularity
+
+
+@keras.saving.register_keras_serializable(package="keras_t4r")
+class InBatchSampler(NegativeSampler):
+    """Takes the targets of the batch as each other's negatives.
+
+    They are drawn as the log has them: `q(i) = c(i) / sum over j of c(j)`. Their rows
+    of the table are gathered anyhow, so they are nearly free; but popular items are
+    punished for being popular, unless the loss corrects for `q`.
+
+    Args:
+        counts: floats `(V,)`, by id, as of `PopularitySampler`. `None`: the loss cannot
+            correct for `q`, and says so unless it is told `log_q=False`.
+
+    Raises:
+        ValueError: as of `PopularitySampler`.
+
+    Example:
+
+    >>> loss = SampledSoftmax(InBatchSampler(counts))
+
+    References:
+    - Yi et al., Sampling-Bias-Corrected Neural Modeling for Large Corpus Item
+      Recommendations, RecSys 2019.
+    """
+
+    def __init__(self, counts=None, corrected=None):
+        self.counts = None if counts is None else np.asarray(counts, "float64")
+        self.corrected = counts is not None if corrected is None else corrected
+
+    def build(self, head, rows, first_id):
+        self.rows, self.first_id = rows, first_id
+        if not self.corrected:
+            return
+        initializer = keras.initializers.Constant(float("nan"))
+        if self.counts is not None:
+            shares = popularity(self.counts, 1.0, rows, first_id)
+            with np.errstate(divide="ignore"):
+                log_shares = np.log(shares)
+
+            def initializer(shape, dtype):
+                return ops.convert_to_tensor(log_shares, dtype)
+
+        self.log_share = head.add_weight(
+            name="in_batch_log_share",
+            shape=(rows,),
+            initializer=initializer,
+            trainable=False,
+            autocast=False,
+        )
+
+    @property
+    def counts_are_known(self):
+        return self.corrected
+
+    @property
+    def seed_generators(self):
+        return []
+
+    def draw(self, targets, weights):
+        return ops.where(weights > 0, ops.cast(targets, "int32"), 0)
+
+    def log_counts(self, ids, weights):
+        count = ops.sum(ops.cast(weights > 0, "float32"))
+        return ops.take(self.log_share, ids) + ops.log(ops.maximum(count, 1.0))
+
+    def get_config(self):
+        return {"corrected": self.corrected}

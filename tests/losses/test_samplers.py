@@ -1,0 +1,165 @@
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from scipy import stats
+
+from keras_t4r.losses import SampledSoftmax, samplers
+from keras_t4r.losses.samplers.alias_table import alias_table
+
+pytestmark = pytest.mark.backends
+ROWS, FIRST = 40, 2
+COUNTS = np.r_[
+    7,
+    7,
+    np.floor(1000 / np.arange(1, ROWS - 1) ** 1.2),
+][:ROWS]
+TARGETS = np.repeat(np.arange(FIRST, FIRST + 6), [1, 5, 2, 4, 3, 1]).astype("int32")
+WEIGHTS = np.ones(len(TARGETS), "float32")
+
+SAMPLERS = {
+    "uniform": lambda **kw: samplers.UniformSampler(50, seed=1, **kw),
+    "log-uniform": lambda **kw: samplers.LogUniformSampler(50, seed=1, **kw),
+    "popularity": lambda **kw: samplers.PopularitySampler(
+        COUNTS, 0.75, negatives=50, seed=1, **kw
+    ),
+}
+
+
+class Head(keras.layers.Layer):
+    """What a sampler knows of a head."""
+
+
+def built(sampler):
+    sampler.build(Head(), ROWS, FIRST)
+    return sampler
+
+
+def drawn(sampler, times):
+    ids = [ops.convert_to_numpy(sampler.draw(TARGETS, WEIGHTS)) for _ in range(times)]
+    return np.stack(ids)
+
+
+def shares(sampler):
+    """How often each id should be drawn, a draw."""
+    ids = np.arange(ROWS, dtype="int32")
+    counts = np.exp(ops.convert_to_numpy(sampler.log_counts(ids, WEIGHTS)))
+    return np.where(ids < FIRST, 0, counts)
+
+
+@pytest.mark.parametrize("kind", SAMPLERS)
+@pytest.mark.parametrize("per_target", [False, True])
+def test_draws_are_distributed_as_they_say(kind, per_target):
+    sampler = built(SAMPLERS[kind](per_target=per_target))
+    ids = drawn(sampler, 400 if not per_target else 30)
+    assert ids.shape[1:] == ((len(TARGETS), 50) if per_target else (50,))
+    assert ids.min() >= FIRST and ids.max() < ROWS
+    expected = shares(sampler).astype("float64") / 50 * ids.size
+    assert expected.sum() == pytest.approx(ids.size, rel=1e-5)
+    expected *= ids.size / expected.sum()
+    seen = np.bincount(ids.ravel(), minlength=ROWS)
+    keep = expected > 0
+    assert stats.chisquare(seen[keep], expected[keep]).pvalue > 1e-3
+
+
+def test_distributions_are_their_equations():
+    items = np.arange(ROWS - FIRST)
+    uniform = shares(built(SAMPLERS["uniform"]()))[FIRST:] / 50
+    np.testing.assert_allclose(uniform, 1 / len(items), rtol=1e-5)
+    zipf = shares(built(SAMPLERS["log-uniform"]()))[FIRST:] / 50
+    by_rank = np.log((items + 2) / (items + 1)) / np.log(len(items) + 1)
+    np.testing.assert_allclose(zipf, by_rank, rtol=1e-5)
+    popular = shares(built(SAMPLERS["popularity"]()))[FIRST:] / 50
+    powers = COUNTS[FIRST:] ** 0.75
+    np.testing.assert_allclose(popular, powers / powers.sum(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("n", [1, 2, 3, 1000])
+def test_an_alias_table_holds_its_distribution(n, seed):
+    rng = np.random.default_rng(seed)
+    weights = rng.pareto(0.5, n) * (rng.random(n) < 0.8)
+    weights[0] += 1
+    shares = weights / weights.sum()
+    kept, alias = alias_table(shares)
+    assert ((kept >= 0) & (kept <= 1)).all()
+    held = (kept + np.bincount(alias, 1 - kept, minlength=n)) / n
+    np.testing.assert_allclose(held, shares, atol=1e-12)
+
+
+def test_an_item_that_counts_nothing_is_never_drawn():
+    counts = COUNTS.copy()
+    counts[FIRST::2] = 0
+    sampler = built(samplers.PopularitySampler(counts, 0.0, negatives=2000, seed=3))
+    assert set(drawn(sampler, 1).ravel()) == set(range(FIRST + 1, ROWS, 2))
+    log_counts = ops.convert_to_numpy(sampler.log_counts(np.int32([FIRST]), WEIGHTS))
+    assert log_counts[0] == -np.inf
+
+
+def test_a_batch_is_its_own_sample():
+    weights = WEIGHTS.copy()
+    weights[0] = 0
+    sampler = built(samplers.InBatchSampler(COUNTS))
+    ids = ops.convert_to_numpy(sampler.draw(TARGETS, weights))
+    np.testing.assert_array_equal(ids, np.where(weights > 0, TARGETS, 0))
+    log_counts = ops.convert_to_numpy(sampler.log_counts(TARGETS, weights))
+    share = COUNTS[TARGETS] / COUNTS[FIRST:].sum()
+    np.testing.assert_allclose(log_counts, np.log(share * weights.sum()), rtol=1e-5)
+
+
+def test_a_mixed_draw_counts_as_all_of_them_draw_it():
+    parts = [samplers.InBatchSampler(COUNTS), SAMPLERS["log-uniform"]()]
+    mixed = built(samplers.MixedSampler(parts))
+    ids = ops.convert_to_numpy(mixed.draw(TARGETS, WEIGHTS))
+    np.testing.assert_array_equal(ids[: len(TARGETS)], TARGETS)
+    assert len(ids) == len(TARGETS) + 50
+    both = sum(shares(part) for part in parts)
+    np.testing.assert_allclose(shares(mixed), both, rtol=1e-4)
+
+
+def test_samplers_come_back_from_their_configs():
+    made = [SAMPLERS[kind](per_target=True) for kind in SAMPLERS]
+    made += [samplers.InBatchSampler(COUNTS), samplers.InBatchSampler()]
+    made.append(samplers.MixedSampler([made[3], samplers.UniformSampler(3)]))
+    for sampler in made:
+        config = keras.saving.serialize_keras_object(sampler)
+        again = keras.saving.deserialize_keras_object(config)
+        assert again.get_config() == sampler.get_config()
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "why"),
+    [
+        (lambda: samplers.UniformSampler(0), ValueError, "negatives is 0"),
+        (lambda: samplers.UniformSampler(True), TypeError, "negatives is True"),
+        (lambda: SampledSoftmax("all"), TypeError, "negatives is 'all'"),
+        (
+            lambda: built(samplers.PopularitySampler(COUNTS[1:])),
+            ValueError,
+            r"counts of shape \(39,\); the table has 40 rows",
+        ),
+        (
+            lambda: built(samplers.PopularitySampler(-COUNTS)),
+            ValueError,
+            "a count of -7.0 for id 0",
+        ),
+        (
+            lambda: built(samplers.PopularitySampler(COUNTS * 0)),
+            ValueError,
+            "0 for all items",
+        ),
+        (
+            lambda: samplers.MixedSampler([samplers.UniformSampler(3, True)]),
+            ValueError,
+            "a UniformSampler, draws for each target",
+        ),
+        (
+            lambda: SampledSoftmax(samplers.InBatchSampler()),
+            ValueError,
+            "InBatchSampler does not know how often",
+        ),
+    ],
+)
+def test_what_makes_no_sense_is_refused(make, error, why):
+    with pytest.raises(error, match=why):
+        make()
