@@ -40,8 +40,8 @@ from keras_t4r.layers.schemes.permutation_language_modeling import (
 from keras_t4r.layers.score_step import ScoreStep
 from keras_t4r.layers.transformer_block import TransformerBlock
 
-# Losses, metrics, models
-from keras_t4r import losses, metrics  # isort: skip
+# Losses, metrics, optimizers, models
+from keras_t4r import losses, metrics, optimizers  # isort: skip
 from keras_t4r.models.session_model import SessionModel
 
 # Serving

@@ -1,0 +1,31 @@
+import keras
+from keras import ops
+
+from keras_t4r.optimizers.row_sparse import RowSparse
+
+
+@keras.saving.register_keras_serializable(package="keras_t4r")
+class RowSparseAdagrad(RowSparse, keras.optimizers.Adagrad):
+    """Adagrad, whose step costs what its batch touches of a table.
+
+    It is exactly Keras's: a row without a gradient would not move there either.
+
+    Args:
+        *args, **kwargs: of `keras.optimizers.Adagrad`.
+
+    Raises:
+        ValueError, NotImplementedError: as of `RowSparseAdam`.
+
+    Example:
+
+    >>> model.compile(RowSparseAdagrad(0.05))
+
+    References:
+    - Duchi et al., Adaptive Subgradient Methods, JMLR 2011.
+    """
+
+    def update_rows(self, gradient, rows, index, learning_rate):
+        sums = rows.of(self._accumulators[index])
+        total = sums.write(sums.read() + ops.square(gradient))
+        change = learning_rate * gradient / ops.sqrt(total + self.epsilon)
+        rows.write(rows.read() - change)

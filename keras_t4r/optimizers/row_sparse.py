@@ -1,0 +1,102 @@
+from keras import ops
+
+from keras_t4r.backend import RowGradient, Rows, has_row_gradients, name
+
+
+class RowSparse:
+    """Mixin of a Keras optimizer whose step costs what its batch touches of a table.
+
+    Where a variable's gradient is that of some of its rows, those rows are read and
+    written, and those of its moments; all others stay as they are. So the optimizer is
+    lazy: moments of a row do not fade, and weight decay and moving average do not act,
+    in steps that do not touch the row. Where every step touches every row it is the
+    optimizer that it is mixed into. Variables with whole gradients it trains as that.
+
+    A sampled loss, and any that only gathers rows of the table (`keras_t4r.backend`'s
+    `take_rows`), has such gradients, up to a head's bias. A loss that scores all items
+    has whole ones. After a first step with such gradients TensorFlow copies the table
+    each time that it is read whole, as evaluation does.
+    """
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        if self.gradient_accumulation_steps:
+            raise ValueError(
+                f"{type(self).__name__} cannot accumulate gradients: the sum is kept "
+                "for all rows of a table. Leave gradient_accumulation_steps out, or "
+                f"take Keras's optimizer."
+            )
+
+    def build(self, variables):
+        if not has_row_gradients():
+            raise NotImplementedError(
+                f"{type(self).__name__} needs gradients of some rows of a table, which "
+                f"TensorFlow has; on {name()} they are of all rows. Take Keras's "
+                "optimizer there."
+            )
+        super().build(variables)
+
+    def update_rows(self, gradient, rows, index, learning_rate):
+        """One step on some rows of a variable.
+
+        Args:
+            gradient: tensor `(m, …)`, of the variable's dtype.
+            rows: `Rows` of the variable: `read()` gives a tensor `(m, …)`, and
+                `write(values)` takes one.
+            index: int. The variable's place among the optimizer's.
+            learning_rate: scalar tensor.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no `update_rows`.")
+
+    def update_step(self, gradient, variable, learning_rate):
+        if not RowGradient.is_one(gradient):
+            super().update_step(gradient, variable, learning_rate)
+            return
+        index = self._get_variable_index(variable)
+        values = ops.cast(gradient.values, variable.dtype)
+        learning_rate = ops.cast(learning_rate, variable.dtype)
+        rows = Rows(variable, gradient.indices)
+        if self.weight_decay is not None and self._use_weight_decay(variable):
+            decay = ops.cast(self.weight_decay, variable.dtype) * learning_rate
+            rows.write(rows.read() * (1 - decay))
+        self.update_rows(values, rows, index, learning_rate)
+        if self.use_ema:
+            average = rows.of(self._model_variables_moving_average[index])
+            share = self._ema_share(variable.dtype)
+            average.write(share * average.read() + (1 - share) * rows.read())
+
+    def _ema_share(self, dtype):
+        # The first average is the variable itself.
+        started = ops.cast(ops.not_equal(self.iterations, 0), dtype)
+        return started * ops.cast(self.ema_momentum, dtype)
+
+    def _backend_apply_gradients(self, grads, trainable_variables):
+        # A row that was gathered twice has its gradients' sum, before it is clipped.
+        grads = [RowGradient.summed(g) if RowGradient.is_one(g) else g for g in grads]
+        self._lazy = {
+            self._var_key(variable)
+            for variable, g in zip(trainable_variables, grads, strict=True)
+            if RowGradient.is_one(g)
+        }
+        super()._backend_apply_gradients(grads, trainable_variables)
+
+    def _clip_gradients(self, grads):
+        values = [g.values if RowGradient.is_one(g) else g for g in grads]
+        clipped = super()._clip_gradients(values)
+        return [
+            RowGradient.with_values(g, value) if RowGradient.is_one(g) else value
+            for g, value in zip(grads, clipped, strict=True)
+        ]
+
+    def _apply_weight_decay(self, variables):
+        super()._apply_weight_decay(
+            [v for v in variables if self._var_key(v) not in self._lazy]
+        )
+
+    def _update_model_variables_moving_average(self, trainable_variables):
+        averages = self._model_variables_moving_average
+        for variable, average in zip(trainable_variables, averages, strict=True):
+            if average is None or self._var_key(variable) in self._lazy:
+                continue
+            share = self._ema_share(variable.dtype)
+            average.assign(share * average + (1 - share) * variable)
