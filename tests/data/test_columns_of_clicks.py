@@ -51,7 +51,6 @@ def starts(times):
         pd.Series(["a", None, "b"]),
         pa.array(["a", None, "b"]),
     ],
-    ids=repr,
 )
 def test_a_gap_among_ids_is_no_value(values):
     assert category(values) == [[2, 1, 3]]
@@ -110,7 +109,6 @@ def test_numpy_times_of_any_unit_are_taken(unit):
         [pd.Timestamp("2024-05-01"), NOON],
         pd.Series([dt.date(2024, 5, 1), NOON], dtype=object),
     ],
-    ids=repr,
 )
 def test_dates_among_times_are_their_midnights(times):
     assert starts(times) == [dt.datetime(2024, 5, 1), NOON]
@@ -132,7 +130,6 @@ def test_no_time_is_named_whatever_says_so(gap):
         (1, 0, 2.5),
         np.array([1, 0, 2.5], np.float16),
     ],
-    ids=repr,
 )
 def test_numbers_of_any_make_are_taken(numbers):
     make = etl(time_unit="s", continuous=["x"]).fit_transform
