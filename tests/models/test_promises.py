@@ -12,6 +12,7 @@ from keras import ops
 from session_cases import CASES, FACTORS, OF_BACKEND, pairs_of, valid_pairs
 from session_models import (
     CATEGORIES,
+    DRAWN_FOR_EACH_TARGET,
     ITEMS,
     ask,
     batch,
@@ -29,6 +30,7 @@ from session_models import (
 )
 
 import keras_t4r as t4r
+from keras_t4r.backend import shapes_are_fixed
 from keras_t4r.layers.schemes.masking_scheme import MaskingScheme
 from keras_t4r.layers.schemes.scheme_mask import is_last
 from keras_t4r.models.graph import layers_of, nodes_of
@@ -282,6 +284,8 @@ def test_more_padding_changes_no_loss(case, model):
         pytest.skip(
             "what is hidden at random depends on the shape; the head has its test"
         )
+    if shapes_are_fixed() and case.loss in DRAWN_FOR_EACH_TARGET:
+        pytest.skip("padding has draws of its own where shapes are fixed")
     states = [ops.convert_to_numpy(v) for v in model.non_trainable_variables]
 
     def loss(x):

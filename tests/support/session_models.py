@@ -196,6 +196,8 @@ LOSSES = {
     "hardest": lambda case: t4r.losses.SampledSoftmax(16, hardest=4),
 }
 
+DRAWN_FOR_EACH_TARGET = ("bce", "sce")
+
 
 # Where an event sees a window around it, all of the longest session, on either side.
 _WHOLE = {"longformer": {"attention_window": 32}}
