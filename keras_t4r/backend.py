@@ -45,14 +45,25 @@ def has_row_gradients():
     return name() == "tensorflow"
 
 
+# Whether an optimizer of this process writes some rows of a table.
+_rows_are_trained_alone = False
+
+
+def train_rows_alone():
+    """Lets tables be handed on as an optimizer needs them that writes some rows."""
+    global _rows_are_trained_alone
+    _rows_are_trained_alone = has_row_gradients()
+
+
 def as_table(variable):
     """A variable of rows as layers hand it on, for `take_rows`, and for all that takes
     a tensor.
 
-    On TensorFlow it is the variable itself: read whole first, its gradient would still
-    be that of some rows, but a step that writes rows would copy all of them.
+    Where rows are trained alone it is the variable itself: read whole first, a step
+    that writes rows would copy all of them. Elsewhere it is not, for once rows were
+    gathered from a variable, TensorFlow copies it each time that it is read whole.
     """
-    if name() == "tensorflow":
+    if _rows_are_trained_alone:
         return variable.value
     return ops.convert_to_tensor(variable)
 

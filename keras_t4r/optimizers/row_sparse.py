@@ -1,6 +1,12 @@
 from keras import ops
 
-from keras_t4r.backend import RowGradient, Rows, has_row_gradients, name
+from keras_t4r.backend import (
+    RowGradient,
+    Rows,
+    has_row_gradients,
+    name,
+    train_rows_alone,
+)
 
 
 class RowSparse:
@@ -20,6 +26,8 @@ class RowSparse:
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
+        # Before a model is traced, which reads its tables accordingly.
+        train_rows_alone()
         if self.gradient_accumulation_steps:
             raise ValueError(
                 f"{type(self).__name__} cannot accumulate gradients: the sum is kept "
