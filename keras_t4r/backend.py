@@ -120,9 +120,8 @@ class Rows:
     """
 
     def __init__(self, variable, ids):
-        self._variable = getattr(variable, "value", variable)
-        if callable(self._variable):
-            self._variable = variable
+        of_keras = isinstance(variable, keras.Variable)
+        self._variable = variable.value if of_keras else variable
         self._ids = ids
 
     def of(self, variable):

@@ -4,8 +4,7 @@ from keras import ops
 from keras_t4r.arguments import whole_number
 from keras_t4r.losses.item_rows import ItemRows
 from keras_t4r.losses.next_item_loss import NextItemLoss
-from keras_t4r.losses.samplers.negative_sampler import get_sampler
-from keras_t4r.losses.samplers.uniform import UniformSampler
+from keras_t4r.losses.samplers.get_sampler import get_sampler
 
 # The score of what is no negative. Finite, so that 0 times it is 0.
 NOTHING = -1e30
@@ -35,8 +34,7 @@ class SampledLoss(NextItemLoss):
     """
 
     def __init__(self, negatives=256, hardest=None):
-        plain = not isinstance(negatives, dict) and not hasattr(negatives, "draw")
-        self.negatives = UniformSampler(negatives) if plain else get_sampler(negatives)
+        self.negatives = get_sampler(negatives)
         self.hardest = None if hardest is None else whole_number("hardest", hardest)
 
     def build(self, head, rows, first_id):

@@ -32,7 +32,7 @@ class RowSparse:
             raise ValueError(
                 f"{type(self).__name__} cannot accumulate gradients: the sum is kept "
                 "for all rows of a table. Leave gradient_accumulation_steps out, or "
-                f"take Keras's optimizer."
+                "take Keras's optimizer."
             )
 
     def build(self, variables):

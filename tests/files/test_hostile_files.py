@@ -213,7 +213,7 @@ def test_a_model_file_writes_nothing_outside(written, tmp_path, monkeypatch):
             "assets/../../outside.txt",
         ):
             file.writestr(place, "stranger")
-    # Keras refuses such a file, some versions by stumbling over it.
-    with contextlib.suppress(Exception):
+    # Keras refuses such a file; 3.12 stumbles over the sentence that says so.
+    with contextlib.suppress(ValueError, OSError, AttributeError):
         keras.models.load_model(path)
     assert not list(tmp_path.rglob("outside.txt"))

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import sys
 import threading
 
 import pytest
@@ -182,7 +183,9 @@ def test_a_kill_at_any_call_leaves_all_old_or_all_new(tmp_path, renames):
         ends.add(tuple(found.values()))
         if not status:
             break
-    assert not status and moment > 10 and len(ends) == 2
+    # Before 3.11 Python removes a folder in fewer calls.
+    least = 20 if sys.version_info >= (3, 11) else 10
+    assert not status and moment > least and len(ends) == 2
 
 
 def test_what_a_killed_writer_left_goes_with_the_next(tmp_path):

@@ -96,6 +96,17 @@ def test_an_item_that_counts_nothing_is_never_drawn():
     assert log_counts[0] == -np.inf
 
 
+def test_without_counts_all_items_are_alike_and_a_batch_cannot_be_corrected():
+    sampler = built(samplers.PopularitySampler(negatives=50, seed=1))
+    ids = np.arange(FIRST, ROWS, dtype="int32")
+    counts = np.exp(ops.convert_to_numpy(sampler.log_counts(ids, WEIGHTS)))
+    np.testing.assert_allclose(counts, 50 / (ROWS - FIRST), rtol=1e-5)
+    assert drawn(sampler, 20).min() >= FIRST
+    config = samplers.InBatchSampler(COUNTS).get_config()
+    sampler = built(samplers.InBatchSampler.from_config(config))
+    assert np.isnan(ops.convert_to_numpy(sampler.log_counts(ids, WEIGHTS))).all()
+
+
 def test_a_batch_is_its_own_sample():
     weights = WEIGHTS.copy()
     weights[0] = 0

@@ -3,7 +3,7 @@ import numpy as np
 from keras import ops
 
 from keras_t4r.losses.samplers.negative_sampler import NegativeSampler
-from keras_t4r.losses.samplers.popularity import popularity
+from keras_t4r.losses.samplers.popularity import filled_with, popularity
 
 
 @keras.saving.register_keras_serializable(package="keras_t4r")
@@ -17,6 +17,8 @@ class InBatchSampler(NegativeSampler):
     Args:
         counts: floats `(V,)`, by id, as of `PopularitySampler`. `None`: the loss cannot
             correct for `q`, and says so unless it is told `log_q=False`.
+        corrected: bool. Whether the loss can. `None`: where there are counts; a config
+            says it, for the counts are weights and not in it.
 
     Raises:
         ValueError: as of `PopularitySampler`.
@@ -38,19 +40,15 @@ class InBatchSampler(NegativeSampler):
         self.rows, self.first_id = rows, first_id
         if not self.corrected:
             return
-        initializer = keras.initializers.Constant(float("nan"))
+        # Without counts the loss is no number, until weights are loaded.
+        log_share = np.full(rows, np.nan)
         if self.counts is not None:
-            shares = popularity(self.counts, 1.0, rows, first_id)
             with np.errstate(divide="ignore"):
-                log_shares = np.log(shares)
-
-            def initializer(shape, dtype):
-                return ops.convert_to_tensor(log_shares, dtype)
-
+                log_share = np.log(popularity(self.counts, 1.0, rows, first_id))
         self.log_share = head.add_weight(
             name="in_batch_log_share",
             shape=(rows,),
-            initializer=initializer,
+            initializer=filled_with(log_share),
             trainable=False,
             autocast=False,
         )

@@ -1,7 +1,8 @@
 import keras
 from keras import ops
 
-from keras_t4r.losses.samplers.negative_sampler import NegativeSampler, get_sampler
+from keras_t4r.losses.samplers.get_sampler import get_sampler
+from keras_t4r.losses.samplers.negative_sampler import NegativeSampler
 
 
 @keras.saving.register_keras_serializable(package="keras_t4r")

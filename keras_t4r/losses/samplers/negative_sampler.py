@@ -107,15 +107,3 @@ class RandomSampler(NegativeSampler):
             "per_target": self.per_target,
             "seed": self.seed,
         }
-
-
-def get_sampler(sampler):
-    """The sampler of a loss's argument: of itself, or of its config."""
-    if isinstance(sampler, dict):
-        sampler = keras.saving.deserialize_keras_object(sampler)
-    if not callable(getattr(sampler, "draw", None)):
-        raise TypeError(
-            "Negatives are a number, or come from a sampler, such as "
-            f"keras_t4r.losses.samplers.UniformSampler(256); not from {sampler!r}."
-        )
-    return sampler

@@ -19,7 +19,8 @@ class PopularitySampler(RandomSampler):
     Args:
         counts: floats `(V,)`, by id: how often each item was seen, such as
             `schema.vocabulary(schema.item_id).counts_by_id()`. What ids count that
-            are no items is passed over. `None` where weights are loaded afterwards.
+            are no items is passed over. `None`: all items alike, until weights are
+            loaded, which have the counts.
         alpha: float. 1 draws as the log has it, 0 all items alike.
         negatives, per_target, seed: as of `RandomSampler`.
 
@@ -46,29 +47,28 @@ class PopularitySampler(RandomSampler):
 
     def build(self, head, rows, first_id):
         super().build(head, rows, first_id)
-        kept, alias, log_share = self._tables()
-        add = {"trainable": False, "autocast": False}
-        self.kept = head.add_weight(
-            name="sampler_kept", shape=(rows,), initializer=kept, **add
-        )
-        self.alias = head.add_weight(
-            name="sampler_alias", shape=(rows,), initializer=alias, dtype="int32", **add
-        )
-        self.log_share = head.add_weight(
-            name="sampler_log_share", shape=(rows,), initializer=log_share, **add
-        )
-
-    def _tables(self):
-        if self.counts is None:
-            # Weights that are loaded take their place; else a loss of NaN shows it.
-            return "zeros", "zeros", keras.initializers.Constant(float("nan"))
-        shares = popularity(self.counts, self.alpha, self.rows, self.first_id)
+        counts = np.ones(rows) if self.counts is None else self.counts
+        shares = popularity(counts, self.alpha, rows, first_id)
         kept, alias = alias_table(shares)
         with np.errstate(divide="ignore"):
-            return [
-                lambda shape, dtype, value=value: ops.convert_to_tensor(value, dtype)
-                for value in (kept, alias, np.log(shares))
-            ]
+            log_share = np.log(shares)
+        add = {"trainable": False, "autocast": False}
+        self.kept = head.add_weight(
+            name="sampler_kept", shape=(rows,), initializer=filled_with(kept), **add
+        )
+        self.alias = head.add_weight(
+            name="sampler_alias",
+            shape=(rows,),
+            initializer=filled_with(alias),
+            dtype="int32",
+            **add,
+        )
+        self.log_share = head.add_weight(
+            name="sampler_log_share",
+            shape=(rows,),
+            initializer=filled_with(log_share),
+            **add,
+        )
 
     def draw(self, targets, weights):
         shape = self.shape(targets)
@@ -107,3 +107,8 @@ def popularity(counts, alpha, rows, first_id):
     if not shares.sum():
         raise ValueError("A sampler has a count of 0 for all items: none can be drawn.")
     return shares / shares.sum()
+
+
+def filled_with(values):
+    """An initializer of a weight that holds these values."""
+    return lambda shape, dtype=None: ops.convert_to_tensor(values, dtype)

@@ -2,11 +2,11 @@ import keras
 import numpy as np
 
 from keras_t4r import backend
+from keras_t4r.data.etl.config import SCORES
 from keras_t4r.models.answers.sessions import RaggedSessions
 
 # What stands for "no item" among raw integer ids, which have no null.
 NO_ITEM = -1
-SCORES = "scores"
 
 
 class Recommender:
