@@ -235,8 +235,13 @@ def test_a_layer_that_asks_for_a_mask_finds_one_while_the_graph_is_made():
 @pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="only TensorFlow has such gradients"
 )
-def test_a_step_costs_what_its_batch_touches():
+def test_a_step_costs_what_its_batch_touches(monkeypatch):
     import tensorflow as tf
+
+    from keras_t4r import backend
+
+    # As where a row-sparse optimizer was made.
+    monkeypatch.setattr(backend, "_rows_are_trained_alone", True)
 
     features = t4r.SequenceEmbeddingFeatures(SCHEMA, embedding_dim=4)
     head = t4r.NextItemHead(
@@ -256,3 +261,18 @@ def test_a_step_costs_what_its_batch_touches():
         return tf.convert_to_tensor(found)
 
     assert ops.convert_to_numpy(gradient()).any()
+
+
+def test_an_optimizer_takes_a_row_that_is_looked_up_often_for_one():
+    layer = t4r.SequenceEmbeddingFeatures(SCHEMA, embedding_dim=4)
+    inputs = SCHEMA.inputs()
+    model = keras.Model(inputs, ops.sum(layer(inputs)[0], axis=(1, 2))[:, None])
+    model.compile(keras.optimizers.Adam(0.1, epsilon=1e-9), loss="mae")
+    x = batch()
+    assert np.bincount(x["country"]).max() > 1
+    table = layer.tables["country"]
+    before = ops.convert_to_numpy(table)
+    model.train_on_batch(x, np.full((3, 1), 1e3, "float32"))
+    # The first step of Adam is the rate, however large the gradient.
+    moved = np.abs(ops.convert_to_numpy(table) - before)[np.unique(x["country"])]
+    np.testing.assert_allclose(moved, 0.1, rtol=1e-4)

@@ -58,9 +58,9 @@ class SequenceEmbeddingFeatures(KeepsQuantization, ShardedRows, keras.layers.Lay
 
     Returns:
         The pair of the events, `(batch, time, d_output)`, with a mask; and the table
-        of items, `(cardinality, dim)`, which heads score with. The table is the
-        variable itself, in its own dtype: whoever gathers rows of it gets a gradient
-        of these rows only, on TensorFlow.
+        of items, `(cardinality, dim)`, which heads score with, in its own dtype. On
+        TensorFlow, where a row-sparse optimizer was made, it is the variable itself:
+        whoever gathers rows of it gets a gradient of these rows only.
 
     Example:
 
