@@ -67,7 +67,7 @@ class StrengthOverWindows:
             return
         rest, test = sessions.slice(0, newest[0]), sessions.take(newest)
         variables = variables_of(self._model)
-        before = [np.array(variable) for variable in variables]
+        before = [np.array(ops.convert_to_numpy(variable)) for variable in variables]
         now = self._strength()
         try:
             self.memory.update_state(load.to_fit(rest, 1024))
