@@ -10,8 +10,9 @@ from keras_t4r.training.memory_strength import STRENGTHS
 
 # How much the sessions of a window weigh beside those of the next.
 _KEPT = 0.5
-# What is held back of the first window, and with fewer sessions nothing is decided.
-_HELD_BACK, _ENOUGH = 0.1, 100
+# One session in so many is held back of the first window, and with fewer sessions
+# nothing is decided.
+_HELD_BACK, _ENOUGH = 10, 100
 
 
 class StrengthOverWindows:
@@ -23,9 +24,10 @@ class StrengthOverWindows:
 
     `sum for w = 1..t of 0.5 ** (t - w) * n(w) * v(w, s)`.
 
-    A window is ranked before the model learns it. The first cannot be: its newest tenth
-    is held back, the model is fit on the rest, ranks that tenth, and is set back to
-    where it was. While there are fewer than 100 sessions to go by, the strength stays.
+    A window is ranked before the model learns it. The first cannot be: each tenth
+    session is held back, the model is fit on the rest, ranks that tenth, and is set back
+    to where it was. (Not the last tenth: files may be in any order, that of the sessions'
+    lengths too.) While there are fewer than 100 sessions to go by, the strength stays.
 
     Args:
         model: compiled `SessionModel`.
@@ -54,7 +56,7 @@ class StrengthOverWindows:
         """Gives the memory its strength for the first window.
 
         Args:
-            path: path. The window's sessions, in order of time.
+            path: path. The window's sessions.
             load: what makes loaders, as `_Loaders` of `fit_windows`.
             metric: ranking metric.
             epochs, batch_size, seed: what the window is fit with.
@@ -62,10 +64,11 @@ class StrengthOverWindows:
         sessions = read_parquet(path)
         rankable = pc.greater_equal(pc.list_value_length(sessions[load.item_id]), 2)
         rankable = np.nonzero(rankable.to_numpy(zero_copy_only=False))[0]
-        newest = rankable[len(rankable) - int(_HELD_BACK * len(rankable)) :]
-        if len(newest) < _ENOUGH:
+        held = rankable[_HELD_BACK - 1 :: _HELD_BACK]
+        if len(held) < _ENOUGH:
             return
-        rest, test = sessions.slice(0, newest[0]), sessions.take(newest)
+        rest = sessions.take(np.delete(np.arange(len(sessions)), held))
+        test = sessions.take(held)
         variables = variables_of(self._model)
         before = [np.array(ops.convert_to_numpy(variable)) for variable in variables]
         now = self._strength()
