@@ -25,9 +25,10 @@ class StrengthOverWindows:
     `sum for w = 1..t of 0.5 ** (t - w) * n(w) * v(w, s)`.
 
     A window is ranked before the model learns it. The first cannot be: each tenth
-    session is held back, the model is fit on the rest, ranks that tenth, and is set back
-    to where it was. (Not the last tenth: files may be in any order, that of the sessions'
-    lengths too.) While there are fewer than 100 sessions to go by, the strength stays.
+    session is held back, the model is fit on the rest, ranks that tenth, and is set
+    back to where it was. (Not the last tenth: files may be in any order, that of the
+    sessions' lengths too.) While there are fewer than 100 sessions to go by, the
+    strength stays.
 
     Args:
         model: compiled `SessionModel`.

@@ -61,9 +61,9 @@ def fit_windows(
     sessions choose its strength (see `tune_memory`), together with those of the windows
     before, each at half the weight of the next. A first window of 1,000 sessions or
     more is fit twice: once without `callbacks` and without each tenth session, which
-    then choose the strength, and, set back to the start, as a whole. The report shows what
-    the network scores without the memory beside the model. All files are looked at
-    before the first is fit on.
+    then choose the strength, and, set back to the start, as a whole. The report shows
+    what the network scores without the memory beside the model. All files are looked
+    at before the first is fit on.
 
     Args:
         model: compiled `SessionModel`, with ranking metrics.
