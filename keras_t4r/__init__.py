@@ -20,6 +20,7 @@ from keras_t4r.layers.features.sequence_embedding_features import (
     SequenceEmbeddingFeatures,
 )
 from keras_t4r.layers.features.stochastic_swap_noise import StochasticSwapNoise
+from keras_t4r.layers.heads.copy_mechanism import CopyMechanism
 from keras_t4r.layers.heads.experts.cgc import CGC
 from keras_t4r.layers.heads.experts.mmoe import MMoE
 from keras_t4r.layers.heads.experts.ple import PLE
@@ -52,6 +53,7 @@ from keras_t4r.serving.triton_server import TritonServer
 
 # Training by window of time
 from keras_t4r.training import baselines
+from keras_t4r.training.copy_fit import tune_copy
 from keras_t4r.training.memory_strength import tune_memory
 from keras_t4r.training.window_report import WindowReport
 from keras_t4r.training.windows import fit_windows

@@ -2,6 +2,7 @@ from keras_t4r.layers.features.sequence_embedding_features import (
     SequenceEmbeddingFeatures,
 )
 from keras_t4r.layers.features.stochastic_swap_noise import StochasticSwapNoise
+from keras_t4r.layers.heads.copy_mechanism import CopyMechanism
 from keras_t4r.layers.heads.experts.cgc import CGC
 from keras_t4r.layers.heads.experts.mmoe import MMoE
 from keras_t4r.layers.heads.experts.ple import PLE

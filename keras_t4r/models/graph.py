@@ -16,6 +16,11 @@ def layers_of(model):
     return list(found.values())
 
 
+def find_layers(model, kind):
+    """The layers of a class, of a model and of the models nested in it, each once."""
+    return [layer for layer in layers_of(model) if isinstance(layer, kind)]
+
+
 def graphs_of(model):
     """The model, and every functional model nested in it."""
     nested = [x for x in layers_of(model) if isinstance(x, keras.Model)]

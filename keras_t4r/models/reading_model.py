@@ -8,17 +8,18 @@ from keras_t4r.backend import build_optimizer
 from keras_t4r.layers.features.sequence_embedding_features import (
     SequenceEmbeddingFeatures,
 )
+from keras_t4r.layers.memory.transition_memory import TransitionMemory
 from keras_t4r.models.checks.head_checks import check_heads
 from keras_t4r.models.checks.scheme_checks import check_schemes
 from keras_t4r.models.graph import (
     by_output,
+    find_layers,
     head_of,
     layers_of,
     layers_of_several_graphs,
     output_names,
 )
 from keras_t4r.models.mask_repair import keep_masks
-from keras_t4r.models.memories import find_memories
 
 
 class ReadingModel(keras.Model):
@@ -84,7 +85,7 @@ class ReadingModel(keras.Model):
     @property
     def memory(self):
         """The `TransitionMemory` among the layers, or `None`."""
-        found = find_memories(self)
+        found = find_layers(self, TransitionMemory)
         return found[0] if found else None
 
     @property

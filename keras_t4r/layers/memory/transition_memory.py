@@ -239,7 +239,7 @@ class TransitionMemory(ScoreStep):
     def reset_state(self):
         """Forgets everything that was learned; the strength stays."""
         for weight in (self.follower, self.count, self.total):
-            weight.assign(ops.zeros_like(weight))
+            weight.assign(ops.zeros(weight.shape, weight.dtype))
 
     @contextmanager
     def set_aside(self):
@@ -248,7 +248,7 @@ class TransitionMemory(ScoreStep):
         kept = [ops.convert_to_numpy(weight) for weight in counts]
         try:
             for weight in counts:
-                weight.assign(ops.zeros_like(weight))
+                weight.assign(ops.zeros(weight.shape, weight.dtype))
             yield self
         finally:
             for weight, value in zip(counts, kept, strict=True):
