@@ -20,6 +20,7 @@ from keras_t4r.layers.features.sequence_embedding_features import (
     SequenceEmbeddingFeatures,
 )
 from keras_t4r.layers.features.stochastic_swap_noise import StochasticSwapNoise
+from keras_t4r.layers.features.table_plan import inferred_dims
 from keras_t4r.layers.heads.experts.cgc import CGC
 from keras_t4r.layers.heads.experts.mmoe import MMoE
 from keras_t4r.layers.heads.experts.ple import PLE
