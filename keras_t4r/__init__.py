@@ -16,6 +16,10 @@ from keras_t4r.data.synthetic.synthetic_clicks import SyntheticClicks
 
 # Layers: features → scheme → body → head
 from keras_t4r.bodies.sizes import session_config  # isort: skip
+from keras_t4r.layers.features.columns.buckets import Buckets
+from keras_t4r.layers.features.columns.periodic_time import PeriodicTime
+from keras_t4r.layers.features.columns.soft_embedding import SoftEmbedding
+from keras_t4r.layers.features.columns.time_gap import TimeGap
 from keras_t4r.layers.features.sequence_embedding_features import (
     SequenceEmbeddingFeatures,
 )
