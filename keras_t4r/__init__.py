@@ -13,11 +13,14 @@ from keras_t4r.data.etl.session_etl import SessionETL
 from keras_t4r.data.loader.sequence_loader import KerasSequenceLoader
 from keras_t4r.data.nvtabular.workflow import NVTabularWorkflow
 from keras_t4r.data.synthetic.synthetic_clicks import SyntheticClicks
+from keras_t4r.data.vectors_by_id import vectors_by_id
 
 # Layers: features → scheme → body → head
 from keras_t4r.bodies.sizes import session_config  # isort: skip
 from keras_t4r.layers.features.columns.buckets import Buckets
+from keras_t4r.layers.features.columns.column_table import ColumnTable
 from keras_t4r.layers.features.columns.periodic_time import PeriodicTime
+from keras_t4r.layers.features.columns.pretrained_embedding import PretrainedEmbedding
 from keras_t4r.layers.features.columns.soft_embedding import SoftEmbedding
 from keras_t4r.layers.features.columns.time_gap import TimeGap
 from keras_t4r.layers.features.sequence_embedding_features import (

@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_t4r.files import new_folder
 from keras_t4r.models.answers.recommender import NO_ITEM
+from keras_t4r.models.checks.vector_checks import check_vectors
 from keras_t4r.schema import LARGEST_NUMBER
 from keras_t4r.serving.served_outputs import EVENTS, ServedOutputs
 
@@ -83,6 +84,7 @@ def write_saved_model(model, path, vocabularies, k, exclude_seen, overwrite=Fals
             "written by TensorFlow: save the model as .keras, and export it in a "
             "process started with KERAS_BACKEND=tensorflow."
         )
+    check_vectors(model)
     archive = keras.export.ExportArchive()
     archive.track(model)
     answer = _answerer(model, vocabularies, k, exclude_seen)
