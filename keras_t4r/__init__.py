@@ -19,6 +19,7 @@ from keras_t4r.data.vectors_by_id import vectors_by_id
 from keras_t4r.bodies.sizes import session_config  # isort: skip
 from keras_t4r.layers.features.columns.buckets import Buckets
 from keras_t4r.layers.features.columns.column_table import ColumnTable
+from keras_t4r.layers.features.columns.given_vectors import GivenVectors
 from keras_t4r.layers.features.columns.periodic_time import PeriodicTime
 from keras_t4r.layers.features.columns.pretrained_embedding import PretrainedEmbedding
 from keras_t4r.layers.features.columns.soft_embedding import SoftEmbedding

@@ -1,10 +1,12 @@
 import keras
 from keras import ops
 
-from keras_t4r.arguments import optional, rate, whole_number
+from keras_t4r.arguments import one_of, optional, rate, whole_number
 from keras_t4r.layers.attach_mask import AttachMask
 from keras_t4r.layers.features.aggregations import AGGREGATIONS
+from keras_t4r.layers.features.bags import COMBINERS, combine
 from keras_t4r.layers.features.columns.column_table import ColumnTable
+from keras_t4r.layers.features.columns.given_vectors import GivenVectors
 from keras_t4r.layers.features.columns.id_embedding import IdEmbedding
 from keras_t4r.layers.features.columns.numbers import Numbers
 from keras_t4r.layers.features.feature_fusion import FeatureFusion
@@ -30,8 +32,9 @@ class SequenceEmbeddingFeatures(
 
     Each column has an encoder, a layer that gives a vector for each value. Ids are
     looked up in embedding tables (columns of the same domain share one), numbers are
-    taken as they are or projected together; `columns` gives other encoders. Values
-    that hold for the whole session are repeated over its events. The columns, in order
+    taken as they are or projected together, vectors as they are, and the rows of a
+    bag's ids are combined; `columns` gives other encoders. Values that hold for the
+    whole session are repeated over its events. The columns, in order
     of their names, are then aggregated, and projected to `d_output`:
 
     - `"concat"`: `[x_1; …; x_n]`
@@ -58,6 +61,8 @@ class SequenceEmbeddingFeatures(
             time)` to `(batch, time, width)`. A list of layers stands for their outputs
             side by side; the name of another column for the encoder of that column.
             That of the item column is a `ColumnTable`.
+        combiner: `"mean"`, `"sum"`, `"sqrtn"` (over the root of their number), or dict
+            by column. How the rows of the ids of a bag become one.
         continuous_projection: int. Width of a ReLU layer over all numbers together that
             have no encoder. `None` leaves them as they are.
         layer_norm: bool. Normalise each feature before the aggregation, so
@@ -78,8 +83,8 @@ class SequenceEmbeddingFeatures(
             they were: another model's are refused.
 
     Call arguments:
-        inputs: dict of column name to tensor: `(batch, time)` for lists,
-            `(batch,)` for the others.
+        inputs: dict of column name to tensor: `(batch, time)` for lists, `(batch, time,
+            most)` for vectors and bags, `(batch,)` for the others.
 
     Returns:
         The pair of the events, `(batch, time, d_output)`, with a mask; and the table
@@ -108,6 +113,7 @@ class SequenceEmbeddingFeatures(
         embedding_dim=64,
         aggregation="concat",
         columns=None,
+        combiner="mean",
         continuous_projection=None,
         layer_norm=False,
         feature_dropout=0.0,
@@ -132,6 +138,10 @@ class SequenceEmbeddingFeatures(
         self.embedding_dim = embedding_dim
         self.aggregation = aggregation
         self.columns = checked_encoders(columns, self.schema)
+        bags = [column.name for column in self.schema if column.is_bag]
+        self._combiners = ByColumn(
+            "combiner", combiner, bags, _checked_combiner, "mean"
+        )
         self.continuous_projection = optional(
             whole_number, "continuous_projection", continuous_projection
         )
@@ -147,8 +157,11 @@ class SequenceEmbeddingFeatures(
         plain = [c for c in self.schema if c.name not in self.columns]
         ids = sorted(c.name for c in plain if c.is_categorical)
         self._continuous = sorted(
-            c.name for c in plain if not (c.is_categorical or c.is_timestamp)
+            c.name
+            for c in plain
+            if not (c.is_categorical or c.is_timestamp or c.is_vector)
         )
+        self._vectors = [c.name for c in plain if c.is_vector]
         self._tables = plan_tables(self.schema, ids, embedding_dim)
         if embeddings_initializer == "embedding_normal":
             embeddings_initializer = None
@@ -228,6 +241,10 @@ class SequenceEmbeddingFeatures(
             found[name] = Numbers(
                 name=f"{self.schema[name].plain_name}_number", dtype=self.dtype_policy
             )
+        for name in self._vectors:
+            found[name] = GivenVectors(
+                name=f"{self.schema[name].plain_name}_vector", dtype=self.dtype_policy
+            )
         return found
 
     def _build_encoder(self, name):
@@ -236,12 +253,14 @@ class SequenceEmbeddingFeatures(
         given = self._whole_schema.select([name]).inputs()[name]
         if not encoder.built:
             encoder.build(given.shape)
-        spec = encoder.compute_output_spec(given)
-        axes = 2 + column.is_list
-        if len(spec.shape) != axes or spec.shape[-1] is None:
+        shape = tuple(encoder.compute_output_spec(given).shape)
+        if column.is_bag and isinstance(encoder, ColumnTable):
+            shape = (*shape[:-2], shape[-1])
+        each = "an event" if column.is_list else "a session"
+        if len(shape) != 2 + column.is_list or shape[-1] is None:
             raise ValueError(
-                f"The encoder of column {name!r} gives {tuple(spec.shape)} for "
-                f"{tuple(given.shape)}; it should give one vector for each value."
+                f"The encoder of column {name!r} gives {shape} for "
+                f"{tuple(given.shape)}; it should give one vector {each}."
             )
         if isinstance(encoder, ColumnTable) and encoder.rows < column.cardinality:
             raise ValueError(
@@ -255,7 +274,7 @@ class SequenceEmbeddingFeatures(
                 f"there are {column.cardinality} ids, padding included: no more could "
                 "be answered."
             )
-        return spec.shape[-1]
+        return shape[-1]
 
     @property
     def tables(self):
@@ -282,15 +301,9 @@ class SequenceEmbeddingFeatures(
                 f"{self.name!r}, which has {sorted(inputs)}."
             )
         for column in self.schema:
-            axes, shape = 1 + column.is_list, tuple(inputs[column.name].shape)
-            if len(shape) != axes:
-                wanted = ("(batch,)", "(batch, time)")[column.is_list]
-                each = ("a session", "an event")[column.is_list]
-                raise ValueError(
-                    f"Column {column.name!r} has one number {each} by the schema, so "
-                    f"its input is {wanted}, but it comes as {shape}: give the schema "
-                    "as many columns as there are numbers."
-                )
+            wanted, shape = column.shape, tuple(inputs[column.name].shape[1:])
+            if len(shape) != len(wanted) or shape[1:] != wanted[1:]:
+                raise ValueError(_other_axes(column, inputs[column.name].shape))
 
     def _encode(self, inputs, training=None):
         """The features `(batch, time, width)` by name, and the table of items."""
@@ -305,15 +318,28 @@ class SequenceEmbeddingFeatures(
                 x = vectors
             elif encoder is item:
                 x = item.look_up(table, values)
+                if column.is_bag:
+                    x = combine(x, values, self._combiners.of([name]))
             else:
-                x = ops.cast(encoder(values), self.compute_dtype)
-                if column.is_categorical and not isinstance(encoder, ColumnTable):
-                    real = ops.expand_dims(ops.not_equal(values, 0), -1)
-                    x = x * ops.cast(real, x.dtype)
+                x = self._encode_other(column, values)
             if not column.is_list:
                 x = ops.repeat(ops.expand_dims(x, 1), time, axis=1)
             found[name] = x
         return found, table
+
+    def _encode_other(self, column, values):
+        encoder = self._encoders[column.name]
+        x = ops.cast(encoder(values), self.compute_dtype)
+        if not column.is_categorical:
+            return x
+        if column.is_bag and isinstance(encoder, ColumnTable):
+            return combine(x, values, self._combiners.of([column.name]))
+        # Of a bag the layer made one vector itself.
+        real = ops.not_equal(values, 0)
+        real = (
+            ops.any(real, axis=-1, keepdims=True) if column.is_bag else real[..., None]
+        )
+        return x * ops.cast(real, x.dtype)
 
     def compute_mask(self, inputs, previous_mask=None):
         # Of the events only. Beside values it was attached in `call`; while a graph is
@@ -342,6 +368,7 @@ class SequenceEmbeddingFeatures(
             embedding_dim=self.embedding_dim,
             aggregation=aggregation,
             columns=encoders_to_config(self.columns),
+            combiner=self._combiners.config(str),
             continuous_projection=self.continuous_projection,
             layer_norm=self.layer_norm,
             feature_dropout=self.feature_dropout,
@@ -367,6 +394,28 @@ class SequenceEmbeddingFeatures(
                 config["aggregation"]
             )
         return cls(**config)
+
+
+def _checked_combiner(combiner):
+    one_of("combiner", combiner, COMBINERS)
+    return combiner
+
+
+def _other_axes(column, shape):
+    each = ("a session", "an event")[column.is_list]
+    if column.event_count is not None:
+        most = column.event_count[1]
+        return (
+            f"Column {column.name!r} has {most} values an event by the schema, so its "
+            f"input is (batch, time, {most}), but it comes as {tuple(shape)}: give the "
+            "schema another event_count."
+        )
+    wanted = ("(batch,)", "(batch, time)")[column.is_list]
+    return (
+        f"Column {column.name!r} has one number {each} by the schema, so its input is "
+        f"{wanted}, but it comes as {tuple(shape)}: give the schema as many columns as "
+        "there are numbers, or, for a vector, an event_count."
+    )
 
 
 def _check_aggregation(aggregation, d_output):

@@ -120,8 +120,8 @@ class ByColumn:
         unknown = sorted(set(value) - set(columns))
         if unknown:
             raise ValueError(
-                f"{argument} names {unknown}, which are no columns of ids with a "
-                f"table; those are {columns}."
+                f"{argument} names {unknown}, which are none of the columns that it is "
+                f"for: {columns}."
             )
         self._named = {name: get(one) for name, one in value.items()}
 

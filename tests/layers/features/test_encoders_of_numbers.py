@@ -170,7 +170,7 @@ def test_an_encoder_that_gives_no_vector_is_refused():
     layer = t4r.SequenceEmbeddingFeatures(
         SCHEMA, columns={"age": keras.layers.Activation("relu")}
     )
-    with pytest.raises(ValueError, match="should give one vector for each value"):
+    with pytest.raises(ValueError, match="should give one vector an event"):
         layer(SCHEMA.inputs())
 
 
