@@ -20,6 +20,8 @@ from keras_t4r.bodies.sizes import session_config  # isort: skip
 from keras_t4r.layers.features.columns.buckets import Buckets
 from keras_t4r.layers.features.columns.column_table import ColumnTable
 from keras_t4r.layers.features.columns.given_vectors import GivenVectors
+from keras_t4r.layers.features.columns.item_attribute import ItemAttribute
+from keras_t4r.layers.features.columns.item_content import ItemContent
 from keras_t4r.layers.features.columns.periodic_time import PeriodicTime
 from keras_t4r.layers.features.columns.pretrained_embedding import PretrainedEmbedding
 from keras_t4r.layers.features.columns.soft_embedding import SoftEmbedding

@@ -16,7 +16,7 @@ from feature_cases import (
 )
 
 import keras_t4r as t4r
-from keras_t4r.layers.features.columns import pretrained_embedding
+from keras_t4r.layers.features.columns import array_table
 
 pytestmark = pytest.mark.backends
 
@@ -72,8 +72,8 @@ def test_what_is_trained_is_said(trained, adaptor):
         for w, b in zip(encoder.weights, before, strict=True)
     ]
     names = [w.name for w in encoder.weights]
-    assert changed == [trained if name == "vectors" else True for name in names]
-    assert not values(encoder.vectors)[0].any()
+    assert changed == [trained if name == "given" else True for name in names]
+    assert not values(encoder.given)[0].any()
 
 
 def test_in_a_whole_model(tmp_path):
@@ -100,15 +100,15 @@ def test_configs_hold_no_vectors_and_files_do(tmp_path, monkeypatch):
     model.save(tmp_path / "model.keras")
     model.save_weights(tmp_path / "model.weights.h5")
     # As in another process, which does not hold the vectors.
-    monkeypatch.setattr(pretrained_embedding, "_LIVING", {})
+    monkeypatch.setattr(array_table, "_LIVING", {})
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_allclose(answers(loaded, x), before, atol=1e-6)
     again = t4r.SessionModel.from_config(json.loads(config))
     again.compile("sgd", probe=False)
     for ask in (again.fit, again.predict):
-        with pytest.raises(ValueError, match=r"vectors of .* are not here"):
+        with pytest.raises(ValueError, match=r"vectors .* are not here"):
             ask(x)
-    with pytest.raises(ValueError, match=r"vectors of .* are not here"):
+    with pytest.raises(ValueError, match=r"vectors .* are not here"):
         again.recommend({"item_id": [[3]], "age": [[1.0]], "country": [1]}, k=2)
     again.load_weights(tmp_path / "model.weights.h5")
     np.testing.assert_allclose(again.predict(x, verbose=0), before, atol=1e-6)
@@ -164,5 +164,5 @@ def test_a_trained_table_costs_what_a_batch_touches():
     layer(x)
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(layer(x)[0] ** 2)
-    found = tape.gradient(loss, encoder.vectors.value)
+    found = tape.gradient(loss, encoder.given.value)
     assert isinstance(found, tf.IndexedSlices)

@@ -1,5 +1,4 @@
-import hashlib
-import weakref
+import os
 from pathlib import Path
 
 import keras
@@ -8,14 +7,13 @@ from keras import ops
 
 from keras_t4r.arguments import whole_number
 from keras_t4r.backend import as_table, take_rows
-from keras_t4r.layers.features.columns.column_table import ColumnTable
+from keras_t4r.layers.features.columns.array_table import ArrayTable
 
-# Arrays of this process by their fingerprint: for layers that are made from a config.
-_LIVING = weakref.WeakValueDictionary()
+_CHUNK = 65_536
 
 
 @keras.saving.register_keras_serializable(package="keras_t4r")
-class PretrainedEmbedding(ColumnTable):
+class PretrainedEmbedding(ArrayTable):
     """Ids in a table of vectors that were learnt elsewhere: from text, images, clicks.
 
     `e(id) = adaptor(V[id])`, and `e(0) = 0`, with `V` kept as it is, or trained on.
@@ -58,18 +56,9 @@ class PretrainedEmbedding(ColumnTable):
     """
 
     def __init__(self, vectors, train_vectors=False, adaptor=None, **kwargs):
-        super().__init__(**kwargs)
+        of_config = isinstance(vectors, dict)
+        super().__init__(vectors if of_config else _checked(vectors), **kwargs)
         self.train_vectors = bool(train_vectors)
-        if isinstance(vectors, dict):
-            # Of a config.
-            self._fingerprint = vectors["fingerprint"]
-            self._shape = tuple(vectors["shape"])
-            self._held = _LIVING.get(self._fingerprint)
-        else:
-            self._held = _Vectors.of(vectors)
-            self._fingerprint = self._held.fingerprint
-            self._shape = self._held.array.shape
-        self._seen = self._held is not None
         if adaptor is not None and not isinstance(adaptor, keras.layers.Layer):
             # In float32, as a table is: it is what heads score with.
             adaptor = keras.layers.Dense(
@@ -80,47 +69,27 @@ class PretrainedEmbedding(ColumnTable):
         self.adaptor = adaptor
 
     @property
-    def rows(self):
-        return self._shape[0]
-
-    @property
     def dim(self):
         if self.adaptor is None:
             return self._shape[1]
         return self.adaptor.compute_output_shape((None, self._shape[1]))[-1]
 
-    def are_here(self):
-        """Whether the vectors are: a layer that was made from a config may lack them
-        until weights are loaded."""
-        if not self._seen and self.built:
-            given = ops.any(ops.not_equal(ops.convert_to_tensor(self.vectors), 0))
-            self._seen = bool(ops.convert_to_numpy(given))
-        return self._seen
-
     def build(self, ids_shape=None):
-        self.vectors = self.add_table(
-            "vectors", *self._shape, self._initial, trainable=self.train_vectors
-        )
+        self.add_given(trainable=self.train_vectors)
         if self.adaptor is not None and not self.adaptor.built:
             self.adaptor.build((None, self._shape[1]))
 
-    def _initial(self, shape, dtype=None):
-        table = np.zeros(shape, "float32")
-        if self._held is not None:
-            table[1 : self.rows] = self._held.array[1:]
-        return ops.convert_to_tensor(table, dtype)
-
     def table(self, training=None):
-        return self._adapt(self.rows_of(self.vectors))
+        return self._adapt(self.rows_of(self.given))
 
     def with_table(self, ids, training=None):
         if self.adaptor is None:
-            return self.look_up(as_table(self.vectors), ids), self.table()
+            return self.look_up(as_table(self.given), ids), self.table()
         return super().with_table(ids, training=training)
 
     def call(self, ids, training=None):
         # Only what is asked for is adapted.
-        rows = self._adapt(take_rows(as_table(self.vectors), ids))
+        rows = self._adapt(take_rows(as_table(self.given), ids))
         real = ops.expand_dims(ops.not_equal(ids, 0), -1)
         return ops.cast(rows, self.compute_dtype) * ops.cast(real, self.compute_dtype)
 
@@ -135,7 +104,7 @@ class PretrainedEmbedding(ColumnTable):
             adaptor = keras.saving.serialize_keras_object(adaptor)
         return {
             **super().get_config(),
-            "vectors": {"fingerprint": self._fingerprint, "shape": list(self._shape)},
+            "vectors": self.array_config(),
             "train_vectors": self.train_vectors,
             "adaptor": adaptor,
         }
@@ -148,39 +117,26 @@ class PretrainedEmbedding(ColumnTable):
         return cls(**{**config, "adaptor": adaptor})
 
 
-class _Vectors:
-    """An array, and what tells it from others."""
-
-    def __init__(self, array):
-        self.array = array
-        digest = hashlib.sha256(str(array.shape).encode())
-        for start in range(0, len(array), 65_536):
-            digest.update(np.ascontiguousarray(array[start : start + 65_536]).data)
-        self.fingerprint = digest.hexdigest()
-
-    @classmethod
-    def of(cls, vectors):
-        """What a caller gave, checked; the same object for the same vectors."""
-        if isinstance(vectors, (str, Path)):
-            if not Path(vectors).is_file():
-                raise FileNotFoundError(f"There is no file of vectors at {vectors}.")
-            vectors = np.load(vectors, mmap_mode="r", allow_pickle=False)
-        array = np.asarray(vectors)
-        if array.dtype.kind != "f":
-            raise TypeError(f"vectors holds {array.dtype}; it should hold floats.")
-        if array.ndim != 2 or array.shape[0] < 2 or array.shape[1] < 1:
+def _checked(vectors):
+    """What a caller gave, as a float32 array."""
+    if isinstance(vectors, (str, os.PathLike)):
+        if not Path(vectors).is_file():
+            raise FileNotFoundError(f"There is no file of vectors at {vectors}.")
+        vectors = np.load(vectors, mmap_mode="r", allow_pickle=False)
+    array = np.asarray(vectors)
+    if array.dtype.kind != "f":
+        raise TypeError(f"vectors holds {array.dtype}; it should hold floats.")
+    if array.ndim != 2 or array.shape[0] < 2 or array.shape[1] < 1:
+        raise ValueError(
+            f"vectors has shape {array.shape}; it should be (rows, width), with a row "
+            "for each encoded id, the padding's first."
+        )
+    array = array.astype("float32", copy=False)
+    for start in range(0, len(array), _CHUNK):
+        bad = ~np.isfinite(array[start : start + _CHUNK]).all(axis=1)
+        if bad.any():
             raise ValueError(
-                f"vectors has shape {array.shape}; it should be (rows, width), with a "
-                "row for each encoded id, the padding's first."
+                f"Row {start + int(bad.argmax())} of vectors holds a number that is "
+                "none, or infinite: leave the vector out, or make it zeros."
             )
-        if array.dtype != "float32":
-            array = array.astype("float32")
-        for start in range(0, len(array), 65_536):
-            bad = ~np.isfinite(array[start : start + 65_536]).all(axis=1)
-            if bad.any():
-                raise ValueError(
-                    f"Row {start + int(bad.argmax())} of vectors holds a number that "
-                    "is none, or infinite: leave the vector out, or make it zeros."
-                )
-        held = cls(array)
-        return _LIVING.setdefault(held.fingerprint, held)
+    return array
