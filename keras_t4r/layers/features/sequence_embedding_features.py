@@ -5,16 +5,20 @@ from keras_t4r.arguments import one_of, optional, rate, whole_number
 from keras_t4r.layers.attach_mask import AttachMask
 from keras_t4r.layers.features.aggregations import AGGREGATIONS
 from keras_t4r.layers.features.bags import COMBINERS, combine
+from keras_t4r.layers.features.column_encoders import (
+    build_encoder,
+    check_item,
+    id_encoders,
+    plain_encoders,
+)
 from keras_t4r.layers.features.columns.column_table import ColumnTable
-from keras_t4r.layers.features.columns.given_vectors import GivenVectors
-from keras_t4r.layers.features.columns.id_embedding import IdEmbedding
-from keras_t4r.layers.features.columns.numbers import Numbers
 from keras_t4r.layers.features.feature_fusion import FeatureFusion
 from keras_t4r.layers.features.given_encoders import (
     checked_encoders,
     encoders_from_config,
     encoders_to_config,
 )
+from keras_t4r.layers.features.input_axes import check_axes
 from keras_t4r.layers.features.kept_vocabularies import (
     KeepsVocabularies,
     KeptVocabularies,
@@ -179,34 +183,29 @@ class SequenceEmbeddingFeatures(
             ids,
             keras.regularizers.get,
         )
-        self._check_item()
+        check_item(self._item, self.columns, self._tables)
         if vocabularies is None:
             self._vocabularies = KeptVocabularies.of_schema(schema, self.schema)
         else:
             self._vocabularies = KeptVocabularies(vocabularies, self.schema)
 
-    def _check_item(self):
-        item = self._item
-        encoder = self.columns.get(item.name)
-        if encoder is None:
-            rows = self._tables[item.table_name].rows
-            if rows > item.cardinality:
-                raise ValueError(
-                    f"The item column {item.name!r} has {item.cardinality} ids, but "
-                    f"another column of its domain {item.table_name!r} has {rows}: "
-                    "give both the same domain."
-                )
-        elif not isinstance(encoder, ColumnTable):
-            raise TypeError(
-                f"The encoder of the item column {item.name!r} is a "
-                f"{type(encoder).__name__}, which has no table for heads to score "
-                "with: give it a ColumnTable, as PretrainedEmbedding or ItemContent."
-            )
-
     def build(self, input_shape):
-        self._encoders = dict(sorted(self._make_encoders().items()))
+        encoders = {
+            **self.columns,
+            **plain_encoders(self.schema, self._continuous, self.dtype_policy),
+            **plain_encoders(self.schema, self._vectors, self.dtype_policy),
+            **id_encoders(
+                self.schema,
+                self._tables,
+                self._initializers,
+                self._regularizers,
+                self.dtype_policy,
+            ),
+        }
+        self._encoders = dict(sorted(encoders.items()))
         shapes = {
-            name: (None, None, self._build_encoder(name)) for name in self._encoders
+            name: (None, None, build_encoder(encoder, self.schema, name))
+            for name, encoder in self._encoders.items()
         }
         self._fusion = FeatureFusion(
             self._item.name,
@@ -224,58 +223,6 @@ class SequenceEmbeddingFeatures(
         self._fusion.build(shapes)
         self._attach_mask = AttachMask(dtype=self.dtype_policy)
 
-    def _make_encoders(self):
-        """The encoder of each column, by its name."""
-        found = {**self.columns}
-        for table in self._tables.values():
-            encoder = IdEmbedding(
-                table.rows,
-                table.dim,
-                self._initializers.of(table.columns),
-                self._regularizers.of(table.columns),
-                name=f"{self.schema[table.columns[0]].plain_name}_embedding",
-                dtype=self.dtype_policy,
-            )
-            found.update(dict.fromkeys(table.columns, encoder))
-        for name in self._continuous:
-            found[name] = Numbers(
-                name=f"{self.schema[name].plain_name}_number", dtype=self.dtype_policy
-            )
-        for name in self._vectors:
-            found[name] = GivenVectors(
-                name=f"{self.schema[name].plain_name}_vector", dtype=self.dtype_policy
-            )
-        return found
-
-    def _build_encoder(self, name):
-        """Builds the encoder of a column; returns the width of what it gives."""
-        column, encoder = self.schema[name], self._encoders[name]
-        given = self._whole_schema.select([name]).inputs()[name]
-        if not encoder.built:
-            encoder.build(given.shape)
-        shape = tuple(encoder.compute_output_spec(given).shape)
-        if column.is_bag and isinstance(encoder, ColumnTable):
-            shape = (*shape[:-2], shape[-1])
-        each = "an event" if column.is_list else "a session"
-        if len(shape) != 2 + column.is_list or shape[-1] is None:
-            raise ValueError(
-                f"The encoder of column {name!r} gives {shape} for "
-                f"{tuple(given.shape)}; it should give one vector {each}."
-            )
-        if isinstance(encoder, ColumnTable) and encoder.rows < column.cardinality:
-            raise ValueError(
-                f"The encoder of column {name!r} has {encoder.rows} rows, but the "
-                f"column has {column.cardinality} ids, padding included: give a row "
-                "for each."
-            )
-        if name == self._item.name and encoder.rows > column.cardinality:
-            raise ValueError(
-                f"The encoder of the item column {name!r} has {encoder.rows} rows, but "
-                f"there are {column.cardinality} ids, padding included: no more could "
-                "be answered."
-            )
-        return shape[-1]
-
     @property
     def tables(self):
         """Dict of table name to its weight, of the tables that were made for ids."""
@@ -285,25 +232,13 @@ class SequenceEmbeddingFeatures(
         }
 
     def call(self, inputs, training=None):
-        self._check(inputs)
+        check_axes(inputs, self.schema, self.name)
         mask = ops.not_equal(inputs[self._item.name], 0)
         features, table = self._encode(inputs, training)
         x = self._fusion(features)
         axes = tuple(range(2, 2 + len(self._fusion.event_shape)))
         x = x * ops.cast(ops.expand_dims(mask, axes), x.dtype)
         return self._attach_mask((x, mask)), table
-
-    def _check(self, inputs):
-        missing = sorted(set(self.schema.names) - set(inputs))
-        if missing:
-            raise ValueError(
-                f"Columns {missing} of the schema are missing in the input of "
-                f"{self.name!r}, which has {sorted(inputs)}."
-            )
-        for column in self.schema:
-            wanted, shape = column.shape, tuple(inputs[column.name].shape[1:])
-            if len(shape) != len(wanted) or shape[1:] != wanted[1:]:
-                raise ValueError(_other_axes(column, inputs[column.name].shape))
 
     def _encode(self, inputs, training=None):
         """The features `(batch, time, width)` by name, and the table of items."""
@@ -348,7 +283,7 @@ class SequenceEmbeddingFeatures(
         return [ops.not_equal(ids, 0)] if keras.utils.is_keras_tensor(ids) else None
 
     def compute_output_spec(self, inputs, training=None):
-        self._check(inputs)
+        check_axes(inputs, self.schema, self.name)
         batch, time = inputs[self._item.name].shape
         item = self._encoders[self._item.name]
         shape = (batch, time, *self._fusion.event_shape)
@@ -399,23 +334,6 @@ class SequenceEmbeddingFeatures(
 def _checked_combiner(combiner):
     one_of("combiner", combiner, COMBINERS)
     return combiner
-
-
-def _other_axes(column, shape):
-    each = ("a session", "an event")[column.is_list]
-    if column.event_count is not None:
-        most = column.event_count[1]
-        return (
-            f"Column {column.name!r} has {most} values an event by the schema, so its "
-            f"input is (batch, time, {most}), but it comes as {tuple(shape)}: give the "
-            "schema another event_count."
-        )
-    wanted = ("(batch,)", "(batch, time)")[column.is_list]
-    return (
-        f"Column {column.name!r} has one number {each} by the schema, so its input is "
-        f"{wanted}, but it comes as {tuple(shape)}: give the schema as many columns as "
-        "there are numbers, or, for a vector, an event_count."
-    )
 
 
 def _check_aggregation(aggregation, d_output):
