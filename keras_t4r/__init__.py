@@ -13,13 +13,24 @@ from keras_t4r.data.etl.session_etl import SessionETL
 from keras_t4r.data.loader.sequence_loader import KerasSequenceLoader
 from keras_t4r.data.nvtabular.workflow import NVTabularWorkflow
 from keras_t4r.data.synthetic.synthetic_clicks import SyntheticClicks
+from keras_t4r.data.vectors_by_id import vectors_by_id
 
 # Layers: features → scheme → body → head
 from keras_t4r.bodies.sizes import session_config  # isort: skip
+from keras_t4r.layers.features.columns.buckets import Buckets
+from keras_t4r.layers.features.columns.column_table import ColumnTable
+from keras_t4r.layers.features.columns.given_vectors import GivenVectors
+from keras_t4r.layers.features.columns.item_attribute import ItemAttribute
+from keras_t4r.layers.features.columns.item_content import ItemContent
+from keras_t4r.layers.features.columns.periodic_time import PeriodicTime
+from keras_t4r.layers.features.columns.pretrained_embedding import PretrainedEmbedding
+from keras_t4r.layers.features.columns.soft_embedding import SoftEmbedding
+from keras_t4r.layers.features.columns.time_gap import TimeGap
 from keras_t4r.layers.features.sequence_embedding_features import (
     SequenceEmbeddingFeatures,
 )
 from keras_t4r.layers.features.stochastic_swap_noise import StochasticSwapNoise
+from keras_t4r.layers.features.table_plan import inferred_dims
 from keras_t4r.layers.heads.copy_mechanism import CopyMechanism
 from keras_t4r.layers.heads.experts.cgc import CGC
 from keras_t4r.layers.heads.experts.mmoe import MMoE

@@ -6,6 +6,7 @@ from keras import ops
 from keras_t4r.arguments import whole_number
 from keras_t4r.models.answers.recommender import Recommender
 from keras_t4r.models.answers.top_k import top_k
+from keras_t4r.models.checks.vector_checks import check_vectors
 from keras_t4r.models.graph import by_output, is_of_events
 from keras_t4r.models.trained_model import TrainedModel
 
@@ -196,6 +197,7 @@ class SessionModel(TrainedModel):
         """
         head = self._head_name(head)
         self._check_k(k, [self.heads[head]])
+        check_vectors(self)
         batch_size = whole_number("batch_size", batch_size)
         return self._recommender.recommend(
             sessions, batch_size, encoded, k=k, exclude_seen=exclude_seen, head=head

@@ -153,9 +153,10 @@ class Schema:
         """Symbolic inputs for the functional API, one a feature column.
 
         Returns:
-            A dict of `keras.Input`: `(batch, time)` for list columns and
-            `(batch,)` for the others; int32 for ids, float32 for numbers. They are
-            named after their columns; what TensorFlow allows in no name becomes `_`.
+            A dict of `keras.Input`: `(batch, time)` for list columns, `(batch, time,
+            most)` for those of vectors and bags, and `(batch,)` for the others; int32
+            for ids, float32 for numbers. They are named after their columns; what
+            TensorFlow allows in no name becomes `_`.
 
         Raises:
             ValueError: two columns differ in such characters only.
@@ -163,7 +164,7 @@ class Schema:
         self._check_plain_names()
         return {
             c.name: keras.Input(
-                shape=(None,) if c.is_list else (),
+                shape=c.shape,
                 dtype="int32" if c.is_categorical else "float32",
                 name=c.plain_name,
             )
