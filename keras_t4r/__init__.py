@@ -16,6 +16,10 @@ from keras_t4r.data.synthetic.synthetic_clicks import SyntheticClicks
 
 # Layers: features → scheme → body → head
 from keras_t4r.bodies.sizes import session_config  # isort: skip
+from keras_t4r.layers.context.context_features import ContextFeatures
+from keras_t4r.layers.context.context_fusion import ContextFusion
+from keras_t4r.layers.context.context_token import ContextToken
+from keras_t4r.layers.context.drop_context_token import DropContextToken
 from keras_t4r.layers.features.sequence_embedding_features import (
     SequenceEmbeddingFeatures,
 )

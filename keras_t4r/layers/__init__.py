@@ -1,3 +1,7 @@
+from keras_t4r.layers.context.context_features import ContextFeatures
+from keras_t4r.layers.context.context_fusion import ContextFusion
+from keras_t4r.layers.context.context_token import ContextToken
+from keras_t4r.layers.context.drop_context_token import DropContextToken
 from keras_t4r.layers.features.sequence_embedding_features import (
     SequenceEmbeddingFeatures,
 )
