@@ -13,6 +13,7 @@ from keras_t4r.data.etl.session_etl import SessionETL
 from keras_t4r.data.loader.sequence_loader import KerasSequenceLoader
 from keras_t4r.data.nvtabular.workflow import NVTabularWorkflow
 from keras_t4r.data.synthetic.synthetic_clicks import SyntheticClicks
+from keras_t4r.data.text_vectors import write_text_vectors
 
 # Layers: features → scheme → body → head
 from keras_t4r.bodies.sizes import session_config  # isort: skip
