@@ -13,10 +13,15 @@ from keras_t4r.data.etl.session_etl import SessionETL
 from keras_t4r.data.loader.sequence_loader import KerasSequenceLoader
 from keras_t4r.data.nvtabular.workflow import NVTabularWorkflow
 from keras_t4r.data.synthetic.synthetic_clicks import SyntheticClicks
+from keras_t4r.data.text_vectors import write_text_vectors
 from keras_t4r.data.vectors_by_id import vectors_by_id
 
 # Layers: features → scheme → body → head
 from keras_t4r.bodies.sizes import session_config  # isort: skip
+from keras_t4r.layers.context.context_features import ContextFeatures
+from keras_t4r.layers.context.context_fusion import ContextFusion
+from keras_t4r.layers.context.context_token import ContextToken
+from keras_t4r.layers.context.drop_context_token import DropContextToken
 from keras_t4r.layers.features.columns.buckets import Buckets
 from keras_t4r.layers.features.columns.column_table import ColumnTable
 from keras_t4r.layers.features.columns.given_vectors import GivenVectors
@@ -41,6 +46,9 @@ from keras_t4r.layers.heads.no_repeat import NoRepeat
 from keras_t4r.layers.heads.replaced_token_detection import ReplacedTokenDetection
 from keras_t4r.layers.heads.session_summary import SessionSummary
 from keras_t4r.layers.heads.task_tower import TaskTower
+from keras_t4r.layers.interactions.compressed_interaction import CompressedInteraction
+from keras_t4r.layers.interactions.cross_network import CrossNetwork
+from keras_t4r.layers.interactions.dot_interaction import DotInteraction
 from keras_t4r.layers.keep_mask import KeepMask
 from keras_t4r.layers.memory.transition_memory import TransitionMemory
 from keras_t4r.layers.schemes.causal_language_modeling import CausalLanguageModeling

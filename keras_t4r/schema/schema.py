@@ -83,6 +83,15 @@ class Schema:
         """The schema of the named columns, in the order given."""
         return replace(self, columns=tuple(self[name] for name in names))
 
+    def without(self, names):
+        """The schema without the named columns.
+
+        Raises:
+            ValueError: it has no such column.
+        """
+        left_out = {self[name].name for name in names}
+        return self.select([name for name in self.names if name not in left_out])
+
     def select_by_tag(self, *tags):
         """The schema of the columns that carry any of the tags."""
         wanted = {plain_tag(tag) for tag in tags}

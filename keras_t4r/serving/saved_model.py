@@ -68,7 +68,7 @@ def export_saved_model(model, path, k=20, exclude_seen=False, overwrite=False):
     ```
     """
     columns = ServedOutputs.of(model).columns
-    vocabularies = {name: model.features.vocabulary(name) for name in columns}
+    vocabularies = {name: model.vocabulary(name) for name in columns}
     write_saved_model(model, path, vocabularies, k, exclude_seen, overwrite)
 
 
@@ -107,7 +107,7 @@ def write_saved_model(model, path, vocabularies, k, exclude_seen, overwrite=Fals
 
 def raw_type(model, column):
     """`"int64"` or `"string"`: what a column's vocabulary holds."""
-    return model.features.vocabulary(column.name).dtype
+    return model.vocabulary(column.name).dtype
 
 
 def _answerer(model, vocabularies, k, exclude_seen):
@@ -180,7 +180,7 @@ def _encoder(model):
 
     tables = {}
     for column in model.schema:
-        vocabulary = model.features.vocabulary(column.name)
+        vocabulary = model.vocabulary(column.name)
         values = tf.constant(_plain(vocabulary).tolist(), vocabulary.dtype)
         ids = tf.range(vocabulary.first_id, vocabulary.last_id + 1)
         tables[column.name] = tf.lookup.StaticHashTable(
@@ -206,7 +206,7 @@ def _reads_raw(model):
     for column in model.schema:
         if not column.is_categorical:
             return False
-        vocabulary = model.features.vocabulary(column.name)
+        vocabulary = model.vocabulary(column.name)
         # Without an id for unknown values, a graph cannot refuse them.
         if vocabulary is None or vocabulary.unknown_id is None:
             return False

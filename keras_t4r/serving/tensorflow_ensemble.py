@@ -228,7 +228,7 @@ def _check(model, workflow, name, version, platform):
         if not column.is_categorical:
             continue
         made = workflow.schema[column.name]
-        vocabulary = model.features.vocabulary(column.name)
+        vocabulary = model.vocabulary(column.name)
         same = (made.first_id, made.cardinality) == (
             column.first_id,
             column.cardinality,

@@ -52,14 +52,14 @@ class Recommender:
 
     def decode(self, ids):
         """See `SessionModel.decode`."""
-        vocabulary = self._model.features.vocabulary(self._model.schema.item_id)
+        vocabulary = self._model.vocabulary(self._model.schema.item_id)
         if vocabulary is None:
             return np.asarray(ids)
         return vocabulary.decode_filled(ids, NO_ITEM)
 
     def _vocabularies(self):
         names = [c.name for c in self._model.schema if c.is_categorical]
-        found = {name: self._model.features.vocabulary(name) for name in names}
+        found = {name: self._model.vocabulary(name) for name in names}
         return {name: v for name, v in found.items() if v is not None}
 
     def _function(self, **how):
