@@ -22,11 +22,8 @@ def no_repeat(of):
 
 STEPS = {
     "head": (),
-    "memory": (memory,),
-    "no repeat": (no_repeat("session"),),
-    "last after memory": (memory, no_repeat("last")),
-    "session before memory": (no_repeat("session"), memory),
-    "two memories": (memory, no_repeat("last"), memory),
+    "memory": (memory, no_repeat("last")),
+    "hidden before": (no_repeat("session"), memory, memory),
 }
 
 
@@ -50,8 +47,7 @@ def assert_same(one, other, atol=1e-4):
     assert (one["item_id"] == other["item_id"]).mean() > 0.99
 
 
-@pytest.mark.parametrize("exclude_seen", [False, True])
-@pytest.mark.parametrize("candidates", [None, 10])
+@pytest.mark.parametrize("candidates, exclude_seen", [(None, False), (10, True)])
 def test_an_exact_index_answers_as_the_whole_catalogue(model, exclude_seen, candidates):
     how = {"k": 10, "exclude_seen": exclude_seen}
     index = ExactIndex.of(model)
@@ -69,9 +65,8 @@ def test_all_lists_of_an_inverted_file_do_too(model, faiss):
 @pytest.mark.parametrize(
     "head",
     [
-        {"bias": False},
+        {"bias": False, "temperature": 3.0},
         {"temperature": 0.2, "normalize": True},
-        {"cardinality": models.ITEMS + 2, "first_id": 2, "temperature": 3.0},
     ],
     ids=str,
 )
