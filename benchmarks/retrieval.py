@@ -178,9 +178,7 @@ def main():
             write_items(Path(folder), items, dim, options.queries)
             for row in measured(folder, options.threads):
                 line = f"{f'{items:,} x {dim}  ' + row['kind']:34}"
-                for column, digits in zip(
-                    columns, (3, 2, 2, 1, 0, 0, 1, 1), strict=True
-                ):
+                for column, digits in zip(columns, DIGITS, strict=True):
                     value = row.get(column)
                     line += " " * 9 if value is None else f"{value:9.{digits}f}"
                 print(line, flush=True)
