@@ -61,7 +61,7 @@ from keras_t4r.layers.score_step import ScoreStep
 from keras_t4r.layers.transformer_block import TransformerBlock
 
 # Losses, metrics, optimizers, models
-from keras_t4r import losses, metrics, optimizers  # isort: skip
+from keras_t4r import losses, metrics, optimizers, retrieval  # isort: skip
 from keras_t4r.models.session_model import SessionModel
 
 # Serving

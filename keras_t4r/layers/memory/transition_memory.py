@@ -11,6 +11,7 @@ from keras_t4r.backend import add_at_columns
 from keras_t4r.layers.memory.session_ids import id_batches, joined
 from keras_t4r.layers.memory.transition_counts import count_transitions, heaviest
 from keras_t4r.layers.score_step import ScoreStep
+from keras_t4r.layers.sorted_ids import places_in
 from keras_t4r.schema import Vocabulary
 
 # Sums of counts below it, which long decay or no sight leaves, count as it.
@@ -106,6 +107,8 @@ class TransitionMemory(ScoreStep):
     - Ludewig and Jannach, Evaluation of Session-based Recommendation Algorithms,
       UMUAI 2018 (how strong counts are).
     """
+
+    reads_rest = True
 
     def __init__(
         self,
@@ -309,15 +312,47 @@ class TransitionMemory(ScoreStep):
 
     def change(self, scores, items):
         ids, evidence = self.evidence(items)
+        total = ops.logsumexp(scores, axis=1, keepdims=True)
+        return self._mixed(scores, total, ids, evidence)[0]
+
+    def candidates(self, items):
+        return self.evidence(items)[0]
+
+    def change_candidates(self, scores, ids, rest, items):
+        followers, evidence = self.evidence(items)
+        total = ops.logaddexp(ops.logsumexp(scores, axis=1), rest)[:, None]
+        place, there = places_in(ids, followers)
+        evidence = ops.where(there, evidence, 0.0)
+        scores, shift = self._mixed(scores, total, place, evidence)
+        # Of the others there is no evidence.
+        return scores, rest + shift[:, 0]
+
+    def _mixed(self, scores, total, columns, evidence):
+        """Scores with the evidence for some columns.
+
+        Args:
+            scores: float32 tensor `(batch, n)`.
+            total: float32 tensor `(batch, 1)`. Logarithm of the sum of `exp(score)`
+                over all items.
+            columns: int tensor `(batch, m)`.
+            evidence: float32 tensor `(batch, m)`.
+
+        Returns:
+            The pair of the scores, and of what is added to those without evidence,
+            `(batch, 1)`.
+        """
         # Both sides of the mixture divided by the strength, which may be infinite.
         evidence = evidence / ops.convert_to_tensor(self.strength)
-        m = add_at_columns(ops.zeros_like(scores), ids, evidence)
-        network = scores - ops.logsumexp(scores, axis=1, keepdims=True)
+        m = add_at_columns(ops.zeros_like(scores), columns, evidence)
+        network = scores - total
         # In logarithms, so that improbable items keep their order.
         mixed = ops.logaddexp(network, ops.log(m))
-        mixed = mixed - ops.log1p(ops.sum(m, axis=1, keepdims=True))
+        gain = ops.log1p(ops.sum(m, axis=1, keepdims=True))
+        mixed = mixed - gain
         mixed = ops.where(ops.equal(scores, -float("inf")), -float("inf"), mixed)
-        return ops.where(self._has_learned(), mixed, scores)
+        learned = self._has_learned()
+        shift = ops.where(learned, -total - gain, 0.0)
+        return ops.where(learned, mixed, scores), shift
 
     def evidence(self, items):
         """What the counts say by themselves, `m` of the equation.
