@@ -124,13 +124,15 @@ class CopyTuner:
         x, y, weight = keras.utils.unpack_x_y_sample_weight(batch)
         y = np.asarray(item_target(y, sessions, target))
         scores, items = self._given.predict_on_batch(model_inputs(self._model, x))
-        terms, pointed = map(ops.convert_to_numpy, self.copy.terms(scores, items))
-        scores = ops.convert_to_numpy(scores).astype("float64")
+        items, scores = (ops.convert_to_numpy(value) for value in (items, scores))
+        score = np.take_along_axis(scores, items, axis=1)
+        terms, pointed = map(ops.convert_to_numpy, self.copy.terms(score, items))
+        scores = scores.astype("float64")
         most = scores.max(axis=1, keepdims=True)
         total = np.log(np.exp(scores - most).sum(axis=1)) + most[:, 0]
         network = np.exp(scores[np.arange(len(y)), y] - total)
         weight = np.ones(len(y)) if weight is None else np.asarray(weight, "float64")
-        hit = ops.convert_to_numpy(items) == y[:, None]
+        hit = items == y[:, None]
         return terms[pointed], np.nonzero(pointed)[0], hit[pointed], network, weight
 
 

@@ -16,6 +16,12 @@ def memory(schema):
     return t4r.TransitionMemory(schema, strength=5.0)
 
 
+def copying(schema):
+    copy = t4r.CopyMechanism()
+    copy.set_coefficients([-1.0, -0.7, -2.0, 0.5, -0.3, -1.0])
+    return copy
+
+
 def no_repeat(of):
     return lambda schema: t4r.NoRepeat(of)
 
@@ -23,6 +29,7 @@ def no_repeat(of):
 STEPS = {
     "head": (),
     "memory": (memory, no_repeat("last")),
+    "copying": (copying, memory, no_repeat("last")),
     "hidden before": (no_repeat("session"), memory, memory),
 }
 

@@ -4,8 +4,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_t4r.backend import add_at_columns
+from keras_t4r.layers.score_mixture import mix
 from keras_t4r.layers.score_step import ScoreStep
+from keras_t4r.layers.sorted_ids import places_in
 
 #: What the coefficients are of, in their order.
 TERMS = ("constant", "distance", "last", "times", "length", "variety")
@@ -69,6 +70,8 @@ class CopyMechanism(ScoreStep):
       ACL 2017 (the mixture).
     """
 
+    reads_rest = True
+
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
         fixed = {"trainable": False, "autocast": False}
@@ -84,23 +87,41 @@ class CopyMechanism(ScoreStep):
         pass
 
     def change(self, scores, items):
-        terms, pointed = self.terms(scores, items)
+        total = ops.logsumexp(scores, axis=1, keepdims=True)
+        score = ops.take_along_axis(scores, ops.cast(items, "int32"), axis=1)
+        return self._mixed(scores, total, items, score, items)[0]
+
+    def candidates(self, items):
+        return items
+
+    def change_candidates(self, scores, ids, rest, items):
+        total = ops.logaddexp(ops.logsumexp(scores, axis=1), rest)[:, None]
+        place, there = places_in(ids, items)
+        score = ops.take_along_axis(scores, place, axis=1)
+        score = ops.where(there, score, -float("inf"))
+        scores, shift = self._mixed(scores, total, place, score, items)
+        return scores, rest + shift[:, 0]
+
+    def _mixed(self, scores, total, columns, score, items):
+        """As `mix`, once the coefficients were fit.
+
+        Args:
+            columns: int tensor `(batch, time)`. Where the events' items stand.
+            score: float tensor `(batch, time)`. What these score.
+        """
+        terms, pointed = self.terms(score, items)
         log_evidence = ops.sum(terms * ops.convert_to_tensor(self.coefficients), -1)
         evidence = ops.exp(ops.minimum(log_evidence, MOST_EVIDENCE))
         evidence = ops.where(pointed, evidence, 0.0)
-        m = add_at_columns(ops.zeros_like(scores), items, evidence)
-        network = scores - ops.logsumexp(scores, axis=1, keepdims=True)
-        # In logarithms, so that improbable items keep their order.
-        mixed = ops.logaddexp(network, ops.log(m))
-        mixed = mixed - ops.log1p(ops.sum(evidence, axis=1, keepdims=True))
-        mixed = ops.where(ops.equal(scores, -float("inf")), -float("inf"), mixed)
-        return ops.where(ops.convert_to_tensor(self.fitted), mixed, scores)
+        mixed, shift = mix(scores, total, columns, evidence)
+        fitted = ops.convert_to_tensor(self.fitted)
+        return ops.where(fitted, mixed, scores), ops.where(fitted, shift, 0.0)
 
-    def terms(self, scores, items):
+    def terms(self, score, items):
         """What the logarithm of the evidence is a sum of.
 
         Args:
-            scores: float tensor `(batch, cardinality)`.
+            score: float tensor `(batch, time)`. What the events' items score.
             items: int tensor `(batch, time)`.
 
         Returns:
@@ -109,7 +130,6 @@ class CopyMechanism(ScoreStep):
             item that can be answered.
         """
         real = ops.not_equal(items, 0)
-        score = ops.take_along_axis(scores, ops.cast(items, "int32"), axis=1)
         open_ = ops.logical_and(real, score > -float("inf"))
         after = ops.cumsum(ops.cast(ops.flip(real, axis=1), "int32"), axis=1)
         step = ops.cast(ops.flip(after, axis=1), "float32")

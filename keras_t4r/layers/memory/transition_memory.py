@@ -7,9 +7,9 @@ from keras import ops
 from scipy import sparse
 
 from keras_t4r.arguments import number, optional, whole_number
-from keras_t4r.backend import add_at_columns
 from keras_t4r.layers.memory.session_ids import id_batches, joined
 from keras_t4r.layers.memory.transition_counts import count_transitions, heaviest
+from keras_t4r.layers.score_mixture import mix
 from keras_t4r.layers.score_step import ScoreStep
 from keras_t4r.layers.sorted_ids import places_in
 from keras_t4r.schema import Vocabulary
@@ -328,31 +328,12 @@ class TransitionMemory(ScoreStep):
         return scores, rest + shift[:, 0]
 
     def _mixed(self, scores, total, columns, evidence):
-        """Scores with the evidence for some columns.
-
-        Args:
-            scores: float32 tensor `(batch, n)`.
-            total: float32 tensor `(batch, 1)`. Logarithm of the sum of `exp(score)`
-                over all items.
-            columns: int tensor `(batch, m)`.
-            evidence: float32 tensor `(batch, m)`.
-
-        Returns:
-            The pair of the scores, and of what is added to those without evidence,
-            `(batch, 1)`.
-        """
+        """As `mix`, once something was learned."""
         # Both sides of the mixture divided by the strength, which may be infinite.
         evidence = evidence / ops.convert_to_tensor(self.strength)
-        m = add_at_columns(ops.zeros_like(scores), columns, evidence)
-        network = scores - total
-        # In logarithms, so that improbable items keep their order.
-        mixed = ops.logaddexp(network, ops.log(m))
-        gain = ops.log1p(ops.sum(m, axis=1, keepdims=True))
-        mixed = mixed - gain
-        mixed = ops.where(ops.equal(scores, -float("inf")), -float("inf"), mixed)
+        mixed, shift = mix(scores, total, columns, evidence)
         learned = self._has_learned()
-        shift = ops.where(learned, -total - gain, 0.0)
-        return ops.where(learned, mixed, scores), shift
+        return ops.where(learned, mixed, scores), ops.where(learned, shift, 0.0)
 
     def evidence(self, items):
         """What the counts say by themselves, `m` of the equation.
