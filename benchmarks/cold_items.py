@@ -4,12 +4,12 @@
     python benchmarks/cold_items.py s3rec
 
 The folder holds `ml-100k.inter.gz` and `ml-100k.item.gz` (RecBole's), or
-`Beauty.txt.gz` and `Beauty_item2attributes.json.gz` (S3-Rec's). A tenth of the items, drawn at random,
-is taken out of all sessions that are trained on. Asked for is each event of such an
-item, after the other events before it: the cold items are ranked by the score that
-their content gives, among themselves, so that chance is known. Beside it stand the mean
-number of clicks of the known items that share an attribute, and, which nobody has, how
-often the cold items will have been clicked in the end.
+`Beauty.txt.gz` and `Beauty_item2attributes.json.gz` (S3-Rec's). A tenth of the items,
+drawn at random, is taken out of all sessions that are trained on. Asked for is each
+event of such an item, after the other events before it: the cold items are ranked by
+the score that their content gives, among themselves, so that chance is known. Beside it
+stand the mean number of clicks of the known items that share an attribute, and, which
+nobody has, how often the cold items will have been clicked in the end.
 """
 
 import argparse
