@@ -1,6 +1,7 @@
 """XLNet with masked items on the days of the Transformers4Rec tutorial.
 
     python benchmarks/tutorial.py t4rec_yoochoose
+    python benchmarks/tutorial.py t4rec_yoochoose --body sasrec
 
 The folder holds the tutorial's `schema_demo.pb` and `preproc_sessions_by_day/`, as
 they are. Day by day: fits on `train` of a day, going on from the day before, and
@@ -18,17 +19,17 @@ import keras_t4r as t4r
 from keras_t4r.training.baselines import Markov, standard_baselines
 
 MAX_LENGTH = 20
+RATES = {"xlnet": 2e-3, "sasrec": 3e-3}
 
 
-def make_model(schema, width=96, learning_rate=2e-3):
-    features = t4r.SequenceEmbeddingFeatures(
-        schema, embedding_dim=width, max_length=MAX_LENGTH
-    )
-    inputs = schema.inputs()
-    items = inputs[schema.item_id]
-    x, table = features(inputs)
+def encoder(body, x, items, width):
+    """XLNet that is trained on hidden items, or SASRec's block on the next ones."""
+    if body == "sasrec":
+        x, targets = t4r.CausalLanguageModeling()(x, items)
+        config = t4r.session_config("sasrec", width, n_layer=2, dropout=0.2)
+        return t4r.TransformerBlock(config)(x), targets
     x, targets = t4r.MaskedLanguageModeling(rate=0.4, last_rate=0.3)(x, items)
-    body = XLNetConfig(
+    config = XLNetConfig(
         d_model=width,
         n_head=4,
         n_layer=2,
@@ -36,7 +37,17 @@ def make_model(schema, width=96, learning_rate=2e-3):
         dropout=0.1,
         initializer_range=0.1,
     )
-    x = t4r.TransformerBlock(body)(x)
+    return t4r.TransformerBlock(config)(x), targets
+
+
+def make_model(schema, body="xlnet", width=96):
+    features = t4r.SequenceEmbeddingFeatures(
+        schema, embedding_dim=width, max_length=MAX_LENGTH
+    )
+    inputs = schema.inputs()
+    items = inputs[schema.item_id]
+    x, table = features(inputs)
+    x, targets = encoder(body, x, items, width)
     head = t4r.NextItemHead(
         normalize=True,
         temperature=0.07,
@@ -46,7 +57,7 @@ def make_model(schema, width=96, learning_rate=2e-3):
     scores = t4r.TransitionMemory(schema)(scores, items)
     model = t4r.SessionModel(inputs, t4r.NoRepeat()(scores, items))
     model.compile(
-        keras.optimizers.Adam(learning_rate),
+        keras.optimizers.Adam(RATES[body]),
         metrics=[t4r.metrics.NDCG(20), t4r.metrics.Recall(20), t4r.metrics.MRR(20)],
     )
     return model
@@ -55,6 +66,7 @@ def make_model(schema, width=96, learning_rate=2e-3):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder")
+    parser.add_argument("--body", choices=RATES, default="xlnet")
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--replay", type=int, default=0)
@@ -64,7 +76,7 @@ def main():
     schema = t4r.Schema.load(f"{arguments.folder}/schema_demo.pb")
     # The item alone: the other columns did not help.
     schema = schema.select([schema.item_id])
-    model = make_model(schema)
+    model = make_model(schema, arguments.body)
     rate, epochs = float(model.optimizer.learning_rate), arguments.epochs
     report = t4r.fit_windows(
         model,
