@@ -49,11 +49,19 @@ def test_null_and_unseen_values_are_unknown(first_id, unknown_id):
         (["a", "b"], pd.Series(["a", pd.NA], dtype="string"), [2, 1]),
         ([5, 7], pd.Series([5, pd.NA], dtype="Int64"), [2, 1]),
         ([5, 7], np.ma.masked_array([5, 7], mask=[False, True]), [2, 1]),
+        ([5, 300], [np.uint8(5), 300, np.int64(5)], [2, 3, 2]),
         (["a", "b"], pa.RunEndEncodedArray.from_arrays([1, 3], ["a", "b"]), [2, 3, 3]),
     ],
 )
 def test_values_come_in_any_container(held, asked, ids):
     assert Vocabulary(held).encode(asked).tolist() == ids
+
+
+@pytest.mark.parametrize("half", [np.float16(0.5), np.longdouble(0.5)])
+def test_a_fraction_among_integers_is_no_integer(half):
+    # Arrow makes `[1, 0]` of it.
+    with pytest.raises(TypeError, match="ids are integers or text"):
+        Vocabulary([1, half])
 
 
 def test_without_an_id_for_unknown_values_they_are_refused():

@@ -165,13 +165,14 @@ class SessionModel(TrainedModel):
 
         Args:
             sessions: dict of column to list of lists, `pyarrow.Table`, polars or
-                pandas frame, with raw ids, as `{"item_id": [["a", "b"], ["c"]]}`; ids
-                that the vocabulary does not hold count as unknown, and without a
-                vocabulary raw ids are the encoded ones. Or a table of an ETL's
-                `transform`, or read from what it wrote: that carries a mark, which
-                says that its ids are encoded, and by which vocabulary. polars and
-                pandas lose the mark: what comes by them with the columns of an ETL is
-                refused, unless `encoded` says what its ids are.
+                pandas frame, or list of rows (dicts or named tuples, one a session),
+                with raw ids, as `{"item_id": [["a", "b"], ["c"]]}`; ids that the
+                vocabulary does not hold count as unknown, and without a vocabulary raw
+                ids are the encoded ones. Or a table of an ETL's `transform`, or read
+                from what it wrote: that carries a mark, which says that its ids are
+                encoded, and by which vocabulary. polars and pandas lose the mark: what
+                comes by them with the columns of an ETL is refused, unless `encoded`
+                says what its ids are.
             k: int. How many items.
             exclude_seen: bool. Leave out the items of the session itself.
             batch_size: int. Sessions scored at a time.

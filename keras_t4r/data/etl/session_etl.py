@@ -135,7 +135,8 @@ class SessionETL:
 
         Args:
             clicks: path, list of paths, `ClickLog`, polars, pyarrow or pandas
-                table, dict of columns, or list of dicts, one a row.
+                table, dict of columns, or list of rows (dicts, named tuples or
+                dataclasses, one a click).
 
         Returns:
             The ETL itself.
