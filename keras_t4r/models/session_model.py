@@ -3,7 +3,7 @@ import functools
 import keras
 from keras import ops
 
-from keras_t4r.arguments import whole_number
+from keras_t4r.arguments import optional, truth, whole_number
 from keras_t4r.models.answers.recommender import Recommender
 from keras_t4r.models.answers.top_k import top_k
 from keras_t4r.models.graph import by_output, is_of_events
@@ -81,6 +81,7 @@ class SessionModel(TrainedModel):
         """
         name = self._head_name(head)
         self._check_k(k, [self.heads[name]])
+        exclude_seen = truth("exclude_seen", exclude_seen)
         outputs = by_output(self._names, self(self.newest(inputs), training=False))
         return self._best(self.heads[name], outputs[name], inputs, k, exclude_seen)
 
@@ -104,6 +105,7 @@ class SessionModel(TrainedModel):
             ValueError: `k` is not between 1 and the most ids that an output scores, or
                 there is no output of the items whose seen ones could be left out.
         """
+        exclude_seen = truth("exclude_seen", exclude_seen)
         heads, tensors = self.heads, by_output(self._names, self.output)
         if heads:
             self._check_k(k, heads.values())
@@ -198,6 +200,8 @@ class SessionModel(TrainedModel):
         head = self._head_name(head)
         self._check_k(k, [self.heads[head]])
         batch_size = whole_number("batch_size", batch_size)
+        exclude_seen = truth("exclude_seen", exclude_seen)
+        encoded = optional(truth, "encoded", encoded)
         return self._recommender.recommend(
             sessions, batch_size, encoded, k=k, exclude_seen=exclude_seen, head=head
         )

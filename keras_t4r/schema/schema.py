@@ -251,3 +251,12 @@ class Schema:
     def to_merlin(self):
         """Converts to a `merlin.schema.Schema` (extra `nvtabular`)."""
         return columns_to_merlin(self.columns)
+
+
+def check_schema(schema, needed=False):
+    """Raises where an argument is no `Schema`; `None` is one unless it is needed."""
+    if isinstance(schema, Schema) or (schema is None and not needed):
+        return
+    raise TypeError(
+        f"schema is {schema!r}; it should be a Schema, as Schema.load reads it."
+    )

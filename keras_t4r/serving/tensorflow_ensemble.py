@@ -3,7 +3,7 @@
 import pathlib
 import shutil
 
-from keras_t4r.arguments import whole_number
+from keras_t4r.arguments import truth, whole_number
 from keras_t4r.files import PLAIN, is_plain, new_folders
 from keras_t4r.serving import triton_config
 from keras_t4r.serving.saved_model import write_saved_model
@@ -85,6 +85,8 @@ def export_tensorflow_ensemble(
         TritonClient(server.http_url).recommend("t4rec", rows)
     ```
     """
+    exclude_seen = truth("exclude_seen", exclude_seen)
+    overwrite = truth("overwrite", overwrite)
     _check(model, workflow, name, version, platform)
     path = pathlib.Path(path)
     targets = [path / name, path / f"{name}_nvt", path / f"{name}_tf"]

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import keras
 
-from keras_t4r.arguments import whole_number
+from keras_t4r.arguments import truth, whole_number
 from keras_t4r.data.loader.sequence_loader import KerasSequenceLoader
 from keras_t4r.models.memories import find_memories
-from keras_t4r.schema import Schema
+from keras_t4r.schema import Schema, check_schema
 from keras_t4r.training.callback_state import (
     arguments_of,
     check_states,
@@ -23,7 +23,6 @@ from keras_t4r.training.strength_over_windows import StrengthOverWindows
 from keras_t4r.training.window_arguments import (
     callback_list,
     check_baselines,
-    check_schema,
     window_list,
 )
 from keras_t4r.training.window_files import WindowFiles, numbered_windows
@@ -121,6 +120,7 @@ def fit_windows(
     """
     check_schema(schema)
     check_baselines(baselines)
+    verbose = truth("verbose", verbose)
     if not callable(callbacks):
         callbacks = callback_list(callbacks)
     if windows is not None:

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from keras_t4r.arguments import whole_number
+from keras_t4r.arguments import truth, whole_number
 from keras_t4r.data.clicks.click_table import open_clicks
 from keras_t4r.data.clicks.parts import ClickParts
 from keras_t4r.data.clicks.prepared import find_kinds
@@ -201,12 +201,15 @@ class SessionETL:
             FileExistsError: the folder exists, and `overwrite` is not set.
             BlockingIOError: another process is writing it.
             OSError: the disk is full, or the place may not be written to.
-            TypeError: `split` is no list of numbers, or the seed no whole number.
+            TypeError: `split` is no list of numbers, the seed no whole number, or
+                `overwrite` or `progress` no truth value.
             ValueError: the clicks lie in the folder, or cannot be read; or the
                 fractions do not add up to 1.
         """
         split = None if split is None else check_split(split)
         seed = whole_number("seed", seed, least=None, most=None)
+        overwrite = truth("overwrite", overwrite)
+        progress = truth("progress", progress)
         source = open_clicks(clicks)
         _check_outside(source, folder)
         with new_folder(folder, overwrite, known_by=SCHEMA_FILE) as target:

@@ -6,11 +6,12 @@ import threading
 import keras
 import numpy as np
 
-from keras_t4r.arguments import one_of, whole_number
+from keras_t4r.arguments import one_of, optional, truth, whole_number
 from keras_t4r.data.loader.batch_plan import make_plan
 from keras_t4r.data.loader.column_roles import ColumnRoles
 from keras_t4r.data.loader.session_batch import SessionBatch
 from keras_t4r.data.loader.session_stream import SessionStream
+from keras_t4r.schema import check_schema
 
 
 class KerasSequenceLoader(keras.utils.PyDataset):
@@ -96,7 +97,8 @@ class KerasSequenceLoader(keras.utils.PyDataset):
 
     Raises:
         FileNotFoundError: a path leads to no file.
-        TypeError: a column has a type that the schema does not allow.
+        TypeError: a column has a type that the schema does not allow, or an argument
+            one that it cannot have.
         ValueError: an argument, a file or a value is not usable; the message
             names the file, the column and the row.
 
@@ -137,18 +139,20 @@ class KerasSequenceLoader(keras.utils.PyDataset):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        check_schema(schema, needed=True)
         one_of("target", target, [None, "last"])
         one_of("unknown_targets", unknown_targets, ["miss", "drop"])
         one_of("engine", engine, ["arrow", "merlin"])
         self.schema = schema
         self.batch_size = whole_number("batch_size", batch_size)
         self.target = target
-        self.shuffle = target is None if shuffle is None else bool(shuffle)
+        shuffle = optional(truth, "shuffle", shuffle)
+        self.shuffle = target is None if shuffle is None else shuffle
         self.seed = whole_number("seed", seed, least=0, most=None)
         if max_length is None:
             max_length = _longest_input(schema, target)
         self.max_length = whole_number("max_length", max_length)
-        self.bucket = bool(bucket)
+        self.bucket = truth("bucket", bucket)
         self._roles = ColumnRoles.of(
             schema, columns, target, targets, next_columns, sample_weight
         )
@@ -165,7 +169,7 @@ class KerasSequenceLoader(keras.utils.PyDataset):
         self._batch_multiple = batch_multiple
         if buffer_rows is not None:
             buffer_rows = whole_number("buffer_rows", buffer_rows, most=None)
-        self.drop_last = bool(drop_last)
+        self.drop_last = truth("drop_last", drop_last)
         self._step = self.batch_size * self.world_size
         self._stream = SessionStream(
             paths,

@@ -1,14 +1,14 @@
 import keras
 from keras import ops
 
-from keras_t4r.arguments import optional, rate, whole_number
+from keras_t4r.arguments import optional, rate, truth, whole_number
 from keras_t4r.backend import as_table, take_rows
 from keras_t4r.layers.attach_mask import AttachMask
 from keras_t4r.layers.features.kept_vocabularies import KeptVocabularies
 from keras_t4r.layers.fresh_initializer import fresh
 from keras_t4r.layers.sharded_rows import ShardedRows
 from keras_t4r.quantization import KeepsQuantization
-from keras_t4r.schema import Schema
+from keras_t4r.schema import Schema, check_schema
 
 AGGREGATIONS = ("concat", "element-wise-sum", "element-wise-sum-item-multi")
 
@@ -89,6 +89,7 @@ class SequenceEmbeddingFeatures(KeepsQuantization, ShardedRows, keras.layers.Lay
         **kwargs,
     ):
         super().__init__(**kwargs)
+        check_schema(schema, needed=True)
         if aggregation not in AGGREGATIONS:
             raise ValueError(
                 f"aggregation must be one of {AGGREGATIONS}, not {aggregation!r}."
@@ -106,7 +107,7 @@ class SequenceEmbeddingFeatures(KeepsQuantization, ShardedRows, keras.layers.Lay
         self.continuous_projection = optional(
             whole_number, "continuous_projection", continuous_projection
         )
-        self.layer_norm = layer_norm
+        self.layer_norm = truth("layer_norm", layer_norm)
         self.dropout = rate("dropout", dropout)
         if embeddings_initializer == "embedding_normal":
             # Small enough that tied logits start near zero.

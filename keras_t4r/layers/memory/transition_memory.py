@@ -6,12 +6,12 @@ import numpy as np
 from keras import ops
 from scipy import sparse
 
-from keras_t4r.arguments import number, optional, whole_number
+from keras_t4r.arguments import number, optional, truth, whole_number
 from keras_t4r.backend import add_at_columns
 from keras_t4r.layers.memory.session_ids import id_batches, joined
 from keras_t4r.layers.memory.transition_counts import count_transitions, heaviest
 from keras_t4r.layers.score_step import ScoreStep
-from keras_t4r.schema import Vocabulary
+from keras_t4r.schema import Vocabulary, check_schema
 
 # Sums of counts below it, which long decay or no sight leaves, count as it.
 _LEAST_TOTAL = 1e-9
@@ -85,7 +85,8 @@ class TransitionMemory(ScoreStep):
         A float32 tensor of the shape of `scores`.
 
     Raises:
-        TypeError: an argument is no number, or no whole one where it should be.
+        TypeError: an argument is no number, no whole one where it should be, or no
+            truth value.
         ValueError: an argument is out of its range, or the scores are not those of
             `cardinality` items.
 
@@ -125,6 +126,7 @@ class TransitionMemory(ScoreStep):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        check_schema(schema)
         if schema is not None:
             if cardinality is not None or first_id is not None:
                 raise ValueError(
@@ -152,7 +154,7 @@ class TransitionMemory(ScoreStep):
         self.history = whole_number("history", history)
         self.fading = number("fading", fading, least=0, most=math.inf)
         self.span = whole_number("span", span)
-        self.bidirectional = bidirectional
+        self.bidirectional = truth("bidirectional", bidirectional)
         self.normalize = number("normalize", normalize, least=0, most=_MOST_NORMALIZE)
         self.own_items = number("own_items", own_items, least=0)
         self.half_life = optional(
