@@ -246,6 +246,37 @@ def test_a_request_costs_no_more_where_the_vocabulary_is_large():
         assert many < 8 * few
 
 
+BAD_FILES = [
+    ({"value": ["a", None]}, "Value 1 of the vocabulary of column 'x' is null"),
+    ({"value": ["a", "a"]}, "Value 'a' stands twice"),
+    ({"value": [1.5, 2]}, "Column 'x' holds values of type"),
+    ({"value": pa.array([], "string")}, "The vocabulary of column 'x' has no values"),
+    ({"value": ["a", "b"], "count": [1, None]}, "Count 1 of column 'x' is null"),
+    ({"value": ["a", "b"], "count": [1, -1]}, "Count 1 of column 'x' is -1"),
+    ({"value": ["a", "b"], "count": [1.5, 2]}, "counts of column 'x' is of type"),
+    ({"value": ["a", "b"], "count": ["1", "2"]}, "counts of column 'x' is of type"),
+    ({"value": ["a"], "count": [[1]]}, "counts of column 'x' is of type"),
+    ({"value": ["a"], "count": pa.array([2**63], "uint64")}, "beyond int64"),
+    ({"word": ["a"]}, "has no column 'value'"),
+]
+
+
+@pytest.mark.parametrize(("columns", "sentence"), BAD_FILES)
+def test_a_bad_file_is_named_beside_its_column(columns, sentence, tmp_path):
+    path = tmp_path / "kind.parquet"
+    pq.write_table(pa.table(columns), path)
+    with pytest.raises((TypeError, ValueError), match=sentence) as error:
+        Vocabulary.load(path, name="x")
+    assert str(error.value).startswith(str(path)) and "\n" not in str(error.value)
+    with pytest.raises((TypeError, ValueError), match=r"^the table"):
+        Vocabulary.from_table(pa.table(columns), name="x")
+
+
+def test_what_is_no_table_is_told_so():
+    with pytest.raises(TypeError, match=r"the table .* it should be a pyarrow\.Table"):
+        Vocabulary.from_table({"value": ["a"]})
+
+
 def test_counts_by_id():
     vocabulary = Vocabulary(["b", "a", "c"], counts=[5, 3, 0], first_id=2)
     assert vocabulary.counts_by_id().tolist() == [0, 0, 5, 3, 0]

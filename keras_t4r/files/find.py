@@ -2,6 +2,7 @@
 
 import glob
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from keras_t4r.files.packed import packing
@@ -38,7 +39,7 @@ def find_files(paths, is_data, what, beside=()):
         ValueError: the list of paths is empty, a path is empty text, or a file of data
             is packed in a way that is not read: it is not passed over in silence.
     """
-    if isinstance(paths, (str, os.PathLike)):
+    if isinstance(paths, str | bytes | os.PathLike) or not isinstance(paths, Iterable):
         paths = [paths]
     found = []
     for text in [_text(path, what) for path in paths]:

@@ -14,7 +14,7 @@ from keras_t4r.data.etl.session_table import check_numbers, session_table
 from keras_t4r.data.etl.split import check_split
 from keras_t4r.data.etl.state import STATE_FILE, WORKFLOW_FOLDER, ETLState
 from keras_t4r.data.etl.writer import WindowWriter
-from keras_t4r.files import new_folder
+from keras_t4r.files import as_path, new_folder
 from keras_t4r.schema import VOCABULARY_FOLDER
 from keras_t4r.schema.encoded_ids import mark_encoded
 
@@ -201,8 +201,8 @@ class SessionETL:
             FileExistsError: the folder exists, and `overwrite` is not set.
             BlockingIOError: another process is writing it.
             OSError: the disk is full, or the place may not be written to.
-            TypeError: `split` is no list of numbers, the seed no whole number, or
-                `overwrite` or `progress` no truth value.
+            TypeError: `split` is no list of numbers, the seed no whole number,
+                `overwrite` or `progress` no truth value, or the folder no path.
             ValueError: the clicks lie in the folder, or cannot be read; or the
                 fractions do not add up to 1.
         """
@@ -210,6 +210,7 @@ class SessionETL:
         seed = whole_number("seed", seed, least=None, most=None)
         overwrite = truth("overwrite", overwrite)
         progress = truth("progress", progress)
+        folder = as_path(folder, "sessions")
         source = open_clicks(clicks)
         _check_outside(source, folder)
         with new_folder(folder, overwrite, known_by=SCHEMA_FILE) as target:
@@ -268,7 +269,7 @@ class SessionETL:
         The folder appears whole or not at all; one that exists is replaced
         only if a saved ETL is in it.
         """
-        state, folder = self._fitted(), Path(folder)
+        state, folder = self._fitted(), as_path(folder, "a fitted ETL")
         mine = (folder / STATE_FILE).is_file()
         with new_folder(folder, overwrite=mine) as target:
             state.save(target, self.config)
