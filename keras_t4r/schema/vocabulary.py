@@ -351,10 +351,10 @@ class Vocabulary:
 
         They do if it is this one, or one that this was extended from.
         """
-        size = fingerprint.partition("-")[0]
-        if not size.isdigit() or int(size) > len(self):
+        size = size_of(fingerprint)
+        if not 0 < size <= len(self):
             return False
-        return self._fingerprint(int(size)) == fingerprint
+        return self._fingerprint(size) == fingerprint
 
     @staticmethod
     def living(fingerprint):
@@ -460,6 +460,12 @@ class Vocabulary:
 
 # By fingerprint, so that a layer's config need not hold the values.
 _LIVING = {}
+
+
+def size_of(fingerprint):
+    """How many values the vocabulary of a fingerprint has; 0 where it is none."""
+    size = fingerprint.partition("-")[0]
+    return int(size) if size.isdecimal() and size.isascii() else 0
 
 
 def arrow(series):

@@ -224,11 +224,15 @@ class KerasSequenceLoader(keras.utils.PyDataset):
         """Checks that the sessions' ids mean what a model takes them for.
 
         Args:
-            vocabularies: dict of column to the model's `Vocabulary`.
+            vocabularies: dict of column to the model's `Vocabulary`, or to its
+                fingerprint.
 
         Raises:
-            ValueError: an ETL encoded the ids of a file by another vocabulary. One that
-                the model's was extended from is no other.
+            ValueError: an ETL encoded the ids of a file by another vocabulary; or a
+                file says nothing, and the loader's schema has another. One that the
+                model's was extended from is no other. Or of the model's vocabulary this
+                process has the fingerprint only, and whether it was extended from that
+                of the sessions cannot be told.
         """
         self._stream.files.check_ids(vocabularies)
 

@@ -330,9 +330,10 @@ class SequenceEmbeddingFeatures(KeepsQuantization, ShardedRows, keras.layers.Lay
         return self._vocabularies.get(name)
 
     @property
-    def vocabularies_here(self):
-        """Dict of column to `Vocabulary`, of those that this process holds."""
-        return self._vocabularies.here()
+    def told_vocabularies(self):
+        """Dict of column to `Vocabulary`, or to its fingerprint where this process does
+        not hold it."""
+        return self._vocabularies.told()
 
     def save_own_variables(self, store):
         super().save_own_variables(store)

@@ -72,8 +72,9 @@ class TransitionMemory(ScoreStep):
         cardinality: int. The highest item id + 1, where there is no schema.
         first_id: int. The lowest id that is an item, where there is no schema.
         vocabulary: `Vocabulary` of the items, or its fingerprint. Defaults to the
-            schema's. Loaders of sessions that another one encoded are refused. Without
-            one, or where this process holds none of that fingerprint, whose ids the
+            schema's. Loaders of sessions that another one encoded are refused; where
+            this process holds none of that fingerprint also those of which it cannot
+            be told, see `KerasSequenceLoader.check_ids`. Without one, whose ids the
             memory learns cannot be known.
 
     Call arguments:
@@ -232,11 +233,11 @@ class TransitionMemory(ScoreStep):
         Raises:
             ValueError: see `KerasSequenceLoader.check_ids`.
         """
-        vocabulary = self._vocabulary
-        if vocabulary is None and self._fingerprint is not None:
-            vocabulary = self._vocabulary = Vocabulary.living(self._fingerprint)
-        if vocabulary is not None:
-            loader.check_ids({loader.schema.item_id: vocabulary})
+        if self._vocabulary is None and self._fingerprint is not None:
+            self._vocabulary = Vocabulary.living(self._fingerprint)
+        told = self._vocabulary or self._fingerprint
+        if told is not None:
+            loader.check_ids({loader.schema.item_id: told})
 
     def reset_state(self):
         """Forgets everything that was learned; the strength stays."""
