@@ -8,7 +8,7 @@ VENV ?= .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check -q
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
-EXTRAS := nvtabular,triton,serving,onnx
+EXTRAS := nvtabular,triton,serving,onnx,retrieval
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .PHONY: demo test lint clean

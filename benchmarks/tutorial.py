@@ -4,8 +4,9 @@
 
 The folder holds the tutorial's `schema_demo.pb` and `preproc_sessions_by_day/`, as
 they are. Day by day: fits on `train` of a day, going on from the day before, and
-evaluates on `valid` of the next, over the whole catalogue. Beside it stand the count
-that the network is measured against and the standard baselines.
+evaluates on `valid` of the next, over the whole catalogue. Beside it stand what it
+answers without the memory's counts and without copying, the count that the network is
+measured against, and the standard baselines.
 """
 
 import argparse
@@ -41,7 +42,8 @@ def make_model(schema, width=96, learning_rate=2e-3):
         temperature=0.07,
         first_id=schema[schema.item_id].first_id,
     )
-    scores = t4r.TransitionMemory(schema)(head(x, targets, table), items)
+    scores = t4r.CopyMechanism()(head(x, targets, table), items)
+    scores = t4r.TransitionMemory(schema)(scores, items)
     model = t4r.SessionModel(inputs, t4r.NoRepeat()(scores, items))
     model.compile(
         keras.optimizers.Adam(learning_rate),

@@ -65,7 +65,21 @@ def as_table(variable):
     """
     if _rows_are_trained_alone:
         return variable.value
-    return ops.convert_to_tensor(variable)
+    table = ops.convert_to_tensor(variable)
+    return _with_whole_gradient(table) if name() == "tensorflow" else table
+
+
+def _with_whole_gradient(table):
+    """The table, whose gradient has each row once.
+
+    TensorFlow's has a row as often as it was gathered, and Keras's optimizers take it
+    for as many rows: what Adam divides by would be a sum of squares, and not the square
+    of the sum.
+    """
+    import tensorflow as tf
+
+    read = tf.convert_to_tensor(table)
+    return tf.custom_gradient(lambda x: (tf.identity(x), tf.convert_to_tensor))(read)
 
 
 def take_rows(table, ids):

@@ -19,6 +19,7 @@ SCHEMA = t4r.Schema((ITEM,))
 SESSIONS = {"item_id": [[3, 4], [5]]}
 CONFIG = t4r.session_config("sasrec", d_model=8, n_head=1)
 ETL = ("session", "time", "item")
+VECTORS = np.ones((8, 2), "float32")
 
 
 def etl_write(**how):
@@ -36,6 +37,11 @@ TAKERS = {
     t4r.SequenceEmbeddingFeatures: lambda **how: t4r.SequenceEmbeddingFeatures(
         SCHEMA, **how
     ),
+    t4r.GivenVectors: t4r.GivenVectors,
+    t4r.PretrainedEmbedding: lambda **how: t4r.PretrainedEmbedding(VECTORS, **how),
+    t4r.SoftEmbedding: t4r.SoftEmbedding,
+    t4r.TimeGap: t4r.TimeGap,
+    t4r.DotInteraction: t4r.DotInteraction,
     t4r.CGC: lambda **how: t4r.CGC(2, 1, 1, units=4, **how),
     t4r.NextItemHead: t4r.NextItemHead,
     t4r.TaskTower: lambda **how: t4r.TaskTower(units=4, **how),
@@ -49,6 +55,9 @@ TAKERS = {
     samplers.LogUniformSampler: lambda **how: samplers.LogUniformSampler(4, **how),
     samplers.PopularitySampler: lambda **how: samplers.PopularitySampler(
         np.ones(9), **how
+    ),
+    t4r.retrieval.ExactIndex.save: lambda **how: (
+        t4r.retrieval.ExactIndex().build(np.arange(1, 9), VECTORS).save("a", **how)
     ),
     t4r.export_saved_model: lambda **how: t4r.export_saved_model(None, "a", **how),
     t4r.export_tensorflow_ensemble: lambda **how: t4r.export_tensorflow_ensemble(
@@ -103,7 +112,8 @@ def test_truth_values_are_pythons(value):
 
 
 def test_no_argument_of_a_public_name_was_forgotten():
-    rooms = (t4r, t4r.losses, t4r.metrics, t4r.optimizers, samplers, baselines)
+    rooms = (t4r, t4r.losses, t4r.metrics, t4r.optimizers, t4r.retrieval)
+    rooms += (samplers, baselines)
     public = [thing for room in rooms for thing in vars(room).values()]
     asked = {
         thing
@@ -127,6 +137,8 @@ def test_what_is_no_schema_is_told_so(value):
     for taker in (
         lambda: t4r.KerasSequenceLoader(SESSIONS, value, 2),
         lambda: t4r.SequenceEmbeddingFeatures(value),
+        lambda: t4r.ContextFeatures(value),
+        lambda: t4r.vectors_by_id({}, value, "item_id"),
         lambda: t4r.TransitionMemory(value),
         lambda: baselines.Markov(value),
     ):

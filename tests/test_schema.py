@@ -1,9 +1,17 @@
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from keras_t4r import ClickLog, SessionETL, SyntheticClicks, WindowReport
+from keras_t4r import (
+    ClickLog,
+    SessionETL,
+    SyntheticClicks,
+    WindowReport,
+    write_text_vectors,
+)
+from keras_t4r.retrieval import ExactIndex, load_index
 from keras_t4r.schema import ColumnSchema, Domain, Schema, Tags, Vocabulary
 
 ITEM = ColumnSchema(
@@ -186,6 +194,10 @@ def test_what_is_no_path_is_told_so(path):
         (lambda p: SessionETL("s", "t", "i").write({}, p), "sessions"),
         (WindowReport.load, "a report"),
         (WindowReport([]).save, "what is to be written"),
+        (ExactIndex().build([1], np.ones((1, 2))).save, "what is to be written"),
+        (ExactIndex.load, "an index"),
+        (load_index, "an index"),
+        (lambda p: write_text_vectors(p, {"a": "b"}, None), "vectors"),
         (SyntheticClicks(num_sessions=20, num_items=300).write, "a log"),
     ):
         for wrong, kind in ((path, TypeError), ("", ValueError)):
@@ -228,6 +240,7 @@ def test_parts_of_a_schema_that_are_none_are_refused(make, sentence):
 
 def test_one_name_stands_for_a_list_of_it():
     assert SCHEMA.select("age").names == ["age"]
+    assert "age" in SCHEMA and "age" not in SCHEMA.without("age")
     assert SCHEMA.select(n for n in ("age", "item_id")).names == ["age", "item_id"]
     assert Schema([ITEM], folder="sessions").vocabulary("item_id") is None
 

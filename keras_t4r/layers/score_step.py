@@ -30,7 +30,17 @@ class ScoreStep(keras.layers.Layer):
             odd = ops.arange(ops.shape(scores)[1]) % 2 == 1
             return ops.where(odd, scores, -float("inf"))
     ```
+
+    With an index (see `keras_t4r.retrieval`) a step sees the scores of some items
+    only. One that says how it changes these, by `candidates` and `change_candidates`,
+    goes with an index; others are refused there.
+
+    Attributes:
+        reads_rest: bool. Whether `change_candidates` asks what the scores of all
+            other items add up to.
     """
+
+    reads_rest = False
 
     def __init__(self, **kwargs):
         # Scores stay float32 under every policy: float16 has too few of them.
@@ -48,6 +58,42 @@ class ScoreStep(keras.layers.Layer):
             A float32 tensor `(batch, cardinality)`.
         """
         raise NotImplementedError
+
+    def candidates(self, items):
+        """Ids that must be among the candidates: those whose score the step changes
+        by something else than what it adds to all scores.
+
+        Args:
+            items: int tensor `(batch, time)`.
+
+        Returns:
+            An int tensor `(batch, n)`; an id may repeat, and 0 is none.
+        """
+        raise NotImplementedError
+
+    def change_candidates(self, scores, ids, rest, items):
+        """`change`, for the scores of some items.
+
+        Args:
+            scores: float32 tensor `(batch, c)`.
+            ids: int tensor `(batch, c)`. What the scores are of, ascending, each once;
+                0 for none, which scores minus infinity. All of `candidates` are there.
+            rest: float32 tensor `(batch,)`. Logarithm of the sum of `exp(score)` over
+                all items that are not among the ids; 0 where no step reads it.
+            items: int tensor `(batch, time)`.
+
+        Returns:
+            The pair of new `scores` and new `rest`.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def knows_candidates(cls):
+        """Whether the step says how it changes the scores of some items."""
+        own = cls.candidates, cls.change_candidates
+        return own[0] is not ScoreStep.candidates and (
+            own[1] is not ScoreStep.change_candidates
+        )
 
     def call(self, scores, items, training=None):
         self._check(scores, items)

@@ -13,12 +13,21 @@ class ShardedRows:
     gives, and of its file, which any number of devices then reads.
     """
 
-    def add_table(self, name, rows, dim, initializer):
-        """A weight of `rows` rows, or some more; see `rows_of`."""
+    def add_table(self, name, rows, dim, initializer, **more):
+        """A weight of `rows` rows, or some more; see `rows_of`.
+
+        Args:
+            name, initializer: of `add_weight`, as is what `more` there is.
+            rows, dim: ints. Shape of the table.
+        """
         devices = devices_of_a_model()
         held = -(-rows // devices) * devices
         table = self.add_weight(
-            name=name, shape=(held, dim), initializer=initializer, autocast=False
+            name=name,
+            shape=(held, dim),
+            initializer=initializer,
+            autocast=False,
+            **more,
         )
         if held != rows:
             self.sharded_rows = {**getattr(self, "sharded_rows", {}), table.name: rows}

@@ -16,6 +16,11 @@ def layers_of(model):
     return list(found.values())
 
 
+def find_layers(model, kind):
+    """The layers of a class, of a model and of the models nested in it, each once."""
+    return [layer for layer in layers_of(model) if isinstance(layer, kind)]
+
+
 def graphs_of(model):
     """The model, and every functional model nested in it."""
     nested = [x for x in layers_of(model) if isinstance(x, keras.Model)]
@@ -109,6 +114,16 @@ def way_from_head(tensor):
     Steps after the head take the scores as their first argument, so the way back leads
     through first arguments.
     """
+    return [operation for operation, _, _ in calls_from_head(tensor)]
+
+
+def calls_from_head(tensor):
+    """As `way_from_head`, with what each step was called with.
+
+    Returns:
+        A list of `(operation, node, entered)`: the node is that of the call, and
+        `entered` says in which models it stands, the outermost first, for `lifted`.
+    """
     way, entered = [], []
     while True:
         operation, node_index, index = tensor._keras_history
@@ -122,13 +137,28 @@ def way_from_head(tensor):
             place = [id(x) for x in model.inputs].index(id(tensor))
             tensor = model._inbound_nodes[node_index].input_tensors[place]
             continue
-        way.append(operation)
+        node = operation._inbound_nodes[node_index]
+        way.append((operation, node, tuple(entered)))
         if isinstance(operation, NextItemHead):
             return way if index == 0 else []
-        before = operation._inbound_nodes[node_index].input_tensors
+        before = node.input_tensors
         if not before:
             return []
         tensor = before[0]
+
+
+def lifted(tensor, entered):
+    """A tensor of a nested model as one of the outermost model's graph.
+
+    Args:
+        tensor: `KerasTensor`.
+        entered: as of `calls_from_head`.
+    """
+    if not entered:
+        return tensor
+    *outer, (model, node_index) = entered
+    given = model._inbound_nodes[node_index].input_tensors
+    return keras.Model(model.inputs, tensor)([lifted(x, outer) for x in given])
 
 
 def schemes_before(tensor):

@@ -1,24 +1,28 @@
 import warnings
+from dataclasses import replace
 
 import keras
 import numpy as np
 from keras import ops
 
 from keras_t4r.backend import build_optimizer
+from keras_t4r.layers.context.context_features import ContextFeatures
 from keras_t4r.layers.features.sequence_embedding_features import (
     SequenceEmbeddingFeatures,
 )
+from keras_t4r.layers.memory.transition_memory import TransitionMemory
+from keras_t4r.models.checks.context_checks import check_contexts
 from keras_t4r.models.checks.head_checks import check_heads
 from keras_t4r.models.checks.scheme_checks import check_schemes
 from keras_t4r.models.graph import (
     by_output,
+    find_layers,
     head_of,
     layers_of,
     layers_of_several_graphs,
     output_names,
 )
 from keras_t4r.models.mask_repair import keep_masks
-from keras_t4r.models.memories import find_memories
 
 
 class ReadingModel(keras.Model):
@@ -39,6 +43,7 @@ class ReadingModel(keras.Model):
             warnings.filterwarnings("ignore", "When providing `inputs` as a dict")
             super().__init__(inputs, keep_masks(inputs, outputs), **kwargs)
         check_schemes(self)
+        check_contexts(self)
         if self._find_features() is not None:
             check_heads(self.heads, self.schema)
 
@@ -68,7 +73,7 @@ class ReadingModel(keras.Model):
         features = self._find_features()
         if features is None:
             return None, 8
-        return features.schema, self.max_history
+        return self.schema, self.max_history
 
     @property
     def features(self):
@@ -84,13 +89,31 @@ class ReadingModel(keras.Model):
     @property
     def memory(self):
         """The `TransitionMemory` among the layers, or `None`."""
-        found = find_memories(self)
+        found = find_layers(self, TransitionMemory)
         return found[0] if found else None
 
     @property
     def schema(self):
-        """The schema of the model's inputs."""
-        return self.features.schema
+        """The schema of the model's inputs: the columns of the events, then those of
+        `ContextFeatures` that are not among them."""
+        columns = [c for layer in self._embedding_layers() for c in layer.schema]
+        return replace(self.features.schema, columns=tuple(columns))
+
+    def _embedding_layers(self):
+        contexts = [x for x in layers_of(self) if isinstance(x, ContextFeatures)]
+        return [self.features, *contexts]
+
+    def vocabulary(self, name):
+        """The `Vocabulary` of a column of the inputs, or `None` where it has none.
+
+        Raises:
+            ValueError: there is no such column; or it has one, but the model was made
+                from a config in a process that does not hold it.
+        """
+        self.schema[name]
+        layers = [x for x in self._embedding_layers() if name in x.schema]
+        found = [layer.vocabulary(name) for layer in layers]
+        return next((v for v in found if v is not None), None)
 
     @property
     def max_history(self):

@@ -1,13 +1,20 @@
 import functools
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_t4r.arguments import optional, truth, whole_number
+from keras_t4r.models.answers.query_graph import QueryGraph
 from keras_t4r.models.answers.recommender import Recommender
 from keras_t4r.models.answers.top_k import top_k
+from keras_t4r.models.checks.vector_checks import check_vectors
 from keras_t4r.models.graph import by_output, is_of_events
 from keras_t4r.models.trained_model import TrainedModel
+from keras_t4r.retrieval.item_index import ItemIndex
+
+# Candidates that an index is asked for: for each item of an answer, and at least.
+_CANDIDATES, _LEAST_CANDIDATES = 10, 200
 
 
 @keras.saving.register_keras_serializable(package="keras_t4r")
@@ -67,7 +74,7 @@ class SessionModel(TrainedModel):
             else "The model has no next-item output of its items to answer with."
         )
 
-    def top_k(self, inputs, k=10, exclude_seen=False, head=None):
+    def top_k(self, inputs, k=10, exclude_seen=False, head=None, exclude=None):
         """Scores and ids of the best items; traceable, for export.
 
         Args:
@@ -75,6 +82,7 @@ class SessionModel(TrainedModel):
             k: int.
             exclude_seen: bool. Leave out the items of the session itself.
             head: string. Name of the output that answers, where several do.
+            exclude: int tensor `(batch, n)`, encoded ids not to be answered; 0 is none.
 
         Returns:
             The pair of scores `(batch, k)` and encoded ids `(batch, k)`.
@@ -83,7 +91,8 @@ class SessionModel(TrainedModel):
         self._check_k(k, [self.heads[name]])
         exclude_seen = truth("exclude_seen", exclude_seen)
         outputs = by_output(self._names, self(self.newest(inputs), training=False))
-        return self._best(self.heads[name], outputs[name], inputs, k, exclude_seen)
+        head, scores = self.heads[name], outputs[name]
+        return self._best(head, scores, inputs, k, exclude_seen, exclude)
 
     def answers(self, inputs, k=10, exclude_seen=False):
         """All outputs as they are served, of one forward pass; traceable, for export.
@@ -134,11 +143,13 @@ class SessionModel(TrainedModel):
             answers[name] = output
         return answers
 
-    def _best(self, head, scores, inputs, k, exclude_seen):
+    def _best(self, head, scores, inputs, k, exclude_seen, exclude=None):
         """`top_k` of the scores of a head, which may have fewer ids than `k`."""
-        seen = None
+        seen = exclude
         if exclude_seen and head.target is None:
             seen = inputs[self.schema.item_id]
+            if exclude is not None:
+                seen = ops.concatenate([ops.cast(seen, exclude.dtype), exclude], axis=1)
         k = min(k, head.rows - head.first_id)
         return top_k(scores, k, head.first_id, seen)
 
@@ -162,6 +173,9 @@ class SessionModel(TrainedModel):
         encoded=None,
         *,
         head=None,
+        exclude=None,
+        index=None,
+        candidates=None,
     ):
         """The `k` items most likely to come next, in raw ids.
 
@@ -181,6 +195,15 @@ class SessionModel(TrainedModel):
             encoded: bool. Whether ids are encoded and numbers standardised, whatever
                 the mark says. `None` asks the mark.
             head: string. Name of the output that answers, where several do.
+            exclude: raw ids that must not be answered: a list for all sessions, or a
+                list of lists, one for each. Answers are not shorter for it, as long
+                as items are left. Ids that the vocabulary does not hold say nothing.
+            index: `ItemIndex` of the model, as `IVFIndex.of(model)`. Only candidates
+                from it are ranked, and those that steps after the head bring up, such
+                as a memory's followers, by the scores that they have among all items.
+                With an `ExactIndex` the answers are those without an index.
+            candidates: int. How many the index is asked for at first; more where fewer
+                than `k` are left of them. `None` for the larger of `10 k` and 200.
 
         Returns:
             A dict of NumPy arrays, in the order of the sessions: the item column
@@ -195,16 +218,102 @@ class SessionModel(TrainedModel):
                 differ in length, a session is null, `k` is out of range; the mark of a
                 table was lost; a table was encoded by another vocabulary than the
                 model's; raw sessions hold a number that the ETL standardised; the model
-                was made from a config, and its vocabularies are not in this process.
+                was made from a config, and its vocabularies are not in this process;
+                an index is of another vocabulary, or of the model before it was
+                trained further.
         """
         head = self._head_name(head)
         self._check_k(k, [self.heads[head]])
+        check_vectors(self)
         batch_size = whole_number("batch_size", batch_size)
         exclude_seen = truth("exclude_seen", exclude_seen)
         encoded = optional(truth, "encoded", encoded)
+        if index is not None:
+            self._check_index(index, self.heads[head])
+            if candidates is None:
+                candidates = max(_CANDIDATES * k, _LEAST_CANDIDATES)
+            candidates = max(k, whole_number("candidates", candidates))
+        elif candidates is not None:
+            raise ValueError("candidates come from an index: give index=, too.")
         return self._recommender.recommend(
-            sessions, batch_size, encoded, k=k, exclude_seen=exclude_seen, head=head
+            sessions,
+            batch_size,
+            encoded,
+            k=k,
+            exclude_seen=exclude_seen,
+            head=head,
+            exclude=exclude,
+            index=index,
+            candidates=candidates,
         )
+
+    # What an index is made of
+
+    def output_of(self, name):
+        """The symbolic output of a name."""
+        return by_output(self._names, self.output)[name]
+
+    def item_vectors(self, head=None):
+        """The vectors whose product with a query is an item's score.
+
+        Args:
+            head: string. Name of the output that answers, where several do.
+
+        Returns:
+            The pair of encoded ids `(items,)` and their vectors `(items, dim)`, as
+            NumPy arrays; see `NextItemHead.items`.
+
+        Raises:
+            ValueError: what comes after the head does not go with an index.
+        """
+        graph = QueryGraph(self, self.output_of(self._head_name(head)))
+        # The table does not depend on what the sessions are.
+        session = {
+            name: ops.ones([1 if n is None else n for n in x.shape], x.dtype)
+            for name, x in self.input.items()
+        }
+        vectors = ops.convert_to_numpy(graph.head.items(graph.table(session)))
+        first = graph.head.first_id
+        return np.arange(first, len(vectors)), vectors[first:]
+
+    @property
+    def item_fingerprint(self):
+        """The fingerprint of the items' vocabulary, `None` without one."""
+        vocabulary = self.features.vocabulary(self.schema.item_id)
+        return None if vocabulary is None else vocabulary.fingerprint
+
+    def check_extends(self, fingerprint):
+        """Raises where ids of another vocabulary mean other items than the model's.
+
+        Args:
+            fingerprint: string. That of a vocabulary, or `None`.
+
+        Raises:
+            ValueError: it is neither the model's nor one that this extends.
+        """
+        vocabulary = self.features.vocabulary(self.schema.item_id)
+        known = vocabulary is not None and fingerprint is not None
+        if known and vocabulary.covers(fingerprint):
+            return
+        if vocabulary is not None or fingerprint is not None:
+            raise ValueError(
+                "The index was built for the items of another vocabulary than the "
+                "model's: build one of this model, as IVFIndex.of(model)."
+            )
+
+    def _check_index(self, index, head):
+        if not isinstance(index, ItemIndex):
+            raise TypeError(
+                f"index is {index!r}; it should be an index of keras_t4r.retrieval, as "
+                "IVFIndex.of(model)."
+            )
+        self.check_extends(index.vocabulary)
+        items = head.rows - head.first_id
+        if index.vocabulary != self.item_fingerprint or len(index) != items:
+            raise ValueError(
+                f"The index holds {len(index)} items, the model scores {items}: call "
+                "index.refresh(model)."
+            )
 
     def decode(self, ids):
         """Raw values of encoded item ids; the ids themselves without a vocabulary.

@@ -11,6 +11,7 @@ from keras_t4r.models.checks.id_checks import check_ids
 from keras_t4r.models.checks.input_checks import check_inputs
 from keras_t4r.models.checks.probe import probe as try_out
 from keras_t4r.models.checks.target_checks import check_targets, check_weights
+from keras_t4r.models.checks.vector_checks import check_vectors
 from keras_t4r.models.graph import by_output, is_of_events
 from keras_t4r.models.stepping_model import SteppingModel
 from keras_t4r.models.steps.compile_arguments import CompileArguments
@@ -353,6 +354,7 @@ class TrainedModel(SteppingModel):
     def _check_inputs(self, x):
         if self._find_features() is not None:
             check_inputs(x, self.schema)
+            check_vectors(self)
 
     def _refuse_class_weight(self, class_weight):
         if class_weight is not None and self.heads:

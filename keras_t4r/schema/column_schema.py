@@ -16,7 +16,8 @@ class ColumnSchema:
     """One column of a session table.
 
     A column with a `value_count` is a list: it has one value an event. A
-    column without one holds a single value for the whole session.
+    column without one holds a single value for the whole session. With an
+    `event_count` an event has several values: a vector of numbers, or a bag of ids.
 
     Args:
         name: string. The column's name in the parquet files.
@@ -27,12 +28,15 @@ class ColumnSchema:
             padding, 1 (where `min` is 2) stands for unknown values.
         value_count: pair of ints. Least and most values of a list column; a most of 0
             says that it is not known.
+        event_count: pair of ints. Least and most values of an event of a list column:
+            the width twice for vectors, a most of 1 or more for bags. `None`: one.
 
     Raises:
-        TypeError: the name is no text, the tags no list, the domain none, or
-            `value_count` no pair of whole numbers.
+        TypeError: the name is no text, the tags no list, the domain none, or a count no
+            pair of whole numbers.
         ValueError: there is no such dtype, the name or the domain is empty, the ids
-            are not whole numbers of int32, or `value_count` has its ends swapped.
+            are not whole numbers of int32, a count has its ends swapped, or
+            `event_count` does not go with the rest.
 
     Example:
 
@@ -45,6 +49,7 @@ class ColumnSchema:
     tags: tuple = ()
     domain: Domain | None = None
     value_count: tuple | None = None
+    event_count: tuple | None = None
 
     def __post_init__(self):
         if not isinstance(self.name, str):
@@ -77,7 +82,12 @@ class ColumnSchema:
         if self.is_categorical:
             self._check_ids()
         if self.value_count is not None:
-            object.__setattr__(self, "value_count", self._checked_count())
+            count = self._checked_count("value_count")
+            object.__setattr__(self, "value_count", count)
+        if self.event_count is not None:
+            count = self._checked_count("event_count")
+            object.__setattr__(self, "event_count", count)
+            self._check_event_count()
 
     def _check_ids(self):
         for end in (self.domain.min, self.domain.max):
@@ -88,8 +98,8 @@ class ColumnSchema:
                     f"{PADDING_ID} to {LARGEST_ID}: encode the column."
                 )
 
-    def _checked_count(self):
-        what, count = f"value_count of column {self.name!r}", self.value_count
+    def _checked_count(self, argument):
+        what, count = f"{argument} of column {self.name!r}", getattr(self, argument)
         if not isinstance(count, (list, tuple)) or len(count) != 2:
             raise TypeError(f"{what} is {count!r}; it should be a pair, (least, most).")
         least, most = (whole_number(what, value, least=0) for value in count)
@@ -98,6 +108,24 @@ class ColumnSchema:
                 f"{what} is {count!r}: the least, {least}, is above the most, {most}."
             )
         return least, most
+
+    def _check_event_count(self):
+        what, (least, most) = f"event_count of column {self.name!r}", self.event_count
+        if not self.is_list:
+            raise ValueError(
+                f"{what}: a session has no vector or bag, its events have; give the "
+                "column a value_count."
+            )
+        if not (self.is_categorical or self.is_float):
+            raise ValueError(
+                f"{what}: the column has neither ids, for a bag, nor numbers, for a "
+                "vector."
+            )
+        if most < 1 or (least != most and not self.is_categorical):
+            raise ValueError(
+                f"{what} is {self.event_count!r}; it should be the width twice for "
+                "vectors, and end at 1 or more for bags."
+            )
 
     @property
     def plain_name(self):
@@ -110,6 +138,24 @@ class ColumnSchema:
         return self.value_count is not None
 
     @property
+    def is_vector(self):
+        """Whether an event has a vector of numbers."""
+        return self.event_count is not None and not self.is_categorical
+
+    @property
+    def is_bag(self):
+        """Whether an event has a bag of ids."""
+        return self.event_count is not None and self.is_categorical
+
+    @property
+    def shape(self):
+        """Shape of a session's values, `None` for the events: `()`, `(None,)`, or
+        `(None, most)` with the most values of an event."""
+        if self.event_count is not None:
+            return (None, self.event_count[1])
+        return (None,) if self.is_list else ()
+
+    @property
     def is_categorical(self):
         """Whether the column's values are ids, to be looked up in a table."""
         return (
@@ -120,16 +166,16 @@ class ColumnSchema:
 
     @property
     def is_continuous(self):
-        """Whether the column's values are numbers that a model reads: it is so tagged.
+        """Whether the column's values are numbers that a model reads: it is so tagged,
+        `continuous`, or, if they are vectors, `embedding`.
 
         Numbers may stand in a file for other ends, as times to split by; read as a
         feature, they would drown the others.
         """
-        return (
-            Tags.CONTINUOUS in self.tags
-            and self.dtype != "string"
-            and not self.is_categorical
-        )
+        tagged = Tags.CONTINUOUS in self.tags
+        if self.event_count is not None:
+            tagged = tagged or Tags.EMBEDDING in self.tags
+        return tagged and self.dtype != "string" and not self.is_categorical
 
     @property
     def is_float(self):

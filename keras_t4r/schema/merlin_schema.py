@@ -26,6 +26,12 @@ def columns_from_merlin(schema):
 
 
 def columns_to_merlin(columns):
+    several = [column.name for column in columns if column.event_count is not None]
+    if several:
+        raise ValueError(
+            f"Columns {several} have vectors or bags, and Merlin's schemas no lists in "
+            "lists: leave the columns out (Schema.select)."
+        )
     return _merlin_format().from_proto_text(columns_to_text(columns)).to_merlin_schema()
 
 

@@ -16,12 +16,9 @@ def plain_numbers(values):
     types an error. Here each keeps its value: a float32 is the number it stands for.
 
     Args:
-        values: list or tuple, of values or of lists of them.
+        values: list or tuple, of values or of such lists.
     """
-    kinds = set(map(type, values))
-    for kind in (list, tuple):
-        if kind in kinds:
-            kinds.update(*(map(type, row) for row in values if type(row) is kind))
+    kinds = _kinds(values)
     numbers = {kind for kind in kinds if issubclass(kind, _NUMBERS)}
     strange = {kind for kind in kinds if issubclass(kind, (np.number, np.bool_))}
     if len(numbers) > 1:
@@ -29,6 +26,14 @@ def plain_numbers(values):
     elif np.longdouble not in strange:
         return values
     return _plain(values, strange) if strange else values
+
+
+def _kinds(values):
+    kinds = set(map(type, values))
+    if kinds & {list, tuple}:
+        inner = (_kinds(row) for row in values if type(row) in (list, tuple))
+        kinds = kinds.union(*inner)
+    return kinds
 
 
 def _plain(values, strange):

@@ -92,9 +92,16 @@ class Schema:
 
     def select(self, names):
         """The schema of the named columns, in the order given."""
-        if isinstance(names, str) or not isinstance(names, Iterable):
-            names = list_of_names("names", names)
-        return replace(self, columns=tuple(self[name] for name in names))
+        return replace(self, columns=tuple(self[name] for name in _several(names)))
+
+    def without(self, names):
+        """The schema without the named columns.
+
+        Raises:
+            ValueError: it has no such column.
+        """
+        left_out = {self[name].name for name in _several(names)}
+        return self.select([name for name in self.names if name not in left_out])
 
     def select_by_tag(self, *tags):
         """The schema of the columns that carry any of the tags."""
@@ -166,9 +173,10 @@ class Schema:
         """Symbolic inputs for the functional API, one a feature column.
 
         Returns:
-            A dict of `keras.Input`: `(batch, time)` for list columns and
-            `(batch,)` for the others; int32 for ids, float32 for numbers. They are
-            named after their columns; what TensorFlow allows in no name becomes `_`.
+            A dict of `keras.Input`: `(batch, time)` for list columns, `(batch, time,
+            most)` for those of vectors and bags, and `(batch,)` for the others; int32
+            for ids, float32 for numbers. They are named after their columns; what
+            TensorFlow allows in no name becomes `_`.
 
         Raises:
             ValueError: two columns differ in such characters only.
@@ -176,7 +184,7 @@ class Schema:
         self._check_plain_names()
         return {
             c.name: keras.Input(
-                shape=(None,) if c.is_list else (),
+                shape=c.shape,
                 dtype="int32" if c.is_categorical else "float32",
                 name=c.plain_name,
             )
@@ -281,6 +289,13 @@ class Schema:
     def to_merlin(self):
         """Converts to a `merlin.schema.Schema` (extra `nvtabular`)."""
         return columns_to_merlin(self.columns)
+
+
+def _several(names):
+    """Names in any iterable; one stands for a list of it."""
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        return list_of_names("names", names)
+    return names
 
 
 def _checked_columns(columns):

@@ -33,7 +33,7 @@ def columns_from_text(text, where):
             f"{where} names no column, so it is no schema: write it again, or name "
             "another."
         )
-    return tuple(_from_proto(feature) for feature in proto.feature)
+    return tuple(_from_proto(feature, where) for feature in proto.feature)
 
 
 def columns_to_text(columns):
@@ -44,7 +44,7 @@ def columns_to_text(columns):
     return text_format.MessageToString(proto)
 
 
-def _from_proto(feature):
+def _from_proto(feature, where):
     kind = feature.WhichOneof("domain_info")
     domain, categorical = None, False
     if kind in ("int_domain", "float_domain"):
@@ -62,10 +62,24 @@ def _from_proto(feature):
     tags = tuple(feature.annotation.tag)
     if categorical and Tags.CATEGORICAL not in map(plain_tag, tags):
         tags += (Tags.CATEGORICAL,)
-    count = None
+    dtype = _DTYPES[feature.type]
+    return ColumnSchema(feature.name, dtype, tags, domain, *_counts(feature, where))
+
+
+def _counts(feature, where):
+    """`(value_count, event_count)`: the lists of a column, and the lists in these."""
+    counts = []
     if feature.HasField("value_count"):
-        count = (feature.value_count.min, feature.value_count.max)
-    return ColumnSchema(feature.name, _DTYPES[feature.type], tags, domain, count)
+        counts = [feature.value_count]
+    elif feature.HasField("value_counts"):
+        counts = feature.value_counts.value_count
+    if len(counts) > 2:
+        raise ValueError(
+            f"Column {feature.name!r} of {where} has lists in lists in lists; an event "
+            "has one value, or one list of them."
+        )
+    pairs = [(count.min, count.max) for count in counts]
+    return (*pairs, None, None)[:2]
 
 
 def _first_id_of_categorify(feature):
@@ -90,7 +104,11 @@ def _first_id_of_categorify(feature):
 def _to_proto(column, feature):
     feature.name = column.name
     feature.type = _PROTO_TYPES[column.dtype]
-    if column.is_list:
+    if column.event_count is not None:
+        for pair in (column.value_count, column.event_count):
+            count = feature.value_counts.value_count.add()
+            count.min, count.max = pair
+    elif column.is_list:
         feature.value_count.min, feature.value_count.max = column.value_count
     if column.domain is not None:
         floating = column.dtype == "float32"

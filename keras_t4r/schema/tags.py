@@ -14,6 +14,7 @@ class Tags:
     CONTEXT = "context"
     CATEGORICAL = "categorical"
     CONTINUOUS = "continuous"
+    EMBEDDING = "embedding"
     LIST = "list"
     SEQUENCE = "sequence"
     TIME = "time"

@@ -8,6 +8,7 @@ import numpy as np
 from keras_t4r.arguments import truth
 from keras_t4r.files import new_folder
 from keras_t4r.models.answers.recommender import NO_ITEM
+from keras_t4r.models.checks.vector_checks import check_vectors
 from keras_t4r.schema import LARGEST_NUMBER
 from keras_t4r.serving.served_outputs import EVENTS, ServedOutputs
 
@@ -24,11 +25,12 @@ def export_saved_model(model, path, k=20, exclude_seen=False, overwrite=False):
 
     Signature `serving_default`: one input a column of the model, named as that of
     `Schema.inputs`:
-    right-padded `(batch, time)` for lists, `(batch,)` for the others; int32 for
-    encoded ids, float32 for numbers. Where the model has one output, next-item scores
-    of the items, it answers with the item column, `(batch, k)` raw ids (int64, or
-    strings), and `"scores"`, `(batch, k)` float32, best first. Otherwise the names are
-    those of the model's outputs:
+    right-padded `(batch, time)` for lists, `(batch, time, most)` for vectors and bags,
+    `(batch,)` for the others; int32 for encoded ids, float32 for numbers. Vectors that
+    a loader looks up are for the client to look up, in the same file. Where the model
+    has one output, next-item scores of the items, it answers with the item column,
+    `(batch, k)` raw ids (int64, or strings), and `"scores"`, `(batch, k)` float32, best
+    first. Otherwise the names are those of the model's outputs:
 
     - A next-item output: `OUTPUT`, `(batch, k)` raw ids of its column, and
       `OUTPUT_scores`. One of fewer than `k` ids answers with all of them.
@@ -69,7 +71,7 @@ def export_saved_model(model, path, k=20, exclude_seen=False, overwrite=False):
     exclude_seen = truth("exclude_seen", exclude_seen)
     overwrite = truth("overwrite", overwrite)
     columns = ServedOutputs.of(model).columns
-    vocabularies = {name: model.features.vocabulary(name) for name in columns}
+    vocabularies = {name: model.vocabulary(name) for name in columns}
     write_saved_model(model, path, vocabularies, k, exclude_seen, overwrite)
 
 
@@ -86,6 +88,7 @@ def write_saved_model(model, path, vocabularies, k, exclude_seen, overwrite=Fals
             "written by TensorFlow: save the model as .keras, and export it in a "
             "process started with KERAS_BACKEND=tensorflow."
         )
+    check_vectors(model)
     archive = keras.export.ExportArchive()
     archive.track(model)
     answer = _answerer(model, vocabularies, k, exclude_seen)
@@ -107,7 +110,7 @@ def write_saved_model(model, path, vocabularies, k, exclude_seen, overwrite=Fals
 
 def raw_type(model, column):
     """`"int64"` or `"string"`: what a column's vocabulary holds."""
-    return model.features.vocabulary(column.name).dtype
+    return model.vocabulary(column.name).dtype
 
 
 def _answerer(model, vocabularies, k, exclude_seen):
@@ -180,7 +183,7 @@ def _encoder(model):
 
     tables = {}
     for column in model.schema:
-        vocabulary = model.features.vocabulary(column.name)
+        vocabulary = model.vocabulary(column.name)
         values = tf.constant(_plain(vocabulary).tolist(), vocabulary.dtype)
         ids = tf.range(vocabulary.first_id, vocabulary.last_id + 1)
         tables[column.name] = tf.lookup.StaticHashTable(
@@ -206,7 +209,7 @@ def _reads_raw(model):
     for column in model.schema:
         if not column.is_categorical:
             return False
-        vocabulary = model.features.vocabulary(column.name)
+        vocabulary = model.vocabulary(column.name)
         # Without an id for unknown values, a graph cannot refuse them.
         if vocabulary is None or vocabulary.unknown_id is None:
             return False
@@ -226,7 +229,7 @@ def _signature(schema, dtype):
 
     return {
         column.name: tf.TensorSpec(
-            (None, None) if column.is_list else (None,),
+            (None, *column.shape),
             dtype(column),
             column.plain_name,
         )

@@ -221,10 +221,16 @@ def _check(model, workflow, name, version, platform):
                 f"The model reads column {column.name!r}, which the workflow does not "
                 f"make: it makes {workflow.schema.names}."
             )
+        if workflow.schema[column.name].event_count != column.event_count:
+            raise ValueError(
+                f"Column {column.name!r} has vectors or bags in the model, and none in "
+                "what the workflow makes: serve the model with export_saved_model, "
+                "which takes them in the request."
+            )
         if not column.is_categorical:
             continue
         made = workflow.schema[column.name]
-        vocabulary = model.features.vocabulary(column.name)
+        vocabulary = model.vocabulary(column.name)
         same = (made.first_id, made.cardinality) == (
             column.first_id,
             column.cardinality,

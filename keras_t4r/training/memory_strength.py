@@ -3,13 +3,12 @@ from typing import NamedTuple
 import keras
 from keras import ops
 
-from keras_t4r.data.loader.sequence_loader import KerasSequenceLoader
-from keras_t4r.layers.memory.transition_memory import as_strength
+from keras_t4r.layers.memory.transition_memory import TransitionMemory, as_strength
 from keras_t4r.metrics.ndcg import NDCG
 from keras_t4r.metrics.ranking_metric import RankingMetric
-from keras_t4r.models.checks.id_checks import check_ids
-from keras_t4r.models.memories import find_memories
+from keras_t4r.models.graph import find_layers
 from keras_t4r.training.split_model import split_at
+from keras_t4r.training.tuning_data import check_sessions, item_target, model_inputs
 
 #: The strength at which a memory says nothing.
 NO_MEMORY = float("inf")
@@ -94,12 +93,7 @@ class MemoryTuner:
 
     def tune(self, sessions, grid=STRENGTHS, *, metric=None, target=None):
         """See `tune_memory`."""
-        if not isinstance(sessions, KerasSequenceLoader):
-            raise TypeError(
-                f"The sessions are of type {type(sessions).__name__}; give a "
-                "KerasSequenceLoader with target='last'."
-            )
-        check_ids(self._model, sessions)
+        check_sessions(self._model, sessions)
         strength = self.memory.strength
         now = float(ops.convert_to_numpy(strength))
         # The first of equals is kept: without a reason the strength stays.
@@ -118,8 +112,8 @@ class MemoryTuner:
         try:
             for i in range(len(sessions)):
                 x, y, weight = keras.utils.unpack_x_y_sample_weight(sessions[i])
-                y = _target(y, sessions, target)
-                inputs = self._inputs(x)
+                y = item_target(y, sessions, target)
+                inputs = model_inputs(self._model, x)
                 scores = self._network.predict_on_batch(inputs)
                 for value in grid:
                     strength.assign(value)
@@ -132,17 +126,9 @@ class MemoryTuner:
         strength.assign(best)
         return TunedMemory(best, metric.name, values)
 
-    def _inputs(self, x):
-        """A batch as the list of the model's inputs."""
-        if not isinstance(x, dict):
-            return keras.tree.flatten(x)
-        if isinstance(self._model.input, dict):
-            return keras.tree.flatten({name: x[name] for name in self._model.input})
-        return [x[tensor.name] for tensor in self._model.inputs]
-
 
 def _only_memory(model):
-    memories = find_memories(model)
+    memories = find_layers(model, TransitionMemory)
     if not memories:
         raise ValueError("The model has no TransitionMemory whose strength to tune.")
     if len(memories) > 1:
@@ -152,15 +138,3 @@ def _only_memory(model):
             "memory=…."
         )
     return memories[0]
-
-
-def _target(y, sessions, target):
-    if isinstance(y, dict):
-        y = y.get(sessions.schema.item_id if target is None else target)
-    elif target is not None:
-        raise ValueError(f"The loader gives one target, but target is {target!r}.")
-    if y is None:
-        raise ValueError(
-            "There is no target to rank: make the loader with target='last'."
-        )
-    return y

@@ -21,6 +21,38 @@ def split_at(model, layer):
         ValueError: the layer does not stand in the graph once, or several outputs come
             from it.
     """
+    node = _only_call(model, layer)
+    if node.operation is layer:
+        given = node.input_tensors[0]
+        middle, inputs = keras.Input(**_spec(given)), _fresh_inputs(model)
+        known = {id(given): middle, **_by_id(model.inputs, inputs)}
+        output = _called_anew(_only_output(model, layer, node), known)
+        return _models(model, given, middle, inputs, output)
+    return _split_within(model, node, layer)
+
+
+def given_to(model, layer):
+    """What a model gives to one of its layers.
+
+    Args:
+        model, layer: see `split_at`.
+
+    Returns:
+        A model that shares the model's weights, from `model.inputs` to a list of the
+        tensors that the layer gets.
+
+    Raises:
+        ValueError: the layer does not stand in the graph once.
+    """
+    node = _only_call(model, layer)
+    if node.operation is layer:
+        return keras.Model(model.inputs, list(node.input_tensors))
+    inner = given_to(node.operation, layer)
+    return keras.Model(model.inputs, inner(keras.tree.flatten(node.arguments.args[0])))
+
+
+def _only_call(model, layer):
+    """The call of a layer in a graph, or that of the model within that has it."""
     nodes = _nodes(model)
     used = [node for node in nodes if node.operation is layer]
     if len(used) > 1:
@@ -29,14 +61,10 @@ def split_at(model, layer):
             "on is clear only where it is called once."
         )
     if used:
-        given = used[0].input_tensors[0]
-        middle, inputs = keras.Input(**_spec(given)), _fresh_inputs(model)
-        known = {id(given): middle, **_by_id(model.inputs, inputs)}
-        output = _called_anew(_only_output(model, layer, used[0]), known)
-        return _models(model, given, middle, inputs, output)
+        return used[0]
     for node in nodes:
         if isinstance(node.operation, keras.Model) and _holds(node.operation, layer):
-            return _split_within(model, node, layer)
+            return node
     raise ValueError(
         f"{layer.name!r} does not stand in the graph of the model {model.name!r}, from "
         "its inputs to its outputs."

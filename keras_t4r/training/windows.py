@@ -8,7 +8,6 @@ import keras
 from keras_t4r.arguments import truth, whole_number
 from keras_t4r.data.loader.sequence_loader import KerasSequenceLoader
 from keras_t4r.files import as_path
-from keras_t4r.models.memories import find_memories
 from keras_t4r.schema import Schema, check_schema
 from keras_t4r.training.callback_state import (
     arguments_of,
@@ -18,8 +17,7 @@ from keras_t4r.training.callback_state import (
 )
 from keras_t4r.training.checkpoint import Checkpoint
 from keras_t4r.training.evaluate import evaluate_scorer
-from keras_t4r.training.memory_strength import MemoryTuner
-from keras_t4r.training.strength_over_windows import StrengthOverWindows
+from keras_t4r.training.steps_over_windows import StepsOverWindows
 from keras_t4r.training.window_arguments import (
     callback_list,
     check_baselines,
@@ -58,11 +56,12 @@ def fit_windows(
     `callbacks` see each window as a `fit` of its own, its epochs counted from 0. A
     `TransitionMemory` of the model learns each window too. Before that, the window's
     sessions choose its strength (see `tune_memory`), together with those of the windows
-    before, each at half the weight of the next. A first window of 1,000 sessions or
-    more is fit twice: once without `callbacks` and without its newest tenth, which then
-    chooses the strength, and, set back to the start, as a whole. The report shows what
-    the network scores without the memory beside the model. All files are looked at
-    before the first is fit on.
+    before, each at half the weight of the next; and a `CopyMechanism` is fit to them
+    (see `tune_copy`). A first window of 1,000 sessions or
+    more is fit twice: once without `callbacks` and without each tenth session, which
+    then choose the strength, and, set back to the start, as a whole. The report shows
+    what the model scores without either beside it. All files are looked
+    at before the first is fit on.
 
     Args:
         model: compiled `SessionModel`, with ranking metrics.
@@ -101,9 +100,9 @@ def fit_windows(
         TypeError: an argument is of a wrong type.
         FileNotFoundError: a window's file is missing.
         ValueError: fewer than two windows, a window without sessions to fit on or
-            to evaluate on, a model without ranking metrics or with several memories,
-            or a checkpoint that is damaged, of other arguments or files, or was
-            written with other callbacks.
+            to evaluate on, a model without ranking metrics or with several memories or
+            copy mechanisms, or a checkpoint that is damaged, of other arguments or
+            files, or was written with other callbacks.
         BlockingIOError: another run uses the checkpoint's folder.
 
     Example:
@@ -146,16 +145,10 @@ def fit_windows(
     seed = whole_number("seed", seed, least=0, most=None)
     metrics = _of_items(model)
     first = next(iter(metrics.values()))
-    memories = find_memories(model)
-    if len(memories) > 1:
-        raise ValueError(
-            f"The model has {len(memories)} memories, and fit_windows can tune one: "
-            "fit the windows one by one, and tune each with tune_memory."
-        )
-    strength = StrengthOverWindows(model, MemoryTuner(model)) if memories else None
+    steps = StepsOverWindows.of(model)
     files = WindowFiles(folder, windows, train, evaluate)
     load = _Loaders(model, schema, max_length, targets)
-    files.check(model, load, tuned=bool(memories))
+    files.check(model, load, tuned=steps is not None)
     about = {
         "windows": names,
         "train": train,
@@ -170,7 +163,7 @@ def fit_windows(
         "files": files.digests(),
     }
     kept = None if checkpoint is None else Checkpoint(checkpoint, about)
-    with _Run(model, kept, strength, verbose).going() as run:
+    with _Run(model, kept, steps, verbose).going() as run:
         for number, (now, after) in enumerate(pairwise(windows)):
             past = [files.train(w) for w in windows[max(0, number - replay) : number]]
             today, target = files.train(now), files.evaluate(after)
@@ -181,11 +174,11 @@ def fit_windows(
             loader = load.to_fit(
                 [*past, today], batch_size, seed=seed + _SEED_STEP * number
             )
-            if strength and run.epoch == 0:
+            if steps and run.epoch == 0:
                 if number:
-                    strength.tune(load.to_evaluate(today), first)
+                    steps.tune(load.to_evaluate(today), first)
                 else:
-                    strength.tune_first(
+                    steps.tune_first(
                         today,
                         load,
                         first,
@@ -193,18 +186,18 @@ def fit_windows(
                         batch_size=batch_size,
                         seed=seed,
                     )
-                strength.memory.update_state(load.to_fit(today, 1024))
+                steps.learn(load.to_fit(today, 1024))
             made = callback_list(callbacks(now)) if callable(callbacks) else callbacks
             seconds = run.fit(loader, epochs, made)
             test = load.to_evaluate(target)
             note = f"{loader.num_sessions} sessions, {seconds:.0f} s"
-            if strength:
-                note += f", strength {float(strength.memory.strength):g}"
+            if steps and steps.memory:
+                note += f", strength {float(steps.memory.strength):g}"
             run.add(after, "model", _evaluate(model, test), note)
-            if strength:
-                with strength.memory.set_aside():
+            for name, left_out in (steps.without() if steps else {}).items():
+                with left_out():
                     logs = _evaluate(model, test)
-                run.add(after, "model, no memory", logs, "the network alone")
+                run.add(after, name, logs, "as fit for the model")
             for name, baseline in baselines.items():
                 started = time.perf_counter()
                 found = evaluate_scorer(baseline, test, list(metrics.values()))
@@ -275,10 +268,10 @@ class _Loaders:
 class _Run:
     """Where a run over windows stands: window, epoch, callbacks, the report so far."""
 
-    def __init__(self, model, checkpoint, strength, verbose):
+    def __init__(self, model, checkpoint, steps, verbose):
         self.model = model
         self.checkpoint = checkpoint
-        self.strength = strength
+        self.steps = steps
         self.verbose = verbose
         self.window = 0
         self.epoch = 0
@@ -302,8 +295,8 @@ class _Run:
             self.stopped = state["stopped"]
             self.report = WindowReport(state["rows"])
             self._states = state["callbacks"]
-            if self.strength:
-                self.strength.sums = state["strengths"]
+            if self.steps:
+                self.steps.sums = state["strengths"]
             self._say(f"Going on in window {self.window + 1}, epoch {self.epoch + 1}.")
 
     def save(self, callbacks):
@@ -314,7 +307,7 @@ class _Run:
                 "stopped": self.stopped,
                 "rows": self.report.rows,
                 "callbacks": states_of(callbacks, self._arguments(callbacks)),
-                "strengths": self.strength and self.strength.sums,
+                "strengths": self.steps and self.steps.sums,
             }
             self.checkpoint.save(self.model, state)
 

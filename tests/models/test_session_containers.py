@@ -146,3 +146,18 @@ def test_sessions_may_be_views_of_lists(view):
     assert batch["price"].tolist() == [[0.5, 1, 0, 0], [2, 0, 0, 0]]
     with pytest.raises(ValueError, match="Session 1 is null in column 'item'"):
         read(item=pa.array([[3, 4], None], view(pa.int64())))
+
+
+def test_numbers_of_vectors_are_each_their_own_value_too():
+    vector = t4r.ColumnSchema(
+        "v", "float32", ("embedding",), value_count=(1, 8), event_count=(2, 2)
+    )
+    schema = t4r.Schema((SCHEMA["item"], vector))
+    pair = (1, np.float16(0.5))
+    for events in ([list(pair)], [pair], np.array([pair]), [np.array(pair)]):
+        sessions = {"item": [[3], [4, 5]], "v": [events, [[2, 3], [4, 5]]]}
+        (batch,) = RaggedSessions(sessions, schema, {}).batches(2)
+        assert batch["v"][0, 0].tolist() == [1, 0.5]
+        if isinstance(events, list):
+            (x,) = t4r.KerasSequenceLoader(sessions, schema, 2, shuffle=False)[0]
+            assert x["v"][0, 0].tolist() == [1, 0.5]

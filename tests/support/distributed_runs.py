@@ -101,7 +101,7 @@ def main():
                 (1, 2), ["batch", "model"], keras.distribution.list_devices("cpu")
             )
             layout = keras.distribution.LayoutMap(mesh)
-            layout[".*item_id_embedding"] = ("model", None)
+            layout[".*item_id_embedding/embeddings"] = ("model", None)
             keras.distribution.set_distribution(
                 keras.distribution.ModelParallel(layout_map=layout)
             )

@@ -9,7 +9,7 @@ from keras import ops
 from seeds import set_seed
 
 import keras_t4r as t4r
-from keras_t4r.models.memories import find_memories
+from keras_t4r.models.graph import find_layers
 from keras_t4r.schema.encoded_ids import mark_encoded
 from keras_t4r.training.baselines import Markov, Popularity
 from keras_t4r.training.checkpoint import variables_of
@@ -98,7 +98,7 @@ def test_each_window_is_evaluated_after_the_one_before_it_was_fit(folder):
 def test_a_memory_learns_each_window_before_the_next_is_evaluated(tmp_path):
     folder = write_windows(tmp_path / "of 120", 120)
     model = make_model(memory=True, recurrent=True)
-    (memory,) = find_memories(model)
+    (memory,) = find_layers(model, t4r.TransitionMemory)
     memory.strength.assign(1e3)
     _, report = run(folder, model, windows=["1", "2", "3"])
     assert report.models == ["model", "model, no memory"]
@@ -122,7 +122,7 @@ def test_a_large_first_window_chooses_a_strength_and_is_fit_as_without(
 ):
     def run(folder, strength=1e6, windows=2, **arguments):
         model = make_model(memory=True)
-        (memory,) = find_memories(model)
+        (memory,) = find_layers(model, t4r.TransitionMemory)
         memory.strength.assign(strength)
         names = ["1", "2", "3"][:windows]
         options = {"epochs": 2, "batch_size": 256, "verbose": False, **arguments}
@@ -151,7 +151,7 @@ def test_a_large_first_window_chooses_a_strength_and_is_fit_as_without(
     assert sums(places[0]) == sums(places[1]) and sums(places[0])[0][1] > 1100
     same(whole, resumed)
     # All but the strength is as if nothing had been tried.
-    monkeypatch.setattr("keras_t4r.training.strength_over_windows._ENOUGH", 1e9)
+    monkeypatch.setattr("keras_t4r.training.steps_over_windows._ENOUGH", 1e9)
     untuned, _, _ = run(large, strength)
     for one, another in zip(variables_of(tuned), variables_of(untuned), strict=True):
         np.testing.assert_array_equal(*map(ops.convert_to_numpy, (one, another)))

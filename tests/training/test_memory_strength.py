@@ -11,11 +11,11 @@ import pytest
 from keras import ops
 
 import keras_t4r as t4r
-from keras_t4r.models.memories import find_memories
+from keras_t4r.models.graph import find_layers
 from keras_t4r.training import tune_memory
 from keras_t4r.training.checkpoint import variables_of
 from keras_t4r.training.memory_strength import MemoryTuner
-from keras_t4r.training.strength_over_windows import StrengthOverWindows
+from keras_t4r.training.steps_over_windows import StepsOverWindows
 
 pytestmark = pytest.mark.backends
 ITEMS = 12
@@ -145,7 +145,7 @@ def test_a_memory_within_a_model_within_a_model_is_found():
         keras.Model({"item_id": items}, middle([items])),
         keras.Model([items], t4r.NoRepeat()(middle([items]), items)),
     ):
-        assert find_memories(outer) == [memory]
+        assert find_layers(outer, t4r.TransitionMemory) == [memory]
         memory.strength.assign(20.0)
         found = tune_memory(outer, loader(RING), [1], metric=t4r.metrics.NDCG(1))
         assert found.values == {20.0: 0.0, 1.0: 1.0}
@@ -188,7 +188,7 @@ def test_a_session_model_is_tuned_and_saved_as_before(tmp_path):
     model.fit(loader(WRONG, None), epochs=1, verbose=0)
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
-    (back,) = find_memories(again)
+    (back,) = find_layers(again, t4r.TransitionMemory)
     assert float(ops.convert_to_numpy(back.strength)) == found.strength
     x, _ = loader(RING)[0]
     np.testing.assert_allclose(
@@ -207,7 +207,7 @@ def test_a_small_window_does_not_decide_alone():
         return float(ops.convert_to_numpy(memory.strength))
 
     def over_windows():
-        return StrengthOverWindows(model, MemoryTuner(model))
+        return StepsOverWindows(model, MemoryTuner(model))
 
     over = over_windows()
     over.tune(few, metric)
@@ -234,7 +234,8 @@ def test_a_small_window_does_not_decide_alone():
     assert strength() != low
 
 
-def test_a_trial_that_fails_leaves_the_model_as_it_was(tmp_path, monkeypatch):
+def first_window(tmp_path, sessions):
+    """A model with a memory, the file of a window, and what loads it and notes what."""
     features = t4r.SequenceEmbeddingFeatures(SCHEMA, embedding_dim=8)
     inputs = SCHEMA.inputs()
     x, table = features(inputs)
@@ -245,20 +246,30 @@ def test_a_trial_that_fails_leaves_the_model_as_it_was(tmp_path, monkeypatch):
     # A folder of this name is no column.
     path = tmp_path / "item_id=1" / "sessions.parquet"
     path.parent.mkdir()
-    ids = np.tile(RING, (20, 1)).tolist()
-    pq.write_table(pa.table({"item_id": pa.array(ids, pa.list_(pa.int32()))}), path)
-    load = SimpleNamespace(
-        item_id="item_id",
-        to_fit=lambda sessions, batch_size, **_: t4r.KerasSequenceLoader(
-            sessions, SCHEMA, batch_size
-        ),
-        to_evaluate=lambda sessions: t4r.KerasSequenceLoader(
-            sessions, SCHEMA, 512, target="last"
-        ),
-    )
+    sessions = pa.array(sessions, pa.list_(pa.int32()))
+    pq.write_table(pa.table({"item_id": sessions}), path)
+    seen = []
+
+    def to_fit(table, batch_size, **_):
+        seen.append(table["item_id"].to_pylist())
+        return t4r.KerasSequenceLoader(table, SCHEMA, batch_size)
+
+    def to_evaluate(table):
+        seen.append(table["item_id"].to_pylist())
+        return t4r.KerasSequenceLoader(table, SCHEMA, 512, target="last")
+
+    load = SimpleNamespace(item_id="item_id", to_fit=to_fit, to_evaluate=to_evaluate)
+    return model, path, load, seen
+
+
+TUNED_BY = {"metric": t4r.metrics.NDCG(1), "epochs": 1, "batch_size": 64, "seed": 0}
+
+
+def test_a_trial_that_fails_leaves_the_model_as_it_was(tmp_path, monkeypatch):
+    model, path, load, _ = first_window(tmp_path, np.tile(RING, (20, 1)).tolist())
     before = [ops.convert_to_numpy(v) for v in variables_of(model)]
     tuner = MemoryTuner(model)
-    over = StrengthOverWindows(model, tuner)
+    over = StepsOverWindows(model, tuner)
 
     def fail(*args, **kwargs):
         assert ops.convert_to_numpy(model.memory.total).any()
@@ -266,11 +277,20 @@ def test_a_trial_that_fails_leaves_the_model_as_it_was(tmp_path, monkeypatch):
 
     monkeypatch.setattr(tuner, "tune", fail)
     with pytest.raises(MemoryError):
-        over.tune_first(
-            path, load, t4r.metrics.NDCG(1), epochs=1, batch_size=64, seed=0
-        )
+        over.tune_first(path, load, **TUNED_BY)
     for variable, value in zip(variables_of(model), before, strict=True):
         np.testing.assert_array_equal(ops.convert_to_numpy(variable), value)
+
+
+def test_what_is_held_back_of_a_window_is_like_the_rest(tmp_path):
+    # Files may be in order of the sessions' lengths; one of an event cannot be ranked.
+    sessions = [RING[0][: 1 + i // 300].tolist() for i in range(1500)]
+    model, path, load, seen = first_window(tmp_path, sessions)
+    StepsOverWindows(model, MemoryTuner(model)).tune_first(path, load, **TUNED_BY)
+    counted, fit, ranked = seen
+    assert counted == fit and sorted(fit + ranked) == sorted(sessions)
+    counts = np.bincount([len(x) for x in ranked])
+    assert counts[:2].tolist() == [0, 0] and (counts[2:] == 30).all()
 
 
 def test_strength_is_kept_by_set_aside():

@@ -35,7 +35,7 @@ class SessionETL:
        since the item's first click in the fitted log (0 for unknown items).
        `dayofweek_*` and `hour_*` are the sine and cosine of 2π times the day
        of the week (Monday 0) over 7, and the time of day over 24 h, in UTC;
-       `seconds` are whole ones, modulo 2²⁴ (194 days), tagged `timestamp`.
+       `seconds` are whole ones, modulo 27 weeks, tagged `timestamp`.
     6. A session becomes one row: lists for what changes by the click, of which
        the newest `max_length` are kept; the first value for its context.
     7. `window` counts windows from 1, the one in whose minute, hour or day the

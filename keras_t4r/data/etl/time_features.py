@@ -14,8 +14,9 @@ def _time_of_day(times):
     return times % DAY / DAY
 
 
-# As many whole seconds as float32 tells apart: after 194 days they begin anew.
-_TOLD_APART = 2**24
+# After 27 weeks they begin anew: float32 tells the whole seconds of them apart, and not
+# of one week more. With whole weeks the hour and the day stay what they are.
+_TOLD_APART = 27 * 7 * 86_400
 
 TIME_FEATURES = {
     "dayofweek_sin": lambda times: np.sin(2 * np.pi * _day_of_week(times)),

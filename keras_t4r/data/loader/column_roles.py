@@ -1,6 +1,6 @@
 """Which columns of the files are inputs, targets and weights."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from keras_t4r.arguments import names
 
@@ -18,6 +18,8 @@ class ColumnRoles:
             event that came next; the item column first.
         sample_weight: string or `None`. The column of weights.
         one_target: bool. Whether `y` is an array, and no dict of arrays.
+        looked_up: dict of columns of `x` that are no columns of the files to the column
+            of ids that they are looked up by.
     """
 
     item: str
@@ -27,15 +29,19 @@ class ColumnRoles:
     next_columns: tuple = ()
     sample_weight: str | None = None
     one_target: bool = False
+    looked_up: dict = field(default_factory=dict)
 
     @classmethod
-    def of(cls, schema, columns, target, targets, next_columns, sample_weight):
+    def of(
+        cls, schema, columns, target, targets, next_columns, sample_weight, looked_up
+    ):
         """Gives each column its role, and refuses those that cannot play it.
 
         Args:
             schema: `Schema`.
             columns, target, targets, next_columns, sample_weight: see
                 `KerasSequenceLoader`.
+            looked_up: dict of column to the column of ids that it is looked up by.
         """
         targets = _names("targets", targets)
         more = _names("next_columns", next_columns)
@@ -72,6 +78,13 @@ class ColumnRoles:
             )
         for name in inputs:
             _check_input(schema, name)
+        for name in looked_up:
+            if name not in inputs:
+                raise ValueError(
+                    f"vectors has a column {name!r}, which is not among the columns of "
+                    f"x, {list(inputs)}: tag it embedding in the schema, or name it in "
+                    "columns."
+                )
         return cls(
             item,
             session,
@@ -80,6 +93,7 @@ class ColumnRoles:
             ahead,
             sample_weight,
             one_target=target == "last" and not targets and not more,
+            looked_up=looked_up,
         )
 
     @property
@@ -89,7 +103,9 @@ class ColumnRoles:
         if self.sample_weight is not None:
             named += (self.sample_weight,)
         columns = dict.fromkeys((self.item, *named))
-        columns.pop(self.session, None)
+        columns.update(dict.fromkeys(self.looked_up.values()))
+        for name in (self.session, *self.looked_up):
+            columns.pop(name, None)
         return list(columns)
 
     @property
@@ -116,6 +132,11 @@ def _check_item(schema):
         raise ValueError(
             f"The item column {item.name!r} has to be a list of ids; give it a "
             "value_count in the schema."
+        )
+    if item.is_bag:
+        raise ValueError(
+            f"The item column {item.name!r} has a bag of ids an event; an event is of "
+            "one item: leave out its event_count."
         )
 
 
@@ -154,4 +175,9 @@ def _check_numbers(schema, name):
         raise ValueError(
             f"Column {name!r} holds no numbers to learn from: give a column of "
             "numbers, booleans or ids."
+        )
+    if column.event_count is not None:
+        raise ValueError(
+            f"Column {name!r} has several values an event, and a target or a weight is "
+            "one: it can be an input only."
         )

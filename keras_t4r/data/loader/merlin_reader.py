@@ -28,6 +28,12 @@ class MerlinFiles(SessionFiles):
                 'engine="merlin" reads parquet files, not a table; write the table '
                 'to a file, or use engine="arrow".'
             )
+        several = [name for name in names if schema[name].event_count is not None]
+        if several:
+            raise ValueError(
+                f"Columns {several} have vectors or bags, which merlin-dataloader does "
+                'not read: use engine="arrow".'
+            )
         _merlin()
         super().__init__(paths, schema, names, needs_key, weight)
         rows = {}

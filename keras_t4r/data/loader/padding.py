@@ -32,15 +32,16 @@ def pad(values, source, target, shape):
     """Copies values into an array of zeros.
 
     Args:
-        values: array `(all events,)`.
+        values: array `(all events, …)`.
         source, target: int arrays. As from `event_cells`.
         shape: `(batch, time)`.
 
     Returns:
-        An array of that shape and the type of the values.
+        An array `(batch, time, …)` of the type of the values.
     """
-    padded = np.zeros(shape[0] * shape[1], values.dtype)
+    inner = values.shape[1:]
+    padded = np.zeros((shape[0] * shape[1], *inner), values.dtype)
     # In "clip" mode numpy takes no detour by a buffer. The positions are right by
     # construction, so nothing is ever clipped.
-    padded[target] = values.take(source, mode="clip")
-    return padded.reshape(shape)
+    padded[target] = values.take(source, axis=0, mode="clip")
+    return padded.reshape(*shape, *inner)

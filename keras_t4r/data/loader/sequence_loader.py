@@ -9,6 +9,7 @@ import numpy as np
 from keras_t4r.arguments import one_of, optional, truth, whole_number
 from keras_t4r.data.loader.batch_plan import make_plan
 from keras_t4r.data.loader.column_roles import ColumnRoles
+from keras_t4r.data.loader.looked_up_vectors import LookedUpVectors
 from keras_t4r.data.loader.session_batch import SessionBatch
 from keras_t4r.data.loader.session_stream import SessionStream
 from keras_t4r.schema import check_schema
@@ -21,6 +22,7 @@ class KerasSequenceLoader(keras.utils.PyDataset):
 
     - `(batch, time)` for list columns, padded with 0 on the right, where `time`
       is the batch's longest session rounded up to a multiple of 4;
+    - `(batch, time, most)` for those with a vector or a bag of ids an event;
     - `(batch,)` for columns with one value a session;
 
     int32 for ids and float32 for numbers. With `target="last"` it is `(x, y)`:
@@ -77,6 +79,10 @@ class KerasSequenceLoader(keras.utils.PyDataset):
             batch is `max_length` wide.
         columns: list of strings. Columns of `x`. Defaults to those that
             `schema.inputs()` names.
+        vectors: dict of column of vectors to the pair of a column of ids and the `.npy`
+            file, or the array, of their vectors, `(cardinality, width)`. The sessions
+            then have no such column: the vectors are looked up for each batch, and the
+            file is never read whole. What serves the model has to look them up, too.
         rank: int. Which share of the sessions to read, from 0 on.
         world_size: int. Number of shares.
         drop_last: bool. Whether to leave out a last batch that is not full.
@@ -130,6 +136,7 @@ class KerasSequenceLoader(keras.utils.PyDataset):
         max_length=None,
         bucket=True,
         columns=None,
+        vectors=None,
         rank=0,
         world_size=1,
         drop_last=False,
@@ -153,8 +160,18 @@ class KerasSequenceLoader(keras.utils.PyDataset):
             max_length = _longest_input(schema, target)
         self.max_length = whole_number("max_length", max_length)
         self.bucket = truth("bucket", bucket)
+        self._vectors = {
+            name: LookedUpVectors(name, given, schema)
+            for name, given in (vectors or {}).items()
+        }
         self._roles = ColumnRoles.of(
-            schema, columns, target, targets, next_columns, sample_weight
+            schema,
+            columns,
+            target,
+            targets,
+            next_columns,
+            sample_weight,
+            {name: given.ids for name, given in self._vectors.items()},
         )
         self.columns = list(self._roles.inputs)
         self.world_size = whole_number("world_size", world_size)
@@ -282,8 +299,13 @@ class KerasSequenceLoader(keras.utils.PyDataset):
             self._saw_last_batch = True
         roles, x = self._roles, {}
         for name in roles.inputs:
-            own_ids = name == roles.session
-            x[name] = batch.session_ids() if own_ids else batch.column(name)
+            if name == roles.session:
+                x[name] = batch.session_ids()
+            elif name in self._vectors:
+                vectors = self._vectors[name]
+                x[name] = vectors.of(batch.column(vectors.ids))
+            else:
+                x[name] = batch.column(name)
         y = {name: batch.next(name) for name in roles.next_columns}
         y.update((name, batch.column(name)) for name in roles.targets)
         if roles.sample_weight is not None:

@@ -25,7 +25,7 @@ class SessionBatch:
         self._source, self._cells = event_cells(begin, length, time)
 
     def column(self, name):
-        """`(batch, time)` of a list column, padded with 0, or `(batch,)`."""
+        """`(batch, time, …)` of a list column, padded with 0, or `(batch,)`."""
         if name in self._table.lists:
             values = self._table.lists[name]
             return pad(values, self._source, self._cells, self._shape)
@@ -54,4 +54,6 @@ class SessionBatch:
     def _fill(self, values, value=0):
         if not self._empty:
             return values
-        return np.concatenate([values, np.full(self._empty, value, values.dtype)])
+        return np.concatenate(
+            [values, np.full((self._empty, *values.shape[1:]), value, values.dtype)]
+        )

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from keras_t4r.data.loader.arrow_layouts import is_list
+from keras_t4r.data.loader.padding import event_cells, pad
 from keras_t4r.schema import LARGEST_NUMBER, PADDING_ID
 
 
@@ -38,8 +39,42 @@ class ColumnReader:
         )
         offsets = np.zeros(len(lengths) + 1, np.int64)
         np.cumsum(lengths, out=offsets[1:])
+        if column.event_count is not None:
+            return lengths, self._values_of_events(array.flatten(), column, offsets)
         values = self._values(array.flatten(), column, is_item, offsets)
         return lengths, values
+
+    def _values_of_events(self, array, column, offsets):
+        """Vectors or bags: an array `(events, most)`, bags padded with 0."""
+        wanted = "a vector an event" if column.is_vector else "a bag of ids an event"
+        if not is_list(array.type):
+            self._fail_type(array.type, column, "single values", wanted)
+        null = array.is_null()
+        self._refuse(
+            null,
+            offsets,
+            column,
+            f"an event is null; it needs {wanted}",
+            null.true_count,
+        )
+        lengths = pc.list_value_length(array).to_numpy(zero_copy_only=False)
+        least, most = column.event_count
+        wrong = (lengths < least) | (lengths > most)
+        if wrong.any():
+            place, length = self._first(wrong, offsets, column, lengths)
+            raise ValueError(
+                f"{place}: an event has {length} values, but the schema's event_count "
+                f"is ({least}, {most}): mend the sessions or the schema."
+            )
+        within = np.zeros(len(lengths) + 1, np.int64)
+        np.cumsum(lengths, out=within[1:])
+        values = self._values(array.flatten(), column, False, within[offsets])
+        if column.is_vector:
+            return values.reshape(-1, most)
+        if not len(lengths):
+            return np.zeros((0, most), values.dtype)
+        cells = event_cells(within[:-1], lengths, most)
+        return pad(values, *cells, (len(lengths), most))
 
     def scalar_column(self, array, column, is_weight=False):
         """Values of a column with one value a session."""

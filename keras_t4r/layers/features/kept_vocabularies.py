@@ -132,6 +132,40 @@ class KeptVocabularies:
             self._held[name] = vocabulary
 
 
+class KeepsVocabularies:
+    """Mixin of a layer whose `_vocabularies` are `KeptVocabularies`."""
+
+    def vocabulary(self, name):
+        """The `Vocabulary` of a column, or `None` where it has none.
+
+        Raises:
+            ValueError: it has one, but the layer was made from a config in a process
+                that does not hold it.
+        """
+        return self._vocabularies.get(name)
+
+    @property
+    def told_vocabularies(self):
+        """Dict of column to `Vocabulary`, or to its fingerprint where this process does
+        not hold it."""
+        return self._vocabularies.told()
+
+    def save_own_variables(self, store):
+        super().save_own_variables(store)
+        self._vocabularies.sign(store)
+
+    def load_own_variables(self, store):
+        held = {key: store[key] for key in store.keys()}
+        self._vocabularies.check_signed(held)
+        super().load_own_variables(held)
+
+    def save_assets(self, dir_path):
+        self._vocabularies.save(dir_path)
+
+    def load_assets(self, dir_path):
+        self._vocabularies.load(dir_path)
+
+
 def _path(folder, name):
     # A config may come from anywhere.
     if not is_plain(name):

@@ -23,7 +23,8 @@ class StochasticSwapNoise(keras.layers.Layer):
         seed: int. Seed of the random choice.
 
     Call arguments:
-        inputs: dict of column to tensor, `(batch, time)` or `(batch,)`.
+        inputs: dict of column to tensor, `(batch, time)`, `(batch, time, most)` or
+            `(batch,)`.
         training: bool. Whether values are swapped; in inference none are.
 
     Returns:
@@ -83,8 +84,12 @@ class StochasticSwapNoise(keras.layers.Layer):
         draw = self._uniform(ops.shape(flat)) * total
         nth = ops.minimum(ops.cast(draw, "int32") + 1, count[-1])
         place = ops.minimum(ops.searchsorted(count, nth), ops.shape(flat)[0] - 1)
-        other = ops.take(ops.reshape(x, (-1,)), place)
-        return ops.where(swapped, ops.reshape(other, ops.shape(real)), x)
+        # A vector or a bag of an event is swapped whole.
+        inner = x.shape[len(real.shape) :]
+        other = ops.take(ops.reshape(x, (-1, *inner)), place, axis=0)
+        axes = tuple(range(len(real.shape), len(x.shape)))
+        swapped = ops.expand_dims(swapped, axes) if axes else swapped
+        return ops.where(swapped, ops.reshape(other, ops.shape(x)), x)
 
     def _uniform(self, shape):
         return keras.random.uniform(shape, seed=self.seed_generator, dtype="float32")

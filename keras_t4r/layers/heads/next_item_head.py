@@ -167,22 +167,40 @@ class NextItemHead(KeepsQuantization, ShardedRows, keras.layers.Layer):
         one = ops.full_like(hidden[..., :1], 1.0 / self.temperature)
         return ops.concatenate([hidden, one], axis=-1)
 
-    def items(self, table=None):
+    def items(self, table=None, ids=None):
         """What each id answers with.
 
         Args:
             table: tensor `(V, dim)`; `None` for the head's own.
+            ids: int tensor of any shape; `None` for all.
 
         Returns:
-            A float32 tensor `(V, dim)`, with a bias `(V, dim + 1)`. Rows below
-            `first_id` are no items.
+            A float32 tensor `(V, dim)`, with a bias `(V, dim + 1)`; of given ids
+            `(*ids, dim)` or `(*ids, dim + 1)`. Rows below `first_id` are no items.
         """
-        rows = ops.cast(self._rows(table), "float32")
-        if not self.bias:
+        if ids is None:
+            rows = ops.cast(self._rows(table), "float32")
+            bias = self._bias() if self.bias else None
+        else:
+            bias = as_table(self.item_bias) if self.bias else None
+            items = ItemRows(self._table(table), bias, self.temperature, self.normalize)
+            rows = items.vectors(ids)
+            bias = items.biases(ids) if self.bias else None
+        if bias is None:
             return rows
         # The query has the temperature.
-        column = ops.expand_dims(self._bias() * self.temperature, -1)
+        column = ops.expand_dims(bias * self.temperature, -1)
         return ops.concatenate([rows, column], axis=-1)
+
+    def asked(self, x, targets):
+        """The output of the body that answers: `(batch, width)`, of the asked position.
+
+        Args:
+            x, targets: as of a call.
+        """
+        asked = ops.cast(ops.equal(targets, ASKED), "int32")
+        index = ops.cast(ops.argmax(asked, axis=1), "int32")[:, None, None]
+        return ops.take_along_axis(x, index, axis=1)[:, 0]
 
     def call(self, x, targets, table=None, sample_weight=None, training=None):
         if training:
@@ -244,9 +262,7 @@ class NextItemHead(KeepsQuantization, ShardedRows, keras.layers.Layer):
         return hidden, at
 
     def _scores(self, x, targets, table):
-        asked = ops.cast(ops.equal(targets, ASKED), "int32")
-        index = ops.cast(ops.argmax(asked, axis=1), "int32")[:, None, None]
-        x = ops.take_along_axis(x, index, axis=1)[:, 0]
+        x = self.asked(x, targets)
         # Ids below the first are no items: they are not among the classes.
         rows = self._rows(table)
         items = ops.cast(rows[self.first_id :], "float32")

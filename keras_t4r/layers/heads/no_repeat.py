@@ -42,16 +42,29 @@ class NoRepeat(ScoreStep):
     def change(self, scores, items):
         if self.of == "session":
             return hide_items(scores, items)
+        item, real = self._last(items)
+        ids = ops.arange(ops.shape(scores)[1])[None, :]
+        repeats = ops.equal(ids, ops.cast(item, ids.dtype))
+        repeats = ops.logical_and(repeats, real)
+        return ops.where(repeats, -float("inf"), scores)
+
+    def candidates(self, items):
+        return items if self.of == "session" else self._last(items)[0]
+
+    def change_candidates(self, scores, ids, rest, items):
+        gone = ops.cast(self.candidates(items), ids.dtype)
+        repeats = ops.any(ops.equal(ids[:, :, None], gone[:, None, :]), axis=-1)
+        return ops.where(repeats, -float("inf"), scores), rest
+
+    def _last(self, items):
+        """The last item, `(batch, 1)`, 0 without one; and whether there is one."""
         real = ops.not_equal(items, 0)
         place = ops.arange(1, ops.shape(items)[1] + 1)[None, :]
         # 0, which is no place, where there is no event.
         last = ops.max(ops.where(real, place, 0), axis=1, keepdims=True)
         at = ops.equal(place, last)
         item = ops.sum(ops.where(at, items, 0), axis=1, keepdims=True)
-        ids = ops.arange(ops.shape(scores)[1])[None, :]
-        repeats = ops.equal(ids, ops.cast(item, ids.dtype))
-        repeats = ops.logical_and(repeats, last > 0)
-        return ops.where(repeats, -float("inf"), scores)
+        return item, last > 0
 
     def get_config(self):
         return {**super().get_config(), "of": self.of}

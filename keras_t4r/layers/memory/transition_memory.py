@@ -7,10 +7,11 @@ from keras import ops
 from scipy import sparse
 
 from keras_t4r.arguments import number, optional, truth, whole_number
-from keras_t4r.backend import add_at_columns
 from keras_t4r.layers.memory.session_ids import id_batches, joined
 from keras_t4r.layers.memory.transition_counts import count_transitions, heaviest
+from keras_t4r.layers.score_mixture import mix
 from keras_t4r.layers.score_step import ScoreStep
+from keras_t4r.layers.sorted_ids import places_in
 from keras_t4r.schema import Vocabulary, check_schema
 
 # Sums of counts below it, which long decay or no sight leaves, count as it.
@@ -108,6 +109,8 @@ class TransitionMemory(ScoreStep):
     - Ludewig and Jannach, Evaluation of Session-based Recommendation Algorithms,
       UMUAI 2018 (how strong counts are).
     """
+
+    reads_rest = True
 
     def __init__(
         self,
@@ -242,7 +245,7 @@ class TransitionMemory(ScoreStep):
     def reset_state(self):
         """Forgets everything that was learned; the strength stays."""
         for weight in (self.follower, self.count, self.total):
-            weight.assign(ops.zeros_like(weight))
+            weight.assign(ops.zeros(weight.shape, weight.dtype))
 
     @contextmanager
     def set_aside(self):
@@ -251,7 +254,7 @@ class TransitionMemory(ScoreStep):
         kept = [ops.convert_to_numpy(weight) for weight in counts]
         try:
             for weight in counts:
-                weight.assign(ops.zeros_like(weight))
+                weight.assign(ops.zeros(weight.shape, weight.dtype))
             yield self
         finally:
             for weight, value in zip(counts, kept, strict=True):
@@ -312,15 +315,28 @@ class TransitionMemory(ScoreStep):
 
     def change(self, scores, items):
         ids, evidence = self.evidence(items)
+        total = ops.logsumexp(scores, axis=1, keepdims=True)
+        return self._mixed(scores, total, ids, evidence)[0]
+
+    def candidates(self, items):
+        return self.evidence(items)[0]
+
+    def change_candidates(self, scores, ids, rest, items):
+        followers, evidence = self.evidence(items)
+        total = ops.logaddexp(ops.logsumexp(scores, axis=1), rest)[:, None]
+        place, there = places_in(ids, followers)
+        evidence = ops.where(there, evidence, 0.0)
+        scores, shift = self._mixed(scores, total, place, evidence)
+        # Of the others there is no evidence.
+        return scores, rest + shift[:, 0]
+
+    def _mixed(self, scores, total, columns, evidence):
+        """As `mix`, once something was learned."""
         # Both sides of the mixture divided by the strength, which may be infinite.
         evidence = evidence / ops.convert_to_tensor(self.strength)
-        m = add_at_columns(ops.zeros_like(scores), ids, evidence)
-        network = scores - ops.logsumexp(scores, axis=1, keepdims=True)
-        # In logarithms, so that improbable items keep their order.
-        mixed = ops.logaddexp(network, ops.log(m))
-        mixed = mixed - ops.log1p(ops.sum(m, axis=1, keepdims=True))
-        mixed = ops.where(ops.equal(scores, -float("inf")), -float("inf"), mixed)
-        return ops.where(self._has_learned(), mixed, scores)
+        mixed, shift = mix(scores, total, columns, evidence)
+        learned = self._has_learned()
+        return ops.where(learned, mixed, scores), ops.where(learned, shift, 0.0)
 
     def evidence(self, items):
         """What the counts say by themselves, `m` of the equation.

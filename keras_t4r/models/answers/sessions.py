@@ -85,9 +85,16 @@ class RaggedSessions:
             values, offsets = _values(self._sessions[column.name], column, self._rows)
             if column.name == item:
                 _check_items(values, column.name)
+            events = None
+            if column.event_count is not None:
+                events = _Events(values, column)
+                values = events.values
             if column.name in vocabularies:
                 values = pa.array(vocabularies[column.name].encode(values))
-            self._flat[column.name] = (_numbers(values, column, item), offsets)
+            flat = _numbers(values, column, item)
+            if events is not None:
+                flat = events.padded(flat)
+            self._flat[column.name] = (flat, offsets)
         _, expected = self._flat[item]
         for name, (_, offsets) in self._flat.items():
             if offsets is not None:
@@ -106,7 +113,7 @@ class RaggedSessions:
         return {name: as_they_came(keys)}
 
     def batches(self, batch_size, history=None):
-        """Yields dicts of column to array, `(batch, time)` or `(batch,)`.
+        """Yields dicts of column to array, `(batch, time, …)` or `(batch,)`.
 
         Args:
             batch_size: int. Sessions in a batch.
@@ -196,9 +203,41 @@ def _values(data, column, rows):
             f"Session {row} is null in column {column.name!r}: leave it out."
         )
     lengths = pc.list_value_length(array).to_numpy(zero_copy_only=False)
-    return _plain_values(array.flatten()), np.concatenate(
-        [[0], np.cumsum(lengths, dtype="int64")]
-    )
+    values = array.flatten()
+    if column.event_count is None:
+        values = _plain_values(values)
+    return values, np.concatenate([[0], np.cumsum(lengths, dtype="int64")])
+
+
+class _Events:
+    """The vectors or bags of events: their values, flat, and how many each has."""
+
+    def __init__(self, array, column):
+        least, self._most = column.event_count
+        if not len(array):
+            array = pa.array([], pa.list_(pa.int64()))
+        if not is_list(array.type) or array.null_count:
+            raise TypeError(
+                f"Column {column.name!r} of the sessions needs a list of values for "
+                "each event."
+            )
+        lengths = pc.list_value_length(array).to_numpy(zero_copy_only=False)
+        wrong = (lengths < least) | (lengths > self._most)
+        if wrong.any():
+            raise ValueError(
+                f"Column {column.name!r} of the sessions has an event of "
+                f"{lengths[wrong][0]} values; they should be {least} to {self._most}."
+            )
+        self._lengths = lengths.astype("int64")
+        self.values = _plain_values(array.flatten())
+
+    def padded(self, flat):
+        """An array `(events, most)` of the values, encoded."""
+        begin = np.cumsum(self._lengths) - self._lengths
+        if not len(begin):
+            return np.zeros((0, self._most), flat.dtype)
+        cells = event_cells(begin, self._lengths, self._most)
+        return pad(flat, *cells, (len(begin), self._most))
 
 
 def _in_arrow(data, column):

@@ -1,5 +1,6 @@
 """Whether the ids of sessions mean to a model what their ETL meant."""
 
+from keras_t4r.layers.context.context_features import ContextFeatures
 from keras_t4r.layers.features.sequence_embedding_features import (
     SequenceEmbeddingFeatures,
 )
@@ -18,7 +19,7 @@ def check_ids(model, loader):
         ValueError: see `KerasSequenceLoader.check_ids`.
     """
     for layer in layers_of(model):
-        if isinstance(layer, SequenceEmbeddingFeatures):
+        if isinstance(layer, (SequenceEmbeddingFeatures, ContextFeatures)):
             loader.check_ids(layer.told_vocabularies)
         elif isinstance(layer, TransitionMemory):
             layer.check_ids(loader)

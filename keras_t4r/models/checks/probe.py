@@ -5,6 +5,10 @@ import numpy as np
 from keras import ops
 
 from keras_t4r.bodies.body import Body
+from keras_t4r.layers.context.context_features import ContextFeatures
+from keras_t4r.layers.context.context_fusion import ContextFusion
+from keras_t4r.layers.context.context_token import ContextToken
+from keras_t4r.layers.context.drop_context_token import DropContextToken
 from keras_t4r.layers.heads.next_item_head import NextItemHead
 from keras_t4r.layers.keep_mask import KeepMask
 from keras_t4r.layers.schemes.masking_scheme import MaskingScheme
@@ -16,6 +20,10 @@ _EVENTS = 6
 # What may move by rounding, of what moves where it should.
 _ROUNDING = 1e-3
 _SAFE = (
+    ContextFeatures,
+    ContextFusion,
+    ContextToken,
+    DropContextToken,
     KeepMask,
     MaskingScheme,
     keras.layers.Activation,

@@ -76,7 +76,8 @@ def test_element_wise_aggregations():
             SCHEMA, embedding_dim=4, aggregation=aggregation
         )
         out = call(layer, x)
-        parts = {k: ops.convert_to_numpy(v) for k, v in layer._embed(x, 5).items()}
+        names, parts = layer._fusion.names, layer._fusion.even(layer._encode(x)[0])
+        parts = dict(zip(names, map(ops.convert_to_numpy, parts), strict=True))
         item = parts.pop("item_id")
         others = sum(parts.values())
         expected = item + others if aggregation.endswith("sum") else item * others
@@ -89,7 +90,7 @@ def test_numbers_can_be_projected_together():
         SCHEMA, embedding_dim=4, continuous_projection=3, layer_norm=True, d_output=8
     )
     assert call(layer, batch()).shape == (3, 5, 8)
-    kernel = layer._projections["continuous"].kernel
+    kernel = layer._fusion.numbers_projection.kernel
     assert kernel.shape == (2, 3)
 
 
@@ -117,16 +118,17 @@ def test_padding_is_zero_and_masked():
     assert not ops.convert_to_numpy(layer.tables["item"])[0].any()
 
 
-def test_widths_can_differ_by_column_unless_they_share_or_are_summed():
+def test_widths_can_differ_by_column_unless_they_share():
     dims = {"item_id": 4, "bought": 4, "country": 2}
     layer = t4r.SequenceEmbeddingFeatures(SCHEMA, embedding_dim=dims)
     assert call(layer, batch()).shape[-1] == 1 + 4 + 2 + 4 + 1
     with pytest.raises(ValueError, match="shares the table 'item'"):
         t4r.SequenceEmbeddingFeatures(SCHEMA, embedding_dim={**dims, "bought": 5})
-    with pytest.raises(ValueError, match="needs tables of one width"):
-        t4r.SequenceEmbeddingFeatures(
-            SCHEMA, embedding_dim=dims, aggregation="element-wise-sum"
-        )
+    layer = t4r.SequenceEmbeddingFeatures(
+        SCHEMA, embedding_dim=dims, aggregation="element-wise-sum"
+    )
+    assert call(layer, batch()).shape[-1] == 4
+    assert sorted(layer._fusion.projections) == ["age", "country", "score"]
     with pytest.raises(ValueError, match="no entry for column 'bought'"):
         t4r.SequenceEmbeddingFeatures(SCHEMA, embedding_dim={"item_id": 4})
 
@@ -235,8 +237,13 @@ def test_a_layer_that_asks_for_a_mask_finds_one_while_the_graph_is_made():
 @pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="only TensorFlow has such gradients"
 )
-def test_a_step_costs_what_its_batch_touches():
+def test_a_step_costs_what_its_batch_touches(monkeypatch):
     import tensorflow as tf
+
+    from keras_t4r import backend
+
+    # As where a row-sparse optimizer was made.
+    monkeypatch.setattr(backend, "_rows_are_trained_alone", True)
 
     features = t4r.SequenceEmbeddingFeatures(SCHEMA, embedding_dim=4)
     head = t4r.NextItemHead(
@@ -256,3 +263,18 @@ def test_a_step_costs_what_its_batch_touches():
         return tf.convert_to_tensor(found)
 
     assert ops.convert_to_numpy(gradient()).any()
+
+
+def test_an_optimizer_takes_a_row_that_is_looked_up_often_for_one():
+    layer = t4r.SequenceEmbeddingFeatures(SCHEMA, embedding_dim=4)
+    inputs = SCHEMA.inputs()
+    model = keras.Model(inputs, ops.sum(layer(inputs)[0], axis=(1, 2))[:, None])
+    model.compile(keras.optimizers.Adam(0.1, epsilon=1e-9), loss="mae")
+    x = batch()
+    assert np.bincount(x["country"]).max() > 1
+    table = layer.tables["country"]
+    before = ops.convert_to_numpy(table)
+    model.train_on_batch(x, np.full((3, 1), 1e3, "float32"))
+    # The first step of Adam is the rate, however large the gradient.
+    moved = np.abs(ops.convert_to_numpy(table) - before)[np.unique(x["country"])]
+    np.testing.assert_allclose(moved, 0.1, rtol=1e-4)

@@ -1,0 +1,79 @@
+"""Ids that callers do not want answered, in raw values → encoded, a row a session."""
+
+import numpy as np
+
+from keras_t4r.files.sentences import first_line
+
+# Widths are powers of two of it, so that few shapes are compiled.
+_LEAST_WIDTH = 8
+
+
+def excluded_ids(exclude, sessions, vocabulary, rows):
+    """Encoded ids `(sessions, n)`, filled up with 0; of what is unknown, 0.
+
+    Args:
+        exclude: list of raw ids for all sessions, or a list of such lists, one for each
+            session.
+        sessions: int. How many there are.
+        vocabulary: `Vocabulary`, or `None` where raw ids are the encoded ones.
+        rows: int. The highest encoded id + 1.
+
+    Raises:
+        TypeError: it is neither, or the ids are of another type than the model's.
+        ValueError: there is not a list for each session.
+    """
+    if isinstance(exclude, (str, bytes, dict)) or not hasattr(exclude, "__iter__"):
+        raise TypeError(
+            f"exclude is {exclude!r}; it should be a list of raw ids, or a list of "
+            "such lists, one for each session."
+        )
+    lists = list(exclude)
+    nested = [not isinstance(x, (str, bytes)) and hasattr(x, "__iter__") for x in lists]
+    if any(nested) and not all(nested):
+        raise TypeError(
+            "exclude mixes ids and lists of ids: give one list for all sessions, or a "
+            "list for each."
+        )
+    if not any(nested):
+        ids = _encoded(lists, vocabulary, rows)
+        wide = np.zeros((1, _width(len(ids))), "int32")
+        wide[0, : len(ids)] = ids
+        return np.broadcast_to(wide, (sessions, wide.shape[1]))
+    lists = [list(x) for x in lists]
+    if len(lists) != sessions:
+        raise ValueError(
+            f"exclude holds {len(lists)} lists of ids, but there are {sessions} "
+            "sessions: give one for each, or one list of ids for all."
+        )
+    lengths = np.array([len(x) for x in lists])
+    wide = np.zeros((sessions, _width(lengths.max())), "int32")
+    real = np.arange(wide.shape[1]) < lengths[:, None]
+    wide[real] = _encoded([value for x in lists for value in x], vocabulary, rows)
+    return wide
+
+
+def _encoded(values, vocabulary, rows):
+    if not values:
+        return np.zeros(0, "int32")
+    if vocabulary is not None:
+        if vocabulary.unknown_id is None:
+            # It has no id for them, and they are no answers anyway.
+            known = set(vocabulary.values.filter(vocabulary.values.is_in(values)))
+            values = [value if value in known else None for value in values]
+            ids = np.zeros(len(values), "int32")
+            held = [n for n, value in enumerate(values) if value is not None]
+            if held:
+                ids[held] = vocabulary.encode([values[n] for n in held])
+            return ids
+        try:
+            return vocabulary.encode(values)
+        except TypeError as error:
+            raise TypeError(f"exclude: {first_line(error)}.") from error
+    ids = np.asarray(values)
+    if ids.dtype.kind not in "iu":
+        raise TypeError(f"exclude holds {ids.dtype} values; ids are whole numbers.")
+    return np.where((ids > 0) & (ids < rows), ids, 0).astype("int32")
+
+
+def _width(most):
+    return max(_LEAST_WIDTH, 1 << (int(most) - 1).bit_length() if most else 0)

@@ -1,0 +1,155 @@
+import numpy as np
+from keras import ops
+
+from keras_t4r.models.answers.compiled import Compiled
+from keras_t4r.models.answers.query_graph import QueryGraph
+
+# How far the scores of an index may be from the model's, of the largest.
+_ROUNDING = 1e-3
+# A sum of nothing, in logarithms: small enough, and a number.
+_NOTHING = -1e30
+_INF = float("inf")
+
+
+class Retriever:
+    """Answers of a model with an index: candidates from it, ranked as the model does.
+
+    The model computes a query, the index answers it with candidates, to which come
+    those that steps after the head raise or hide. Their scores are computed from the
+    model's own table, and the steps change them as they change those of all items. An
+    item that is no candidate scores less than each of the index's; so the answer is
+    that of the whole catalogue if `k` of these are left, and more are asked for until
+    they are. What a step needs to know of all other items (a memory: what their
+    `exp(score)` add up to) the index tells.
+
+    Args:
+        model: `SessionModel`.
+        output: the `KerasTensor` of the scores.
+        k: int.
+    """
+
+    def __init__(self, model, output, k):
+        self._graph = QueryGraph(model, output)
+        self._model, self._k = model, k
+        parts = [self._graph.head, *self._graph.steps, *self._graph.models]
+        self._ask = Compiled(model, self._query, parts)
+        self._rank = Compiled(model, self._best, parts)
+
+    # Compiled
+
+    def _query(self, inputs):
+        query, items = self._graph.query(self._model.newest(inputs))
+        must = [
+            ops.cast(step.candidates(of_step), "int32")
+            for step, of_step in zip(self._graph.steps, items, strict=True)
+        ]
+        must.append(ops.zeros((ops.shape(query)[0], 1), "int32"))
+        found = {"query": query, "must": ops.concatenate(must, axis=1)}
+        return {**found, **{f"items_{n}": x for n, x in enumerate(items)}}
+
+    def _best(self, given):
+        head, ids = self._graph.head, given["ids"]
+        vectors = head.items(self._graph.table(given["inputs"]), ids)
+        scores = ops.matmul(vectors, given["query"][:, :, None])[:, :, 0]
+        scores = ops.where(ids > 0, scores, -_INF)
+        # What the index has is compared with the model's own.
+        hits = given["hit"]
+        gap = ops.abs(ops.where(hits, scores - given["score"], 0.0))
+        gap = ops.max(gap / (1.0 + ops.abs(given["score"])), axis=1)
+        rest = given["rest"]
+        for place, step in enumerate(self._graph.steps):
+            items = given[f"items_{place}"]
+            scores, rest = step.change_candidates(scores, ids, rest, items)
+        scores = ops.where(given["allowed"], scores, -_INF)
+        left = ops.sum(ops.cast(ops.logical_and(hits, scores > -_INF), "int32"), axis=1)
+        best, place = ops.top_k(scores, self._k)
+        found = ops.take_along_axis(ids, place, axis=1)
+        found = ops.where(best > -_INF, found, 0)
+        return {"scores": best, "ids": found, "left": left, "gap": gap}
+
+    # Not compiled
+
+    def answer(self, x, index, count, exclude=None):
+        """Scores and ids `(batch, k)` of a batch, as NumPy arrays.
+
+        Args:
+            x: dict of column to array.
+            index: `ItemIndex`.
+            count: int. Candidates that the index is asked for at first.
+            exclude: int array `(batch, n)`, 0 for none.
+        """
+        asked = self._ask.answer(x)
+        must = asked.pop("must")
+        must = np.where(must < self._graph.head.first_id, 0, must)
+        rows = np.arange(len(must))
+        scores = np.empty((len(rows), self._k), "float32")
+        ids = np.empty((len(rows), self._k), "int32")
+        while len(rows):
+            count = min(count, len(index))
+            of_rows = {name: values[rows] for name, values in asked.items()}
+            out = None if exclude is None else exclude[rows]
+            found = self._candidates(of_rows["query"], must[rows], index, count, out)
+            inputs = {name: values[rows] for name, values in x.items()}
+            best = self._rank.answer({**of_rows, **found, "inputs": inputs})
+            self._check(best["gap"])
+            scores[rows], ids[rows] = best["scores"], best["ids"]
+            if count == len(index):
+                break
+            rows, count = rows[best["left"] < self._k], 4 * count
+        return scores, ids
+
+    def _candidates(self, query, must, index, count, exclude):
+        """Ids that are ranked, ascending in a row and each once, and what is known."""
+        hits, scores = index.search(query, count)
+        allowed = hits > 0
+        if exclude is not None:
+            allowed = np.logical_and(allowed, ~_stands_in(hits, exclude))
+            if (allowed.sum(axis=1) < self._k).any():
+                # What was found stays: it is a part of what all add up to.
+                more = index.search(query, count, exclude)
+                hits = np.concatenate([hits, more[0]], axis=1)
+                scores = np.concatenate([scores, more[1]], axis=1)
+        width = hits.shape[1]
+        # Places without an item, so that there are k to choose from.
+        lack = np.zeros((len(hits), max(0, self._k - width)), hits.dtype)
+        ids = np.concatenate([hits, must, lack], axis=1)
+        # Of an id that stands twice a hit goes first, and the others are none.
+        order = np.argsort(ids, axis=1, kind="stable")
+        ordered = np.take_along_axis(ids, order, axis=1)
+        twice = np.zeros(ids.shape, bool)
+        twice[:, 1:] = ordered[:, 1:] == ordered[:, :-1]
+        ordered[twice] = 0
+        again = np.argsort(ordered, axis=1, kind="stable")
+        ids = np.take_along_axis(ordered, again, axis=1)
+        order = np.take_along_axis(order, again, axis=1)
+        hit = np.logical_and(order < width, ids > 0)
+        scores = np.take_along_axis(scores, np.minimum(order, width - 1), axis=1)
+        allowed = ids > 0
+        if exclude is not None:
+            allowed = np.logical_and(allowed, ~_stands_in(ids, exclude))
+        rest = np.zeros(len(ids), "float32")
+        if any(step.reads_rest for step in self._graph.steps):
+            rest = np.maximum(index.log_rest(query, ids), _NOTHING).astype("float32")
+        scores = np.where(hit, scores, 0.0).astype("float32")
+        return {
+            "ids": ids.astype("int32"),
+            "hit": hit,
+            "score": scores,
+            "allowed": allowed,
+            "rest": rest,
+        }
+
+    def _check(self, gap):
+        # Turned round, so that a NaN is found as well.
+        if not (gap <= _ROUNDING).all():
+            raise ValueError(
+                "The index answers with other scores than the model: the model was "
+                "trained further, or loaded, after the index was built. Call "
+                "index.refresh(model)."
+            )
+
+
+def _stands_in(ids, exclude):
+    """Whether each id `(n, c)` is among those `(n, m)` of its row."""
+    row = np.arange(len(ids), dtype="int64")[:, None] << 32
+    return np.isin(row + ids, row + exclude)
