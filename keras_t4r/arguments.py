@@ -81,6 +81,17 @@ def numbers(name, value, count, **limits):
     return tuple(number(f"{name}[{i}]", v, **limits) for i, v in enumerate(value))
 
 
+def truth(name, value):
+    """A truth value as a `bool`; refuses what only counts as one, as 2 or `"False"`.
+
+    Raises:
+        TypeError: it is neither `True` nor `False`, Python's or numpy's.
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} is {value!r}; it should be True or False.")
+    return bool(value)
+
+
 def rate(name, value):
     """A share in [0, 1), such as that of dropout; see `number`."""
     return number(name, value, least=0, below=1)

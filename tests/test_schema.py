@@ -1,9 +1,18 @@
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from keras_t4r.schema import ColumnSchema, Domain, Schema, Tags
+from keras_t4r import (
+    ClickLog,
+    SessionETL,
+    SyntheticClicks,
+    WindowReport,
+    write_text_vectors,
+)
+from keras_t4r.retrieval import ExactIndex, load_index
+from keras_t4r.schema import ColumnSchema, Domain, Schema, Tags, Vocabulary
 
 ITEM = ColumnSchema(
     "item_id",
@@ -154,6 +163,86 @@ def test_faults_are_said_in_one_sentence(make, sentence):
 def test_faults_of_type_are_said_in_one_sentence(make, sentence):
     with pytest.raises(TypeError, match=sentence):
         make()
+
+
+@pytest.mark.parametrize("text", [None, 5, b"feature {}", ["feature {}"]])
+def test_what_is_no_text_of_a_schema_is_told_so(text):
+    with pytest.raises(TypeError, match=r"the text of a schema is .* proto-text or"):
+        Schema.from_text(text)
+    with pytest.raises(TypeError, match=r"is no merlin\.schema\.Schema"):
+        Schema.from_merlin(text)
+
+
+@pytest.mark.parametrize("text", ["", " \n", "# a comment", "{}", '{"feature": []}'])
+def test_a_schema_of_nothing_is_none(text, tmp_path):
+    path = tmp_path / "schema.pbtxt"
+    path.write_text(text)
+    for read, name in ((Schema.load, path), (Schema.from_text, text)):
+        with pytest.raises(ValueError, match="names no column, so it is no schema"):
+            read(name)
+    assert Schema().names == []
+
+
+@pytest.mark.parametrize("path", [None, 5, b"schema.pbtxt", ["schema.pbtxt"]])
+def test_what_is_no_path_is_told_so(path):
+    for use, what in (
+        (Schema.load, "a schema"),
+        (SCHEMA.save, "what is to be written"),
+        (Vocabulary.load, "a vocabulary"),
+        (Vocabulary([1]).save, "what is to be written"),
+        (SessionETL.load, "a fitted ETL"),
+        (lambda p: SessionETL("s", "t", "i").write({}, p), "sessions"),
+        (WindowReport.load, "a report"),
+        (WindowReport([]).save, "what is to be written"),
+        (ExactIndex().build([1], np.ones((1, 2))).save, "what is to be written"),
+        (ExactIndex.load, "an index"),
+        (load_index, "an index"),
+        (lambda p: write_text_vectors(p, {"a": "b"}, None), "vectors"),
+        (SyntheticClicks(num_sessions=20, num_items=300).write, "a log"),
+    ):
+        for wrong, kind in ((path, TypeError), ("", ValueError)):
+            with pytest.raises(kind, match=f"The path of {what} is"):
+                use(wrong)
+    if not isinstance(path, list):
+        with pytest.raises(TypeError, match="is no path; name files of clicks"):
+            ClickLog(path)
+
+
+def test_a_folder_is_no_schema_and_is_not_replaced_by_one(tmp_path):
+    SCHEMA.save(tmp_path / "schema.pbtxt")
+    with pytest.raises(ValueError, match=r"is a folder, and no schema: .*pbtxt"):
+        Schema.load(tmp_path)
+    with pytest.raises(IsADirectoryError, match="is a folder: name a file to write"):
+        SCHEMA.save(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["schema.pbtxt"]
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: Schema(None), "columns of a schema are None; they should be a list"),
+        (lambda: Schema(ITEM), r"columns of a schema are ColumnSchema\("),
+        (lambda: Schema([ITEM, "age"]), "columns of a schema are 'age'"),
+        (lambda: Schema({"item_id": ITEM}), "columns of a schema are {'item_id'"),
+        (lambda: Schema([ITEM], folder=5), "path of vocabularies is 5"),
+        (lambda: Schema([ITEM], vocabularies=[1]), "vocabularies of a schema are"),
+        (lambda: Schema([ITEM], vocabularies={"item_id": [1]}), "vocabularies of a"),
+        (lambda: SCHEMA.select(5), "names is 5; it should be a list of names"),
+        (lambda: ColumnSchema("a", tags=5), "tags of column 'a' are 5"),
+        (lambda: ColumnSchema("a", domain=(1, 2)), r"domain of column 'a' is \(1, 2\)"),
+        (lambda: Domain(1, 2, 5), "name of a Domain is 5; it should be text"),
+    ],
+)
+def test_parts_of_a_schema_that_are_none_are_refused(make, sentence):
+    with pytest.raises(TypeError, match=sentence):
+        make()
+
+
+def test_one_name_stands_for_a_list_of_it():
+    assert SCHEMA.select("age").names == ["age"]
+    assert "age" in SCHEMA and "age" not in SCHEMA.without("age")
+    assert SCHEMA.select(n for n in ("age", "item_id")).names == ["age", "item_id"]
+    assert Schema([ITEM], folder="sessions").vocabulary("item_id") is None
 
 
 def test_numbers_that_are_no_ids_may_be_large():

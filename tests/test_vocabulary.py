@@ -49,11 +49,19 @@ def test_null_and_unseen_values_are_unknown(first_id, unknown_id):
         (["a", "b"], pd.Series(["a", pd.NA], dtype="string"), [2, 1]),
         ([5, 7], pd.Series([5, pd.NA], dtype="Int64"), [2, 1]),
         ([5, 7], np.ma.masked_array([5, 7], mask=[False, True]), [2, 1]),
+        ([5, 300], [np.uint8(5), 300, np.int64(5)], [2, 3, 2]),
         (["a", "b"], pa.RunEndEncodedArray.from_arrays([1, 3], ["a", "b"]), [2, 3, 3]),
     ],
 )
 def test_values_come_in_any_container(held, asked, ids):
     assert Vocabulary(held).encode(asked).tolist() == ids
+
+
+@pytest.mark.parametrize("half", [np.float16(0.5), np.longdouble(0.5)])
+def test_a_fraction_among_integers_is_no_integer(half):
+    # Arrow makes `[1, 0]` of it.
+    with pytest.raises(TypeError, match="ids are integers or text"):
+        Vocabulary([1, half])
 
 
 def test_without_an_id_for_unknown_values_they_are_refused():
@@ -236,6 +244,37 @@ def test_a_request_costs_no_more_where_the_vocabulary_is_large():
     small, large = cost(1_000), cost(200_000)
     for few, many in zip(small, large, strict=True):
         assert many < 8 * few
+
+
+BAD_FILES = [
+    ({"value": ["a", None]}, "Value 1 of the vocabulary of column 'x' is null"),
+    ({"value": ["a", "a"]}, "Value 'a' stands twice"),
+    ({"value": [1.5, 2]}, "Column 'x' holds values of type"),
+    ({"value": pa.array([], "string")}, "The vocabulary of column 'x' has no values"),
+    ({"value": ["a", "b"], "count": [1, None]}, "Count 1 of column 'x' is null"),
+    ({"value": ["a", "b"], "count": [1, -1]}, "Count 1 of column 'x' is -1"),
+    ({"value": ["a", "b"], "count": [1.5, 2]}, "counts of column 'x' is of type"),
+    ({"value": ["a", "b"], "count": ["1", "2"]}, "counts of column 'x' is of type"),
+    ({"value": ["a"], "count": [[1]]}, "counts of column 'x' is of type"),
+    ({"value": ["a"], "count": pa.array([2**63], "uint64")}, "beyond int64"),
+    ({"word": ["a"]}, "has no column 'value'"),
+]
+
+
+@pytest.mark.parametrize(("columns", "sentence"), BAD_FILES)
+def test_a_bad_file_is_named_beside_its_column(columns, sentence, tmp_path):
+    path = tmp_path / "kind.parquet"
+    pq.write_table(pa.table(columns), path)
+    with pytest.raises((TypeError, ValueError), match=sentence) as error:
+        Vocabulary.load(path, name="x")
+    assert str(error.value).startswith(str(path)) and "\n" not in str(error.value)
+    with pytest.raises((TypeError, ValueError), match=r"^the table"):
+        Vocabulary.from_table(pa.table(columns), name="x")
+
+
+def test_what_is_no_table_is_told_so():
+    with pytest.raises(TypeError, match=r"the table .* it should be a pyarrow\.Table"):
+        Vocabulary.from_table({"value": ["a"]})
 
 
 def test_counts_by_id():

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_t4r import backend
+from keras_t4r.arguments import optional, truth
 from keras_t4r.bodies.huggingface.config_data import (
     config_from_dict,
     config_to_dict,
@@ -81,7 +82,8 @@ class Body(KeepsQuantization, keras.layers.Layer):
                 f"{type(config).__name__}: the width {self.d_model} is no multiple of "
                 f"the {self.n_head} attention heads."
             )
-        self._causal = self.config_is_causal() if causal is None else bool(causal)
+        causal = optional(truth, "causal", causal)
+        self._causal = self.config_is_causal() if causal is None else causal
         # Number of positions that the body has embeddings for; None: no limit.
         self.max_length = None
         self.supports_masking = True

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 
 from keras_t4r.arguments import whole_number
-from keras_t4r.files import new_file
+from keras_t4r.files import as_path, new_file
 from keras_t4r.files.parquet import write_parquet
 
 
@@ -44,6 +44,8 @@ def write_text_vectors(path, texts, encode, batch_size=256):
     ```
     """
     batch_size = whole_number("batch_size", batch_size)
+    # Before the texts are encoded, which takes long.
+    path = as_path(path, "vectors")
     texts = _checked(texts)
     distinct = sorted(set(texts.values()), key=lambda text: (len(text), text))
     vectors = _encoded(distinct, encode, batch_size)

@@ -7,9 +7,10 @@ import numpy as np
 import pyarrow as pa
 
 from keras_t4r.arguments import one_of
-from keras_t4r.data.loader.session_checks import is_list
+from keras_t4r.data.loader.arrow_layouts import is_list, one_array
 from keras_t4r.files.parquet import read_parquet
-from keras_t4r.schema import PADDING_ID
+from keras_t4r.schema import PADDING_ID, check_schema
+from keras_t4r.schema.plain_numbers import plain_numbers
 
 
 def vectors_by_id(vectors, schema, column, missing="zeros"):
@@ -48,6 +49,7 @@ def vectors_by_id(vectors, schema, column, missing="zeros"):
     ```
     """
     one_of("missing", missing, ["zeros", "mean"])
+    check_schema(schema, needed=True)
     vocabulary = schema.vocabulary(column)
     if vocabulary is None:
         raise ValueError(
@@ -102,17 +104,15 @@ def _columns(vectors):
             "vectors come as the path of a parquet file, as a pyarrow.Table or as a "
             f"dict of two columns; this is a {type(vectors).__name__}."
         )
-    lists = [n for n in vectors.column_names if is_list(vectors[n].type)]
-    plain = [n for n in vectors.column_names if n not in lists]
+    columns = {name: one_array(vectors[name]) for name in vectors.column_names}
+    lists = [name for name, column in columns.items() if is_list(column.type)]
+    plain = [name for name in columns if name not in lists]
     if len(lists) != 1 or len(plain) != 1:
         raise TypeError(
             f"{where}: a column of raw ids and one of lists of floats are wanted; "
             f"those of lists are {lists}, the others {plain}."
         )
-    column = vectors[lists[0]].combine_chunks()
-    if isinstance(column, pa.ChunkedArray):
-        column = pa.concat_arrays(column.chunks)
-    return where, vectors[plain[0]].combine_chunks(), _rows(column, where)
+    return where, columns[plain[0]], _rows(columns[lists[0]], where)
 
 
 def _as_arrow(values):
@@ -120,7 +120,7 @@ def _as_arrow(values):
     if isinstance(values, np.ndarray) and values.ndim == 2:
         flat = pa.array(np.ascontiguousarray(values).reshape(-1))
         return pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
-    return pa.array(values)
+    return pa.array(plain_numbers(values) if isinstance(values, list) else values)
 
 
 def _rows(column, where):

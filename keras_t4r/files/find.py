@@ -2,7 +2,10 @@
 
 import glob
 import os
+from collections.abc import Iterable
 from pathlib import Path
+
+from keras_t4r.files.packed import packing
 
 PARQUET_SUFFIXES = (".parquet", ".pq")
 _WILDCARDS = set("*?[")
@@ -33,9 +36,10 @@ def find_files(paths, is_data, what, beside=()):
     Raises:
         FileNotFoundError: a path leads to no file.
         TypeError: a path is none.
-        ValueError: the list of paths is empty, or a path is empty text.
+        ValueError: the list of paths is empty, a path is empty text, or a file of data
+            is packed in a way that is not read: it is not passed over in silence.
     """
-    if isinstance(paths, (str, os.PathLike)):
+    if isinstance(paths, str | bytes | os.PathLike) or not isinstance(paths, Iterable):
         paths = [paths]
     found = []
     for text in [_text(path, what) for path in paths]:
@@ -52,6 +56,8 @@ def find_files(paths, is_data, what, beside=()):
                 if _WILDCARDS.intersection(text)
                 else f"There is no file or folder {path}"
             )
+        for file in files:
+            _check_packing(file, is_data)
         if not files:
             raise FileNotFoundError(f"{why}; check where the {what} lie.")
         found += files
@@ -89,8 +95,26 @@ def _in_folder(folder, is_data, beside):
     return sorted(
         file
         for file in _below(folder, left_out)
-        if is_data(file) and file.is_file() and file.stat().st_size
+        if (is_data(file) or _is_packed(file, is_data))
+        and file.is_file()
+        and file.stat().st_size
     )
+
+
+def _is_packed(file, is_data):
+    """Whether it would be data if it were unpacked."""
+    inside = file
+    while packing(inside):
+        inside = inside.with_suffix("")
+    return is_data(inside) and not is_data(file)
+
+
+def _check_packing(file, is_data):
+    if _is_packed(file, is_data):
+        raise ValueError(
+            f"{file} is packed in a way that is not read ({file.suffix}): unpack it, "
+            "or leave it out of the paths."
+        )
 
 
 def _below(folder, left_out):

@@ -5,6 +5,7 @@ import errno
 import os
 from pathlib import Path
 
+from keras_t4r.files.paths import as_path
 from keras_t4r.files.workshop import Workshop
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -22,9 +23,13 @@ def new_file(path):
         The path to write to.
 
     Raises:
+        IsADirectoryError: there is a folder of that name.
         OSError: the disk is full, or the place may not be written to.
+        TypeError, ValueError: it is no path.
     """
     path = _absolute(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder: name a file to write.")
     with _told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         workshop = Workshop(path)
@@ -62,6 +67,7 @@ def new_folder(path, overwrite=False, known_by=None):
             is of another kind.
         BlockingIOError: another process is writing at `path`.
         OSError: the disk is full, or the place may not be written to.
+        TypeError, ValueError: it is no path.
     """
     with new_folders([path], overwrite, known_by) as (folder,):
         yield folder
@@ -81,7 +87,8 @@ def new_folders(paths, overwrite=False, known_by=None, beside=None):
         List of the paths of empty folders, to be filled.
 
     Raises:
-        FileExistsError, BlockingIOError, OSError: as for `new_folder`.
+        FileExistsError, BlockingIOError, OSError, TypeError, ValueError: as for
+            `new_folder`.
     """
     paths = [_absolute(path) for path in paths]
     for path in paths:
@@ -103,7 +110,7 @@ def new_folders(paths, overwrite=False, known_by=None, beside=None):
 
 def _absolute(path):
     # `.` has no name of its own; links stay, for they are what is replaced.
-    return Path(os.path.abspath(path))
+    return Path(os.path.abspath(as_path(path, "what is to be written")))
 
 
 def _check_replaceable(path, overwrite, known_by):

@@ -6,6 +6,7 @@ import warnings
 import keras
 from keras import ops
 
+from keras_t4r.arguments import optional, truth
 from keras_t4r.bodies.body import Body
 from keras_t4r.bodies.registry import make_body
 from keras_t4r.quantization import KeepsQuantization
@@ -59,6 +60,7 @@ class TransformerBlock(KeepsQuantization, keras.layers.Layer):
 
     def __init__(self, config, causal=None, **kwargs):
         super().__init__(**kwargs)
+        causal = optional(truth, "causal", causal)
         if isinstance(config, keras.layers.Layer):
             own = getattr(config, "causal", None)
             if None not in (own, causal) and own != causal:

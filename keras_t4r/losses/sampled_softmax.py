@@ -1,6 +1,7 @@
 import keras
 from keras import ops
 
+from keras_t4r.arguments import optional, truth
 from keras_t4r.losses.sampled_loss import SampledLoss
 
 
@@ -42,8 +43,8 @@ class SampledSoftmax(SampledLoss):
 
     def __init__(self, negatives=256, hardest=None, log_q=None):
         super().__init__(negatives, hardest)
-        self.log_q = log_q
-        self._corrects = hardest is None if log_q is None else bool(log_q)
+        self.log_q = optional(truth, "log_q", log_q)
+        self._corrects = hardest is None if log_q is None else self.log_q
         if self._corrects and not self.negatives.counts_are_known:
             raise ValueError(
                 f"{type(self.negatives).__name__} does not know how often it draws an "

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_t4r.arguments import whole_number
+from keras_t4r.arguments import optional, truth, whole_number
 from keras_t4r.models.answers.query_graph import QueryGraph
 from keras_t4r.models.answers.recommender import Recommender
 from keras_t4r.models.answers.top_k import top_k
@@ -89,6 +89,7 @@ class SessionModel(TrainedModel):
         """
         name = self._head_name(head)
         self._check_k(k, [self.heads[name]])
+        exclude_seen = truth("exclude_seen", exclude_seen)
         outputs = by_output(self._names, self(self.newest(inputs), training=False))
         head, scores = self.heads[name], outputs[name]
         return self._best(head, scores, inputs, k, exclude_seen, exclude)
@@ -113,6 +114,7 @@ class SessionModel(TrainedModel):
             ValueError: `k` is not between 1 and the most ids that an output scores, or
                 there is no output of the items whose seen ones could be left out.
         """
+        exclude_seen = truth("exclude_seen", exclude_seen)
         heads, tensors = self.heads, by_output(self._names, self.output)
         if heads:
             self._check_k(k, heads.values())
@@ -179,13 +181,14 @@ class SessionModel(TrainedModel):
 
         Args:
             sessions: dict of column to list of lists, `pyarrow.Table`, polars or
-                pandas frame, with raw ids, as `{"item_id": [["a", "b"], ["c"]]}`; ids
-                that the vocabulary does not hold count as unknown, and without a
-                vocabulary raw ids are the encoded ones. Or a table of an ETL's
-                `transform`, or read from what it wrote: that carries a mark, which
-                says that its ids are encoded, and by which vocabulary. polars and
-                pandas lose the mark: what comes by them with the columns of an ETL is
-                refused, unless `encoded` says what its ids are.
+                pandas frame, or list of rows (dicts or named tuples, one a session),
+                with raw ids, as `{"item_id": [["a", "b"], ["c"]]}`; ids that the
+                vocabulary does not hold count as unknown, and without a vocabulary raw
+                ids are the encoded ones. Or a table of an ETL's `transform`, or read
+                from what it wrote: that carries a mark, which says that its ids are
+                encoded, and by which vocabulary. polars and pandas lose the mark: what
+                comes by them with the columns of an ETL is refused, unless `encoded`
+                says what its ids are.
             k: int. How many items.
             exclude_seen: bool. Leave out the items of the session itself.
             batch_size: int. Sessions scored at a time.
@@ -223,6 +226,8 @@ class SessionModel(TrainedModel):
         self._check_k(k, [self.heads[head]])
         check_vectors(self)
         batch_size = whole_number("batch_size", batch_size)
+        exclude_seen = truth("exclude_seen", exclude_seen)
+        encoded = optional(truth, "encoded", encoded)
         if index is not None:
             self._check_index(index, self.heads[head])
             if candidates is None:

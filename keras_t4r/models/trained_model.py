@@ -1,5 +1,6 @@
 import keras
 
+from keras_t4r.arguments import truth
 from keras_t4r.backend import build_optimizer, has_global_random_state
 from keras_t4r.backend import name as backend_name
 from keras_t4r.data.loader.loader_epoch import follow_epochs, with_callback
@@ -64,6 +65,7 @@ class TrainedModel(SteppingModel):
                 is no object, outputs of one head have weights of their own, or XLA is
                 asked for where it cannot be had.
         """
+        probe = truth("probe", probe)
         names, heads = self._names, self.heads
         arguments = CompileArguments.sort(
             names,
@@ -192,6 +194,9 @@ class TrainedModel(SteppingModel):
                 weights below 0.
         """
         self._need_compile()
+        # Keras takes "batch" as well.
+        if shuffle not in (None, "batch"):
+            shuffle = truth("shuffle", shuffle)
         if validation_split and self.heads:
             raise ValueError(
                 "validation_split cannot be had with a next-item output: sessions are "
@@ -284,6 +289,7 @@ class TrainedModel(SteppingModel):
                 `check_loader`), or there is no target; arrays: see `fit`.
         """
         self._need_compile()
+        exclude_seen = truth("exclude_seen", exclude_seen)
         self._check_inputs(x)
         if isinstance(x, KerasSequenceLoader):
             self._check_test_loader(x)

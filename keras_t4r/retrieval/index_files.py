@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_t4r.files import as_path
+
 ABOUT = "index.json"
 _FORMAT = 1
 _BYTES_AT_ONCE = 1 << 22
@@ -84,7 +86,7 @@ def load_index(path):
 
 
 def _about(path):
-    file = Path(path) / ABOUT
+    file = as_path(path, "an index") / ABOUT
     if not file.is_file():
         raise FileNotFoundError(f"There is no index at {path}: it holds no {ABOUT}.")
     try:

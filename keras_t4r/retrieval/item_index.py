@@ -2,7 +2,7 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
-from keras_t4r.arguments import whole_number
+from keras_t4r.arguments import truth, whole_number
 from keras_t4r.files import new_folder
 from keras_t4r.retrieval.checks import check_excluded, check_ids, check_vectors
 from keras_t4r.retrieval.index_files import ABOUT, read_index, write_index
@@ -176,11 +176,13 @@ class ItemIndex(ABC):
         Raises:
             FileExistsError: it is there already, and `overwrite` is false.
             OSError: the disk is full, or the place may not be written to.
+            TypeError: it is no path, or `overwrite` no truth value.
         """
         if self.dim is None:
             raise ValueError(
                 f"The {type(self).__name__} holds no items: call build first."
             )
+        overwrite = truth("overwrite", overwrite)
         with new_folder(path, overwrite, known_by=ABOUT) as folder:
             write_index(folder, type(self).__name__, self.get_config(), self._arrays())
 
@@ -190,6 +192,7 @@ class ItemIndex(ABC):
 
         Raises:
             FileNotFoundError: there is no index at the path.
+            TypeError: it is no path.
             ValueError: it is of another kind, or damaged.
         """
         config, arrays = read_index(path, cls.__name__)

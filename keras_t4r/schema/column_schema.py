@@ -1,6 +1,7 @@
 """One column of a session table."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from keras_t4r.arguments import whole_number
@@ -31,7 +32,8 @@ class ColumnSchema:
             the width twice for vectors, a most of 1 or more for bags. `None`: one.
 
     Raises:
-        TypeError: the name is no text, or a count no pair of whole numbers.
+        TypeError: the name is no text, the tags no list, the domain none, or a count no
+            pair of whole numbers.
         ValueError: there is no such dtype, the name or the domain is empty, the ids
             are not whole numbers of int32, a count has its ends swapped, or
             `event_count` does not go with the rest.
@@ -61,6 +63,16 @@ class ColumnSchema:
                 f"Column {self.name!r} has dtype {self.dtype!r}; use one of {DTYPES}."
             )
         tags = (self.tags,) if isinstance(self.tags, str) else self.tags
+        if not isinstance(tags, Iterable):
+            raise TypeError(
+                f"The tags of column {self.name!r} are {tags!r}; they should be a list "
+                "of texts."
+            )
+        if self.domain is not None and not isinstance(self.domain, Domain):
+            raise TypeError(
+                f"The domain of column {self.name!r} is {self.domain!r}; it should be "
+                "a Domain, as Domain(2, 501)."
+            )
         object.__setattr__(self, "tags", tuple(plain_tag(t) for t in tags))
         if self.domain is not None and self.domain.min > self.domain.max:
             raise ValueError(

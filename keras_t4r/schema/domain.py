@@ -26,3 +26,5 @@ class Domain:
         for end in ("min", "max"):
             value = getattr(self, end)
             number(f"{end} of a Domain", value, least=-math.inf, most=math.inf)
+        if not isinstance(self.name, str):
+            raise TypeError(f"name of a Domain is {self.name!r}; it should be text.")

@@ -8,6 +8,8 @@ carries no mark holds raw values.
 
 import json
 
+from keras_t4r.schema.vocabulary import Vocabulary, size_of
+
 _KEY = b"keras_t4r.ids"
 
 
@@ -41,23 +43,77 @@ def encoded_columns(arrow_schema):
         ) from error
 
 
-def check_encoded(arrow_schema, vocabularies, where, whose="model"):
+def check_encoded(arrow_schema, vocabularies, where, whose="model", own=None):
     """Raises where ids were encoded by another vocabulary than those given.
 
     Ids of a vocabulary that the given one was extended from mean the same: they pass.
+    Of a given one that is not in this process only the fingerprint is known. It is the
+    same or another; whether it was extended from the sessions' cannot be told, but
+    whether the sessions' was extended from it can, where theirs is known.
 
     Args:
         arrow_schema: `pyarrow.Schema`, of a table or of a parquet file.
-        vocabularies: dict of column to `Vocabulary`, or `None`.
+        vocabularies: dict of column to `Vocabulary`, its fingerprint, or `None`.
         where: string. What to call the table in the error.
         whose: string. What to call the owner of the vocabularies there.
+        own: function of a column to the `Vocabulary` that the schema of the sessions
+            has, or `None`. Where there is no mark its ids are taken for those of it.
     """
-    for name, fingerprint in (encoded_columns(arrow_schema) or {}).items():
-        vocabulary = vocabularies.get(name)
-        if vocabulary is not None and not vocabulary.covers(fingerprint):
+    marks = encoded_columns(arrow_schema) or {}
+    for name, given in vocabularies.items():
+        if isinstance(given, str):
+            given = Vocabulary.living(given) or given
+        same, encoded = _is_same(given, marks.get(name), own and _once(own, name))
+        if same:
+            continue
+        told = given if isinstance(given, str) else given.fingerprint
+        if same is None:
             raise ValueError(
-                f"The ids of column {name!r} of {where} were encoded by another "
-                f"vocabulary than the {whose}'s ({fingerprint} and "
-                f"{vocabulary.fingerprint}), so they mean other values: encode the "
-                f"clicks with the ETL that the {whose} is of."
+                f"Whether the ids of column {name!r} of {where} mean what those of the "
+                f"{whose} do cannot be told: its vocabulary ({told}) is not in this "
+                f"process, and theirs is another ({encoded}). Load the schema beside "
+                f"the sessions with Schema.load, or the {whose}'s vocabulary with "
+                "Vocabulary.load, before."
             )
+        raise ValueError(
+            f"The ids of column {name!r} of {where} were encoded by another "
+            f"vocabulary than the {whose}'s ({encoded} and {told}), so they mean "
+            f"other values: encode the clicks with the ETL that the {whose} is of."
+        )
+
+
+def _is_same(given, marked, own):
+    """Whether ids mean to one vocabulary what they mean to another, if it can be told.
+
+    Args:
+        given: `Vocabulary`, its fingerprint, or `None` where nobody asks.
+        marked: fingerprint that the sessions are marked with, or `None`.
+        own: function that gives the `Vocabulary` of their schema, or `None`.
+
+    Returns:
+        `True`, `False`, or `None` where it cannot be told; and their fingerprint.
+    """
+    known = not isinstance(given, str)
+    if given is None:
+        return True, marked
+    if marked is not None:
+        if given.covers(marked) if known else given == marked:
+            return True, marked
+        if known or size_of(marked) >= size_of(given):
+            return False, marked
+        own = own and own()
+        # Both lie at its beginning, and the sessions' is the shorter.
+        both = own is not None and own.covers(given) and own.covers(marked)
+        return both or None, marked
+    own = own and own()
+    if own is None:
+        return True, None
+    held = own.fingerprint
+    told = given.fingerprint if known else given
+    if own.covers(told) or (known and given.covers(held)):
+        return True, held
+    return (False if known or size_of(held) >= size_of(told) else None), held
+
+
+def _once(own, name):
+    return lambda: own(name)

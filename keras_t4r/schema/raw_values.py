@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from keras_t4r.files.sentences import first_line
+from keras_t4r.schema.plain_numbers import plain_numbers
 
 
 def read_values(values, name):
@@ -61,7 +62,7 @@ def _plain_series(values, what, wanted):
         if isinstance(values, np.ndarray) and values.dtype != object:
             return pl.Series(values)
         # What pandas writes for no value is none in a list of Python's either.
-        return pl.from_arrow(pa.array(list(values), from_pandas=True))
+        return pl.from_arrow(pa.array(plain_numbers(list(values)), from_pandas=True))
     except OverflowError as error:
         raise TypeError(f"{what} holds an integer beyond int64.") from error
     except (pa.ArrowException, pl.exceptions.PolarsError, TypeError) as error:

@@ -5,12 +5,15 @@ read it. The file format is tensorflow-metadata's proto-text, the one that
 NVTabular and Transformers4Rec use.
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import keras
 
-from keras_t4r.files import write_text
+from keras_t4r.arguments import names as list_of_names
+from keras_t4r.files import as_path, write_text
+from keras_t4r.schema.column_schema import ColumnSchema
 from keras_t4r.schema.merlin_schema import columns_from_merlin, columns_to_merlin
 from keras_t4r.schema.schema_text import columns_from_text, columns_to_text
 from keras_t4r.schema.tags import Tags, plain_tag
@@ -30,6 +33,10 @@ class Schema:
         vocabularies: dict of column to `Vocabulary`, of those that are in memory, as a
             fitted ETL's are. What it lacks is looked for in the folder.
 
+    Raises:
+        TypeError: an argument is none of these.
+        ValueError: a column stands twice.
+
     Example:
 
     ```python
@@ -45,6 +52,10 @@ class Schema:
     vocabularies: dict | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self):
+        object.__setattr__(self, "columns", _checked_columns(self.columns))
+        if self.folder is not None:
+            object.__setattr__(self, "folder", as_path(self.folder, "vocabularies"))
+        _check_vocabularies(self.vocabularies)
         # Two schema files of the Transformers4Rec paper list a feature twice.
         columns = {}
         for column in self.columns:
@@ -81,7 +92,7 @@ class Schema:
 
     def select(self, names):
         """The schema of the named columns, in the order given."""
-        return replace(self, columns=tuple(self[name] for name in names))
+        return replace(self, columns=tuple(self[name] for name in _several(names)))
 
     def without(self, names):
         """The schema without the named columns.
@@ -89,7 +100,7 @@ class Schema:
         Raises:
             ValueError: it has no such column.
         """
-        left_out = {self[name].name for name in names}
+        left_out = {self[name].name for name in _several(names)}
         return self.select([name for name in self.names if name not in left_out])
 
     def select_by_tag(self, *tags):
@@ -227,9 +238,15 @@ class Schema:
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: the file is not a schema.
+            TypeError: it is no path.
+            ValueError: the file is not a schema, or a folder.
         """
-        path = Path(path)
+        path = as_path(path, "a schema")
+        if path.is_dir():
+            raise ValueError(
+                f"{path} is a folder, and no schema: name the file in it, as "
+                f"{path / 'schema.pbtxt'}."
+            )
         if not path.is_file():
             raise FileNotFoundError(f"There is no schema file at {path}.")
         try:
@@ -242,7 +259,16 @@ class Schema:
 
     @classmethod
     def from_text(cls, text, where="the text"):
-        """Parses proto-text, or JSON where the text starts with a brace."""
+        """Parses proto-text, or JSON where the text starts with a brace.
+
+        Raises:
+            TypeError: it is no text.
+            ValueError: it is no schema, or names no column.
+        """
+        if not isinstance(text, str):
+            raise TypeError(
+                f"{where} of a schema is {text!r}; it should be proto-text or JSON."
+            )
         return cls(columns_from_text(text, where))
 
     def to_text(self):
@@ -256,8 +282,49 @@ class Schema:
     @classmethod
     def from_merlin(cls, schema):
         """Converts a `merlin.schema.Schema` (extra `nvtabular`)."""
+        if not hasattr(schema, "column_schemas"):
+            raise TypeError(f"{schema!r} is no merlin.schema.Schema.")
         return cls(columns_from_merlin(schema))
 
     def to_merlin(self):
         """Converts to a `merlin.schema.Schema` (extra `nvtabular`)."""
         return columns_to_merlin(self.columns)
+
+
+def _several(names):
+    """Names in any iterable; one stands for a list of it."""
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        return list_of_names("names", names)
+    return names
+
+
+def _checked_columns(columns):
+    several = isinstance(columns, Iterable) and not isinstance(columns, str | Mapping)
+    columns = tuple(columns) if several else (columns,)
+    for column in columns:
+        if not several or not isinstance(column, ColumnSchema):
+            raise TypeError(
+                f"The columns of a schema are {column!r}; they should be a list of "
+                "ColumnSchema, one a column."
+            )
+    return columns
+
+
+def _check_vocabularies(vocabularies):
+    if vocabularies is None:
+        return
+    held = vocabularies.values() if isinstance(vocabularies, Mapping) else [None]
+    if not all(isinstance(vocabulary, Vocabulary) for vocabulary in held):
+        raise TypeError(
+            f"The vocabularies of a schema are {vocabularies!r}; they should be a dict "
+            "of column to Vocabulary."
+        )
+
+
+def check_schema(schema, needed=False):
+    """Raises where an argument is no `Schema`; `None` is one unless it is needed."""
+    if isinstance(schema, Schema) or (schema is None and not needed):
+        return
+    raise TypeError(
+        f"schema is {schema!r}; it should be a Schema, as Schema.load reads it."
+    )

@@ -28,6 +28,11 @@ def columns_from_text(text, where):
         raise ValueError(
             f"{where} is not a tensorflow-metadata schema ({first_line(error)})."
         ) from error
+    if not proto.feature:
+        raise ValueError(
+            f"{where} names no column, so it is no schema: write it again, or name "
+            "another."
+        )
     return tuple(_from_proto(feature, where) for feature in proto.feature)
 
 

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import weakref
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -11,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from keras_t4r.arguments import whole_number
-from keras_t4r.files import new_file
+from keras_t4r.files import as_path, new_file
 from keras_t4r.files.parquet import read_parquet, write_parquet
 from keras_t4r.schema.domain import LARGEST_ID, PADDING_ID, UNKNOWN_ID
 from keras_t4r.schema.raw_values import read_counts, read_values
@@ -352,10 +351,10 @@ class Vocabulary:
 
         They do if it is this one, or one that this was extended from.
         """
-        size = fingerprint.partition("-")[0]
-        if not size.isdigit() or int(size) > len(self):
+        size = size_of(fingerprint)
+        if not 0 < size <= len(self):
             return False
-        return self._fingerprint(int(size)) == fingerprint
+        return self._fingerprint(size) == fingerprint
 
     @staticmethod
     def living(fingerprint):
@@ -384,9 +383,10 @@ class Vocabulary:
 
         Raises:
             FileNotFoundError: there is no such file.
+            TypeError: it is no path, or the file has values or counts of another type.
             ValueError: it is not a whole vocabulary, or of another `first_id`.
         """
-        path = Path(path)
+        path = as_path(path, "a vocabulary")
         if not path.is_file():
             raise FileNotFoundError(f"There is no vocabulary at {path}.")
         table = read_parquet(path)
@@ -407,7 +407,16 @@ class Vocabulary:
 
     @classmethod
     def from_table(cls, table, first_id=None, name="value", where="the table"):
-        """The vocabulary of `to_table`; columns of other names are passed over."""
+        """The vocabulary of `to_table`; columns of other names are passed over.
+
+        Raises:
+            TypeError, ValueError: as of `load`; they begin with `where`.
+        """
+        if not isinstance(table, pa.Table):
+            raise TypeError(
+                f"{where} of a vocabulary is a {type(table).__name__}; it should be a "
+                "pyarrow.Table."
+            )
         if "value" not in table.column_names:
             raise ValueError(
                 f"{where} has no column 'value', so it is no vocabulary; it has "
@@ -435,8 +444,11 @@ class Vocabulary:
             )
         counts = None
         if "count" in table.column_names:
-            counts = pl.from_arrow(table["count"])
-        vocabulary = cls(table["value"], counts, first_id, name)
+            counts = table["count"]
+        try:
+            vocabulary = cls(table["value"], counts, first_id, name)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{where}: {error}") from error
         expected = about.get("fingerprint")
         if expected is not None and vocabulary.fingerprint != expected:
             raise ValueError(
@@ -448,6 +460,12 @@ class Vocabulary:
 
 # By fingerprint, so that a layer's config need not hold the values.
 _LIVING = {}
+
+
+def size_of(fingerprint):
+    """How many values the vocabulary of a fingerprint has; 0 where it is none."""
+    size = fingerprint.partition("-")[0]
+    return int(size) if size.isdecimal() and size.isascii() else 0
 
 
 def arrow(series):

@@ -5,6 +5,7 @@ import warnings
 import keras
 import numpy as np
 
+from keras_t4r.arguments import truth
 from keras_t4r.files import new_folder
 from keras_t4r.models.answers.recommender import NO_ITEM
 from keras_t4r.models.checks.vector_checks import check_vectors
@@ -67,6 +68,8 @@ def export_saved_model(model, path, k=20, exclude_seen=False, overwrite=False):
     served(item_id=tf.constant([["214717005", "214716986"]]))
     ```
     """
+    exclude_seen = truth("exclude_seen", exclude_seen)
+    overwrite = truth("overwrite", overwrite)
     columns = ServedOutputs.of(model).columns
     vocabularies = {name: model.vocabulary(name) for name in columns}
     write_saved_model(model, path, vocabularies, k, exclude_seen, overwrite)

@@ -3,8 +3,8 @@
 import pathlib
 import shutil
 
-from keras_t4r.arguments import whole_number
-from keras_t4r.files import PLAIN, is_plain, new_folders
+from keras_t4r.arguments import truth, whole_number
+from keras_t4r.files import PLAIN, as_path, is_plain, new_folders
 from keras_t4r.serving import triton_config
 from keras_t4r.serving.saved_model import write_saved_model
 from keras_t4r.serving.served_outputs import ServedOutputs
@@ -85,8 +85,10 @@ def export_tensorflow_ensemble(
         TritonClient(server.http_url).recommend("t4rec", rows)
     ```
     """
+    exclude_seen = truth("exclude_seen", exclude_seen)
+    overwrite = truth("overwrite", overwrite)
     _check(model, workflow, name, version, platform)
-    path = pathlib.Path(path)
+    path = as_path(path, "a model repository")
     targets = [path / name, path / f"{name}_nvt", path / f"{name}_tf"]
     # The ensemble comes last, when its parts are there; and nothing is written inside
     # the repository, where a server that polls would see it.

@@ -10,6 +10,7 @@ import numpy as np
 from keras_t4r.data.clicks.click_table import ClickTable
 from keras_t4r.data.clicks.no_values import NO_VALUES
 from keras_t4r.data.clicks.prepared import typed
+from keras_t4r.data.clicks.table_columns import row_values
 from keras_t4r.serving.served_outputs import EVENTS, SCORES
 from keras_t4r.serving.tensorflow_ensemble import RESULT
 
@@ -61,9 +62,9 @@ class TritonClient:
         Args:
             name: string. The ensemble, of a model that scores items and has no other
                 output; `predict` asks any.
-            rows: list of dicts, dict of columns, or a frame (polars, pandas,
-                pyarrow). Raw interaction rows, with values of the types that the
-                ensemble declares; columns that it does not read are left aside, and
+            rows: list of dicts or named tuples, dict of columns, or a frame (polars,
+                pandas, pyarrow). Raw interaction rows, with values of the types that
+                the ensemble declares; columns that it does not read are left aside, and
                 `None` and NaN mean "no value".
 
         Returns:
@@ -223,12 +224,13 @@ def _read_columns(rows, names):
             f"The rows of a request are rows in memory, and not a file such as {rows}."
         )
     if isinstance(rows, list | tuple):
-        for number, row in enumerate(rows, 1):
-            has = sorted(row) if isinstance(row, Mapping) else type(row).__name__
+        values = [row_values(row) for row in rows]
+        for number, (row, held) in enumerate(zip(rows, values, strict=True), 1):
+            has = type(row).__name__ if held is None else sorted(map(str, held))
             for name in names:
-                if name not in has:
+                if held is None or name not in held:
                     raise ValueError(f"Row {number} has no {name!r}; it has {has}.")
-        return {name: [row[name] for row in rows] for name in names}
+        return {name: [row[name] for row in values] for name in names}
     # pyarrow says `column_names`, polars and pandas `columns`, a dict its keys.
     has = [*getattr(rows, "column_names", getattr(rows, "columns", rows))]
     for name in names:

@@ -17,7 +17,7 @@ import time
 import urllib.error
 import urllib.request
 
-from keras_t4r.files import finish_or_clear
+from keras_t4r.files import as_path, finish_or_clear
 from keras_t4r.serving import triton_files, triton_process
 
 _LOCALHOST = "127.0.0.1"
@@ -87,7 +87,7 @@ class TritonServer:
         python=None,
         host=_LOCALHOST,
     ):
-        self.model_repository = pathlib.Path(model_repository).resolve()
+        self.model_repository = as_path(model_repository, "models").resolve()
         if not self.model_repository.is_dir():
             raise FileNotFoundError(
                 f"There is no model repository at {model_repository}: write one with "
@@ -97,7 +97,7 @@ class TritonServer:
         self.grpc_port = grpc_port
         self.metrics_port = metrics_port
         self.startup_timeout = startup_timeout
-        self.log = None if log is None else pathlib.Path(log)
+        self.log = None if log is None else as_path(log, "a log")
         self.python = python or triton_files.default_python()
         self.host = host
         self._secret = secrets.token_urlsafe(32)

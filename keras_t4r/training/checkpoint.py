@@ -3,12 +3,11 @@ import json
 import shutil
 import zipfile
 import zlib
-from pathlib import Path
 
 import numpy as np
 
 from keras_t4r.backend import build_optimizer
-from keras_t4r.files import hold, new_folder
+from keras_t4r.files import as_path, hold, new_folder
 
 _FORMAT = "keras_t4r.Checkpoint/2"
 # The key that stands for an array in the JSON of a state.
@@ -40,7 +39,7 @@ class Checkpoint:
     """
 
     def __init__(self, folder, run=None):
-        self.folder = Path(folder)
+        self.folder = as_path(folder, "checkpoints")
         self._run = json.loads(json.dumps(run or {}))
 
     def held(self):

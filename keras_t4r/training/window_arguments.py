@@ -4,16 +4,6 @@ from collections.abc import Mapping
 
 import keras
 
-from keras_t4r.schema import Schema
-
-
-def check_schema(schema):
-    """Raises where it is neither a `Schema` nor `None`."""
-    if schema is not None and not isinstance(schema, Schema):
-        raise TypeError(
-            f"schema is {schema!r}; it should be a Schema, as Schema.load reads it."
-        )
-
 
 def check_baselines(baselines):
     """Raises where it is no dict of name to what learns windows and predicts."""

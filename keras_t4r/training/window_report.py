@@ -1,7 +1,6 @@
 import json
-from pathlib import Path
 
-from keras_t4r.files import write_text
+from keras_t4r.files import as_path, write_text
 from keras_t4r.files.sentences import first_line
 
 
@@ -81,8 +80,9 @@ class WindowReport:
 
     @classmethod
     def load(cls, path):
+        path = as_path(path, "a report")
         try:
-            report = cls(json.loads(Path(path).read_text(encoding="utf-8")))
+            report = cls(json.loads(path.read_text(encoding="utf-8")))
             report.average()  # What is no row of a report fails here.
             return report
         except (ValueError, TypeError, LookupError, AttributeError) as error:

@@ -2,13 +2,13 @@ import sys
 import time
 from contextlib import contextmanager, nullcontext
 from itertools import pairwise
-from pathlib import Path
 
 import keras
 
-from keras_t4r.arguments import whole_number
+from keras_t4r.arguments import truth, whole_number
 from keras_t4r.data.loader.sequence_loader import KerasSequenceLoader
-from keras_t4r.schema import Schema
+from keras_t4r.files import as_path
+from keras_t4r.schema import Schema, check_schema
 from keras_t4r.training.callback_state import (
     arguments_of,
     check_states,
@@ -21,7 +21,6 @@ from keras_t4r.training.steps_over_windows import StepsOverWindows
 from keras_t4r.training.window_arguments import (
     callback_list,
     check_baselines,
-    check_schema,
     window_list,
 )
 from keras_t4r.training.window_files import WindowFiles, numbered_windows
@@ -120,11 +119,12 @@ def fit_windows(
     """
     check_schema(schema)
     check_baselines(baselines)
+    verbose = truth("verbose", verbose)
     if not callable(callbacks):
         callbacks = callback_list(callbacks)
     if windows is not None:
         windows = window_list(windows)
-    folder = Path(folder)
+    folder = as_path(folder, "sessions by window")
     schema = schema or Schema.load(folder / "schema.pbtxt")
     baselines = baselines or {}
     windows = numbered_windows(folder) if windows is None else windows
@@ -162,7 +162,7 @@ def fit_windows(
         "seed": seed,
         "files": files.digests(),
     }
-    kept = Checkpoint(checkpoint, about) if checkpoint else None
+    kept = None if checkpoint is None else Checkpoint(checkpoint, about)
     with _Run(model, kept, steps, verbose).going() as run:
         for number, (now, after) in enumerate(pairwise(windows)):
             past = [files.train(w) for w in windows[max(0, number - replay) : number]]

@@ -1,7 +1,9 @@
 """A column of clicks means the same in any kind of table, or is refused."""
 
+import dataclasses
 import datetime as dt
 import decimal
+from collections import namedtuple
 
 import numpy as np
 import pandas as pd
@@ -136,6 +138,25 @@ def test_numbers_of_any_make_are_taken(numbers):
     expected = make(clicks(x=[1.0, 0.0, 2.5]))
     assert make(clicks(x=numbers)) == expected
     assert make(pd.DataFrame(clicks(x=numbers))) == expected
+
+
+@pytest.mark.parametrize("ids", [[np.uint8(7), 300, 7], [300, np.int8(7), 300]])
+def test_integers_of_several_types_are_integers(ids):
+    sessions = etl(time_unit="s").fit_transform(clicks(i=ids))
+    assert sorted(sessions["i"].to_pylist()[0]) == [2, 2, 3]
+
+
+@pytest.mark.parametrize("as_row", [namedtuple, dataclasses.make_dataclass])
+def test_rows_may_name_their_values_in_any_way(as_row):
+    rows = pl.DataFrame(clicks()).to_dicts()
+    make = etl(time_unit="s").fit_transform
+    assert make([as_row("Click", row)(**row) for row in rows]) == make(rows)
+    for row, has in ((5, "int"), ({"s": 1}, r"\['s'\]")):
+        with pytest.raises(ValueError, match=f"Row 4 of the clicks has {has}, but"):
+            make([*rows, row])
+    for row in (5, (1, 2, 7), as_row):
+        with pytest.raises(TypeError, match=r"Row 1 of the clicks is .*names no"):
+            make([row])
 
 
 STRANGE = {

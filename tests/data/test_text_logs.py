@@ -1,8 +1,5 @@
 """Text logs of other people's making: each line is a click, or an error names it."""
 
-import gzip
-import zlib
-
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -80,20 +77,6 @@ def test_what_quotes_mean_is_asked_where_it_is_not_clear(tmp_path):
         ClickLog(log, quote='"')
 
 
-@pytest.mark.parametrize("end", ["\n", "\r\n"])
-@pytest.mark.parametrize("zipped", [False, True])
-@pytest.mark.parametrize("mark", ["", "\ufeff"])
-def test_blank_lines_are_passed_over_and_counted_out(end, zipped, mark, tmp_path):
-    text = end.join([f"{mark}s,t,i", "", "1,1,7", "", "", "1,2,8", "2,3,7", "", ""])
-    path = tmp_path / ("a.csv.gz" if zipped else "a.csv")
-    path.write_bytes(gzip.compress(text.encode()) if zipped else text.encode())
-    log = ClickLog(path)
-    assert log.names() == ["s", "t", "i"] and log.rows() == 3
-    assert etl().fit_transform(log)["length"].to_pylist() == [2, 1]
-    headless = ClickLog(path, columns=["s", "t", "i"])
-    assert headless.rows() == 4
-
-
 @pytest.mark.parametrize(
     "line",
     ["1,2", "1,2,8,9", ",,", "   ", "1;2;8"],
@@ -145,23 +128,6 @@ def test_names_of_files_are_no_patterns(tmp_path):
     pl.read_csv(tmp_path / "a1.csv").write_parquet(tmp_path / "a1.parquet")
     pl.read_csv(log, glob=False).write_parquet(tmp_path / "a[1].parquet")
     assert clicks_of(tmp_path / "a[1].parquet") == 1
-
-
-@pytest.mark.parametrize(
-    "damaged",
-    [
-        gzip.compress(b"s,t,i\n" + b"".join(b"1,%d,7\n" % n for n in range(99)))[:120],
-        b"\x1f\x8b" + bytes(60),
-        zlib.compress(b"s,t,i\n1,1,7\n"),
-        b"s,t,i\n1,1,7\n",
-    ],
-    ids=["cut", "zeros", "zlib", "not zipped"],
-)
-def test_damaged_zips_get_one_sentence(damaged, tmp_path):
-    path = tmp_path / "a.csv.gz"
-    path.write_bytes(damaged)
-    with pytest.raises(ValueError, match=r"a\.csv\.gz cannot be read .* damaged"):
-        etl().fit(path)
 
 
 def test_text_that_is_not_utf8_gets_one_sentence(tmp_path):

@@ -43,6 +43,16 @@ def test_files_and_tables_are_read(tmp_path):
         np.testing.assert_array_equal(found, make())
 
 
+def test_any_layout_and_numbers_of_several_types_are_read():
+    ids = pa.array(["c", "a", "b"], pa.string_view())
+    view = pa.array(VECTORS[:3].tolist(), pa.list_view(pa.float32()))
+    found = t4r.vectors_by_id(pa.table({"id": ids, "v": view}), SCHEMA, "item")
+    np.testing.assert_array_equal(found, make())
+    mixed = {"id": ["a", "b", "c"], "v": [[1, np.float16(0.5)]] * 3}
+    found = t4r.vectors_by_id(mixed, SCHEMA, "item")
+    np.testing.assert_array_equal(found[2:], [[1, 0.5]] * 3)
+
+
 @pytest.mark.parametrize(
     ("ids", "vectors", "why"),
     [

@@ -4,6 +4,7 @@ import gzip
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pytest
 
 import keras_t4r as t4r
@@ -89,6 +90,10 @@ def test_a_folder_of_the_parts_of_a_split_is_asked_for_one(tmp_path):
         read([tmp_path / f"{name}.parquet" for name in ("train", "valid")])
 
 
+def zstd(text):
+    return pa.compress(text, codec="zstd", asbytes=True)
+
+
 def files_of(folder, *found):
     """What a folder of files holds, by their place below it."""
     for name in found:
@@ -114,8 +119,10 @@ def test_suffixes_are_of_any_case_in_all_readers(tmp_path):
     assert len(t4r.ClickLog(tmp_path).files) == 3
     (tmp_path / "D.CSV").write_text("s,t,i\n1,1,7\n")
     (tmp_path / "E.TSV.GZ").write_bytes(gzip.compress(b"s\tt\ti\n1\t1\t7\n"))
-    log = t4r.ClickLog([tmp_path / "D.CSV", tmp_path / "E.TSV.GZ"])
-    assert log.rows() == log.scan(["s"], {"s": "int64"}).collect().height == 2
+    (tmp_path / "F.CSV.Zst").write_bytes(zstd(b"s,t,i\n1,1,7\n"))
+    texts = [tmp_path / name for name in ("D.CSV", "E.TSV.GZ", "F.CSV.Zst")]
+    log = t4r.ClickLog(texts)
+    assert log.rows() == log.scan(["s"], {"s": "int64"}).collect().height == 3
 
 
 def test_a_pattern_of_two_stars_searches_folders_too(tmp_path):
@@ -138,3 +145,27 @@ def test_what_is_no_path_is_refused():
     for path in (1, b"a.parquet", (1, 2)):
         with pytest.raises(TypeError, match="is no path; name files of data"):
             find_files([path], is_parquet, "data")
+
+
+@pytest.mark.parametrize("packed", [".bz2", ".XZ", ".lz4", ".zip", ".gz.bz2"])
+def test_data_in_another_packing_is_not_passed_over(packed, tmp_path):
+    files_of(tmp_path, "day=1/a.parquet", f"day=2/b.parquet{packed}")
+    for read in (find_parquet, t4r.ClickLog):
+        for path in ("", "*", "day=2/*", f"day=2/b.parquet{packed}"):
+            with pytest.raises(ValueError, match=rf"b\.parquet\{packed} .*unpack it"):
+                read(tmp_path / path)
+    (tmp_path / "day=2").rename(tmp_path / "_day=2")
+    assert len(find_parquet(tmp_path)) == 1
+
+
+def test_text_in_another_packing_is_not_passed_over(tmp_path):
+    (tmp_path / "a.csv").write_text("s,t,i\n1,1,7\n")
+    for name in ("b.csv.bz2", "c.tsv.xz", "d.dat.zip", "e.txt.zst.xz", "f.parquet.gz"):
+        (tmp_path / name).write_bytes(b"packed")
+        for path in (tmp_path, tmp_path / name, [tmp_path / "a.csv", tmp_path / "*"]):
+            with pytest.raises(ValueError, match=f"{name} is packed in a way"):
+                t4r.ClickLog(path)
+        (tmp_path / name).unlink()
+    # What holds no clicks in any packing is none of ours.
+    (tmp_path / "notes.md.bz2").write_bytes(b"packed")
+    assert len(t4r.ClickLog(tmp_path).files) == 1

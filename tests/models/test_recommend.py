@@ -1,5 +1,6 @@
 """A mark says what a value means; an answer hangs on nothing else."""
 
+from collections import namedtuple
 from dataclasses import replace
 
 import keras
@@ -68,8 +69,12 @@ def containers(columns):
     yield columns
     yield {name: [np.array(row) for row in rows] for name, rows in columns.items()}
     yield pa.table(columns)
+    yield pa.RecordBatch.from_pydict(columns)
     yield pl.DataFrame(columns)
     yield pd.DataFrame(columns)
+    rows = pl.DataFrame(columns).to_dicts()
+    yield rows
+    yield [namedtuple("Session", row)(**row) for row in rows]
 
 
 def assert_same(one, two):

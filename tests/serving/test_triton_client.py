@@ -1,5 +1,6 @@
 import socket
 import sys
+from collections import namedtuple
 
 import numpy as np
 import pandas as pd
@@ -36,6 +37,7 @@ def test_rows_may_come_in_any_usual_form():
     rows = pl.DataFrame(columns).to_dicts()
     del rows[1]["more"]
     forms = [columns, rows, pl.DataFrame(columns), pa.table(columns)]
+    forms += [[namedtuple("Click", row)(**row) for row in rows]]
     forms += [pd.DataFrame(columns), {**columns, "item_id": np.array([5, 6])}]
     for form in forms:
         found = triton_client._arrays(form, [INTEGER, TEXT])

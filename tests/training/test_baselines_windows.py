@@ -222,18 +222,64 @@ def test_a_bad_batch_gets_one_sentence(batch, error, match):
     "cls, options, match",
     [
         (Baseline, {"cardinality": None}, "schema, or both"),
-        (Popularity, {"first_id": 12}, "first_id < cardinality"),
-        (Popularity, {"half_life": 0}, "half_life must be above 0"),
-        (SessionPopularity, {"recency": -1}, "recency"),
-        (Markov, {"history": 0}, "history, span and max_targets start at 1"),
-        (Markov, {"fading": -1}, "must not be negative"),
-        (VSkNN, {"k": 0}, "k, sample_size and max_sessions start at 1"),
-        (VSkNN, {"max_sessions": 2**25}, "max_sessions goes up to"),
-        (VSkNN, {"weighting": "cubic"}, "got 'cubic'"),
-        (VSkNN, {"idf": -1.0}, "idf"),
-        (STAN, {"decay_place": None}, "decay_place must be above 0"),
+        (Popularity, {"first_id": 12}, "first_id is 12; it should be 11 or less"),
+        (VSkNN, {"weighting": "cubic"}, "^weighting is 'cubic'; it should be one of"),
+        (VSkNN, {"vote_weighting": None}, "^vote_weighting is None"),
+        (Popularity, {"schema": "schema.pbtxt"}, "schema is 'schema.pbtxt'; it should"),
+        (Popularity, {"item_column": 5}, "item_column is 5; it should be text"),
+        (STAN, {"time_column": 5}, "time_column is 5; it should be text"),
     ],
 )
 def test_a_bad_argument_gets_one_sentence(cls, options, match):
-    with pytest.raises(ValueError, match=match):
+    with pytest.raises((ValueError, TypeError), match=match):
         cls(**{**COMMON, **options})
+
+
+NAN, INF = float("nan"), float("inf")
+TRUTH = ["False", "no", 2, 0, 1, NAN]
+WHOLE = [0, -1, 2.5, True, "3", NAN]
+NUMBER = [-1, True, "1", NAN, [1.0]]
+BAD = {
+    Popularity: {
+        "cardinality": [*WHOLE, 1, 2**25],
+        "first_id": WHOLE,
+        "half_life": [0, *NUMBER],
+        "repeat_last": TRUTH,
+        "exclude_seen": [None, *TRUTH],
+    },
+    SessionPopularity: {"recency": [None, INF, *NUMBER]},
+    Markov: {
+        **{name: [None, *WHOLE] for name in ("history", "span", "max_targets")},
+        **{name: [None, INF, *NUMBER] for name in ("normalize", "own_items")},
+        "fading": [None, *NUMBER],
+        "bidirectional": [None, *TRUTH],
+    },
+    VSkNN: {
+        **{name: [None, *WHOLE] for name in ("k", "sample_size")},
+        "max_sessions": [None, 2**25, *WHOLE],
+        "idf": [None, INF, *NUMBER],
+    },
+    STAN: {
+        **{name: [None, 0, *NUMBER] for name in ("decay_place", "decay_distance")},
+        "decay_age": [0, *NUMBER],
+    },
+}
+
+
+@pytest.mark.parametrize(
+    "cls, name", [(cls, name) for cls, names in BAD.items() for name in names]
+)
+def test_numbers_and_truth_values_that_are_none_are_refused(cls, name):
+    for value in BAD[cls][name]:
+        with pytest.raises((ValueError, TypeError), match=f"^{name} is .*should be"):
+            cls(**{**COMMON, name: value})
+    if name == "half_life":
+        with pytest.raises((ValueError, TypeError), match=r"^half_life is"):
+            standard_baselines(**COMMON, half_life="2")
+
+
+def test_numbers_of_numpy_are_taken():
+    more = {"history": np.int64(2), "fading": np.float32(1.5), "half_life": INF}
+    baseline = Markov(**COMMON, **more, bidirectional=np.True_)
+    assert baseline.update(table(SESSIONS)).bidirectional is True
+    assert np.isfinite(baseline.predict(BATCH)[:, 2:]).any()

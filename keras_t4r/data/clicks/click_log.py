@@ -10,9 +10,10 @@ import pyarrow.parquet as pq
 
 from keras_t4r.data.clicks.columns import check_arrow
 from keras_t4r.data.clicks.no_values import as_null
-from keras_t4r.data.clicks.text_dialect import AUTO, TextDialect, check_marks, is_zipped
+from keras_t4r.data.clicks.text_dialect import AUTO, TextDialect, check_marks
 from keras_t4r.data.clicks.times import alike, check_fine, column_kind
 from keras_t4r.files.find import PARQUET_SUFFIXES, find_files, is_parquet
+from keras_t4r.files.packed import READ_PACKED, packing
 from keras_t4r.files.parquet import check_whole
 from keras_t4r.files.sentences import first_line
 
@@ -34,16 +35,17 @@ _DAMAGED = (
 class ClickLog:
     """Files of clicks: CSV, TSV or parquet, one row a click.
 
-    Text files may be gzipped. They are scanned, never read whole, and each of their
-    lines is a click, has as many fields as the first, or is blank and passed over:
-    what is none of these is an error that names the line. When an ETL is fitted, it
-    looks at every id once: they are integers where each is one as it is written (`7`,
-    not `007`), else text.
+    Text files may be packed by gzip (`.gz`) or zstd (`.zst`). They are scanned, never
+    read whole, and each of their lines is a click, has as many fields as the first, or
+    is blank and passed over: what is none of these is an error that names the line.
+    When an ETL is fitted, it looks at every id once: they are integers where each is
+    one as it is written (`7`, not `007`), else text.
 
     Args:
         paths: path or list of paths. Files, folders or globs. The files of a
             folder or a glob are taken in the order of their names, and each once.
-            Hidden ones and empty ones are left out.
+            Hidden ones and empty ones are left out; those that are packed in another
+            way, as `.csv.bz2`, are refused.
         columns: list of strings. The column names of text files without a
             header line. Default: the first line is the header.
         separator: string. What separates the columns of text files. Default:
@@ -56,9 +58,9 @@ class ClickLog:
     Raises:
         FileNotFoundError: there is no such file, or none in the folder.
         TypeError: `columns` is no list of names, or a mark is no text.
-        ValueError: a file is empty, damaged, or of an unknown kind; its lines differ
-            in their number of fields, or have a quote within a field; or a mark is
-            not one character of ASCII.
+        ValueError: a file is empty, damaged, or of an unknown kind or packing; its
+            lines differ in their number of fields, or have a quote within a field; or a
+            mark is not one character of ASCII.
 
     Example:
 
@@ -332,15 +334,15 @@ def _find(paths):
         if not _known(file):
             raise ValueError(
                 f"{file} is of an unknown kind; click logs end in "
-                f"{', '.join(_TEXT_SUFFIXES + PARQUET_SUFFIXES)}, "
-                "text also with .gz."
+                f"{', '.join(_TEXT_SUFFIXES + PARQUET_SUFFIXES)}, text also with "
+                f"{', '.join(READ_PACKED)}."
             )
     return files
 
 
 def _known(file):
-    unzipped = file.with_suffix("") if is_zipped(file) else file
-    return unzipped.suffix.lower() in _TEXT_SUFFIXES or is_parquet(file)
+    text = file.with_suffix("") if packing(file) in READ_PACKED else file
+    return text.suffix.lower() in _TEXT_SUFFIXES or is_parquet(file)
 
 
 @contextmanager

@@ -1,14 +1,13 @@
 """Clicks that are in memory, in any kind of table."""
 
 import os
-from collections.abc import Mapping
 from contextlib import contextmanager
 
 import polars as pl
-import pyarrow as pa
 
 from keras_t4r.data.clicks.click_log import ROW, ClickLog, check_columns
 from keras_t4r.data.clicks.columns import as_series, check_column
+from keras_t4r.data.clicks.table_columns import is_rows, table_columns
 from keras_t4r.files.sentences import first_line
 
 
@@ -18,7 +17,7 @@ class ClickTable:
     A column is converted when it is read: what nobody reads may be of any type.
 
     Args:
-        clicks: polars, pyarrow or pandas table, or dict of columns.
+        clicks: polars, pyarrow or pandas table, dict of columns, or list of rows.
         rows: int. How many clicks there are, where no column says it. Default: none.
     """
 
@@ -74,55 +73,25 @@ def open_clicks(clicks):
         return clicks
     if isinstance(clicks, str | os.PathLike):
         return ClickLog(clicks)
+    if is_rows(clicks):
+        return ClickTable(clicks, len(clicks))
     if isinstance(clicks, list | tuple):
-        if not clicks or isinstance(clicks[0], Mapping):
-            return ClickTable(_of_rows(clicks), len(clicks))
         if isinstance(clicks[0], str | os.PathLike):
             return ClickLog(clicks)
         raise TypeError(
             f"Row 1 of the clicks is of type {type(clicks[0]).__name__}, which names "
-            "no columns; pass a list of dicts, one a row, or a list of paths."
+            "no columns; pass a list of dicts or named tuples, one a row, or a list of "
+            "paths."
         )
     return ClickTable(clicks)
 
 
-def _of_rows(rows):
-    """Rows as a dict of columns."""
-    names = list(rows[0]) if rows else []
-    for number, row in enumerate(rows, 1):
-        if not isinstance(row, Mapping) or set(row) != set(names):
-            has = sorted(row) if isinstance(row, Mapping) else type(row).__name__
-            raise ValueError(
-                f"Row {number} has {has}, but row 1 has {sorted(names)}; give every "
-                "row the same columns, None where there is no value."
-            )
-    return {name: [row[name] for row in rows] for name in names}
-
-
 def _columns(clicks):
-    """The columns of a table by their names, as they are held there."""
-    if isinstance(clicks, pl.LazyFrame):
-        clicks = clicks.collect(engine="streaming")
-    if isinstance(clicks, pl.DataFrame):
-        return dict(zip(clicks.columns, clicks.get_columns(), strict=True))
-    if isinstance(clicks, pa.Table | pa.RecordBatch):
-        return _by_name(clicks.schema.names, clicks.columns)
-    if isinstance(clicks, Mapping):
-        return {name: check_column(name, column) for name, column in clicks.items()}
-    # By name, for pandas need not be there.
-    if type(clicks).__module__.split(".")[0] == "pandas" and hasattr(clicks, "columns"):
-        columns = [clicks.iloc[:, place] for place in range(clicks.shape[1])]
-        return _by_name(map(str, clicks.columns), columns)
-    raise TypeError(
-        f"Clicks cannot be read from a {type(clicks).__name__}; pass a path, a "
-        "ClickLog, a polars, pyarrow or pandas table, a dict of columns, or a "
-        "list of rows."
-    )
-
-
-def _by_name(names, columns):
-    names = list(names)
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"The clicks have two columns {name!r}: rename one.")
-    return dict(zip(names, columns, strict=True))
+    columns = table_columns(clicks, "clicks")
+    if columns is None:
+        raise TypeError(
+            f"Clicks cannot be read from a {type(clicks).__name__}; pass a path, a "
+            "ClickLog, a polars, pyarrow or pandas table, a dict of columns, or a "
+            "list of rows."
+        )
+    return {name: check_column(name, column) for name, column in columns.items()}

@@ -9,6 +9,7 @@ import polars as pl
 import pyarrow as pa
 
 from keras_t4r.files.sentences import first_line
+from keras_t4r.schema.plain_numbers import plain_numbers
 
 # Beyond, floats of so many bits stand for several whole numbers each.
 _EXACT = {pl.Float16: 2**11, pl.Float32: 2**24, pl.Float64: 2**53}
@@ -208,7 +209,7 @@ def _without_gaps(values):
 def _of_numbers(name, values, kinds):
     floats = {kind for kind in kinds if issubclass(kind, _FLOATS)}
     if not floats:
-        return pl.Series(name, values)
+        return pl.Series(name, plain_numbers(values))
     coarse = all(kind in (np.float16, np.float32) for kind in floats)
     column = pl.Series(
         name,

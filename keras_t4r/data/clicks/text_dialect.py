@@ -1,11 +1,13 @@
 """How a text file of clicks is to be read, and how many clicks stand in it."""
 
 import functools
-import gzip
+import io
 import re
 from dataclasses import dataclass
 
 import polars as pl
+
+from keras_t4r.files.packed import open_unpacked, packing
 
 _LINE = "__line"
 _SEPARATORS = "\t,;|"
@@ -73,7 +75,7 @@ class TextDialect:
             ValueError: a line has more or fewer fields than the first; or it is not
                 clear what the quotes mean.
         """
-        _check_zip(file)
+        _check_packed(file)
         first = _first_line(file)
         separator = separator or max(_SEPARATORS, key=first.count)
         if quote not in (AUTO, None):
@@ -239,15 +241,11 @@ def _without_end(line):
     return line.removesuffix("\n").removesuffix("\r")
 
 
-def is_zipped(file):
-    return file.suffix.lower() == ".gz"
-
-
-def _check_zip(file):
-    """Reads a zip to its end, where its checksum is: polars may stop before."""
-    if is_zipped(file):
-        with gzip.open(file, "rb") as zipped:
-            while zipped.read(1 << 20):
+def _check_packed(file):
+    """Reads it to its end, where the checksum is: polars may stop before."""
+    if packing(file):
+        with open_unpacked(file) as unpacked:
+            while unpacked.read(1 << 20):
                 pass
 
 
@@ -258,6 +256,7 @@ def _first_line(file):
 
 
 def _opened(file, newline=""):
-    opener = gzip.open if is_zipped(file) else open
     # A mark of the byte order at the beginning is no part of the first name.
-    return opener(file, "rt", encoding="utf-8-sig", errors="replace", newline=newline)
+    return io.TextIOWrapper(
+        open_unpacked(file), encoding="utf-8-sig", errors="replace", newline=newline
+    )

@@ -3,9 +3,7 @@
 import re
 from dataclasses import dataclass, fields
 
-import numpy as np
-
-from keras_t4r.arguments import names, one_of, whole_number
+from keras_t4r.arguments import names, one_of, truth, whole_number
 from keras_t4r.data.clicks.times import MICROSECONDS
 from keras_t4r.data.etl.time_features import TIME_FEATURES
 from keras_t4r.files import PLAIN, is_plain
@@ -48,12 +46,8 @@ class ETLConfig:
                     f"{field.name} is {getattr(self, field.name)!r}; it should be text."
                 )
             elif field.type is bool:
-                value = getattr(self, field.name)
-                if not isinstance(value, int | np.bool_) or value not in (0, 1):
-                    raise TypeError(
-                        f"{field.name} is {value!r}; it should be true or false."
-                    )
-                object.__setattr__(self, field.name, bool(value))
+                value = truth(field.name, getattr(self, field.name))
+                object.__setattr__(self, field.name, value)
         # None is for text and datetimes.
         one_of("time_unit", self.time_unit, [*MICROSECONDS, None])
         for name in self.time_features:

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from keras_t4r.arguments import whole_number
+from keras_t4r.arguments import truth, whole_number
 from keras_t4r.data.clicks.click_table import open_clicks
 from keras_t4r.data.clicks.parts import ClickParts
 from keras_t4r.data.clicks.prepared import find_kinds
@@ -14,7 +14,7 @@ from keras_t4r.data.etl.session_table import check_numbers, session_table
 from keras_t4r.data.etl.split import check_split
 from keras_t4r.data.etl.state import STATE_FILE, WORKFLOW_FOLDER, ETLState
 from keras_t4r.data.etl.writer import WindowWriter
-from keras_t4r.files import new_folder
+from keras_t4r.files import as_path, new_folder
 from keras_t4r.schema import VOCABULARY_FOLDER
 from keras_t4r.schema.encoded_ids import mark_encoded
 
@@ -135,7 +135,8 @@ class SessionETL:
 
         Args:
             clicks: path, list of paths, `ClickLog`, polars, pyarrow or pandas
-                table, dict of columns, or list of dicts, one a row.
+                table, dict of columns, or list of rows (dicts, named tuples or
+                dataclasses, one a click).
 
         Returns:
             The ETL itself.
@@ -200,12 +201,16 @@ class SessionETL:
             FileExistsError: the folder exists, and `overwrite` is not set.
             BlockingIOError: another process is writing it.
             OSError: the disk is full, or the place may not be written to.
-            TypeError: `split` is no list of numbers, or the seed no whole number.
+            TypeError: `split` is no list of numbers, the seed no whole number,
+                `overwrite` or `progress` no truth value, or the folder no path.
             ValueError: the clicks lie in the folder, or cannot be read; or the
                 fractions do not add up to 1.
         """
         split = None if split is None else check_split(split)
         seed = whole_number("seed", seed, least=None, most=None)
+        overwrite = truth("overwrite", overwrite)
+        progress = truth("progress", progress)
+        folder = as_path(folder, "sessions")
         source = open_clicks(clicks)
         _check_outside(source, folder)
         with new_folder(folder, overwrite, known_by=SCHEMA_FILE) as target:
@@ -264,7 +269,7 @@ class SessionETL:
         The folder appears whole or not at all; one that exists is replaced
         only if a saved ETL is in it.
         """
-        state, folder = self._fitted(), Path(folder)
+        state, folder = self._fitted(), as_path(folder, "a fitted ETL")
         mine = (folder / STATE_FILE).is_file()
         with new_folder(folder, overwrite=mine) as target:
             state.save(target, self.config)

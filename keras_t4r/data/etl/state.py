@@ -11,6 +11,7 @@ import polars as pl
 import pyarrow as pa
 
 from keras_t4r.data.etl.config import RECENCY, ETLConfig
+from keras_t4r.files import as_path
 from keras_t4r.files.parquet import read_parquet, write_parquet
 from keras_t4r.files.sentences import first_line
 from keras_t4r.schema.vocabulary import FIRST_ID, Vocabulary
@@ -76,7 +77,7 @@ class ETLState:
         Returns:
             The `ETLConfig` and the `ETLState`.
         """
-        folder = Path(folder)
+        folder = as_path(folder, "a fitted ETL")
         path = folder / STATE_FILE
         if not path.is_file():
             raise FileNotFoundError(

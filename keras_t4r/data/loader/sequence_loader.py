@@ -6,12 +6,13 @@ import threading
 import keras
 import numpy as np
 
-from keras_t4r.arguments import one_of, whole_number
+from keras_t4r.arguments import one_of, optional, truth, whole_number
 from keras_t4r.data.loader.batch_plan import make_plan
 from keras_t4r.data.loader.column_roles import ColumnRoles
 from keras_t4r.data.loader.looked_up_vectors import LookedUpVectors
 from keras_t4r.data.loader.session_batch import SessionBatch
 from keras_t4r.data.loader.session_stream import SessionStream
+from keras_t4r.schema import check_schema
 
 
 class KerasSequenceLoader(keras.utils.PyDataset):
@@ -102,7 +103,8 @@ class KerasSequenceLoader(keras.utils.PyDataset):
 
     Raises:
         FileNotFoundError: a path leads to no file.
-        TypeError: a column has a type that the schema does not allow.
+        TypeError: a column has a type that the schema does not allow, or an argument
+            one that it cannot have.
         ValueError: an argument, a file or a value is not usable; the message
             names the file, the column and the row.
 
@@ -144,18 +146,20 @@ class KerasSequenceLoader(keras.utils.PyDataset):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        check_schema(schema, needed=True)
         one_of("target", target, [None, "last"])
         one_of("unknown_targets", unknown_targets, ["miss", "drop"])
         one_of("engine", engine, ["arrow", "merlin"])
         self.schema = schema
         self.batch_size = whole_number("batch_size", batch_size)
         self.target = target
-        self.shuffle = target is None if shuffle is None else bool(shuffle)
+        shuffle = optional(truth, "shuffle", shuffle)
+        self.shuffle = target is None if shuffle is None else shuffle
         self.seed = whole_number("seed", seed, least=0, most=None)
         if max_length is None:
             max_length = _longest_input(schema, target)
         self.max_length = whole_number("max_length", max_length)
-        self.bucket = bool(bucket)
+        self.bucket = truth("bucket", bucket)
         self._vectors = {
             name: LookedUpVectors(name, given, schema)
             for name, given in (vectors or {}).items()
@@ -182,7 +186,7 @@ class KerasSequenceLoader(keras.utils.PyDataset):
         self._batch_multiple = batch_multiple
         if buffer_rows is not None:
             buffer_rows = whole_number("buffer_rows", buffer_rows, most=None)
-        self.drop_last = bool(drop_last)
+        self.drop_last = truth("drop_last", drop_last)
         self._step = self.batch_size * self.world_size
         self._stream = SessionStream(
             paths,
@@ -237,11 +241,15 @@ class KerasSequenceLoader(keras.utils.PyDataset):
         """Checks that the sessions' ids mean what a model takes them for.
 
         Args:
-            vocabularies: dict of column to the model's `Vocabulary`.
+            vocabularies: dict of column to the model's `Vocabulary`, or to its
+                fingerprint.
 
         Raises:
-            ValueError: an ETL encoded the ids of a file by another vocabulary. One that
-                the model's was extended from is no other.
+            ValueError: an ETL encoded the ids of a file by another vocabulary; or a
+                file says nothing, and the loader's schema has another. One that the
+                model's was extended from is no other. Or of the model's vocabulary this
+                process has the fingerprint only, and whether it was extended from that
+                of the sessions cannot be told.
         """
         self._stream.files.check_ids(vocabularies)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from keras_t4r.data.loader.arrow_layouts import one_array
 from keras_t4r.data.loader.session_checks import ColumnReader
 
 
@@ -84,7 +85,7 @@ class SessionPiece:
         item = schema.item_id
         # The item column first: its lengths are the measure of the others.
         for name in sorted(names, key=lambda name: name != item):
-            column, array = schema[name], _one_array(table[name])
+            column, array = schema[name], one_array(table[name])
             if not column.is_list:
                 scalars[name] = reader.scalar_column(array, column, name == weight)
                 continue
@@ -93,16 +94,9 @@ class SessionPiece:
                 lengths = own
             reader.same_lengths(own, lengths, column, item)
         if schema.session_id in table.column_names:
-            key = _one_array(table[schema.session_id])
+            key = one_array(table[schema.session_id])
         return cls(lengths, lists, scalars, key)
 
 
 def _join(pieces, group, name):
     return np.concatenate([getattr(piece, group).pop(name) for piece in pieces])
-
-
-def _one_array(chunked):
-    array = chunked.combine_chunks()
-    if isinstance(array, pa.ChunkedArray):
-        array = pa.concat_arrays(array.chunks) if array.num_chunks else array.chunk(0)
-    return array

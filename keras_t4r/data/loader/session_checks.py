@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from keras_t4r.data.loader.arrow_layouts import is_list
 from keras_t4r.data.loader.padding import event_cells, pad
 from keras_t4r.schema import LARGEST_NUMBER, PADDING_ID
 
@@ -197,7 +198,7 @@ class ColumnReader:
         text = pa.types.is_string(value_type) or pa.types.is_large_string(value_type)
         remedy = (
             "encode raw values with SessionETL first"
-            if text or pa.types.is_dictionary(value_type)
+            if text
             else "write it as the schema says, or use the schema of this data"
         )
         raise TypeError(
@@ -207,15 +208,3 @@ class ColumnReader:
 
     def _place(self, column, row):
         return f"{self.where}, column {column.name!r}, row {self.first_row + row + 1}"
-
-
-def is_list(kind):
-    """Whether an Arrow type is one of lists.
-
-    List views are none: Arrow (19) crashes on some of their casts.
-    """
-    return (
-        pa.types.is_list(kind)
-        or pa.types.is_large_list(kind)
-        or pa.types.is_fixed_size_list(kind)
-    )

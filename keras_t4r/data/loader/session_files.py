@@ -54,7 +54,7 @@ class SessionFiles:
         self._needed = [*names, schema.session_id] if needs_key else self.names
         self.parts = []
         self._first_key = None
-        self._marked = {}
+        self._marked, self._passed = {}, set()
         table = as_table(paths)
         if table is not None:
             self._check_columns(table.column_names, "The table")
@@ -111,22 +111,32 @@ class SessionFiles:
                 self.parts.append(Part(path, group, rows, first_row))
             first_row += rows
 
-    def check_ids(self, vocabularies, whose="model"):
+    def check_ids(self, vocabularies):
         """Raises where ids were encoded by other vocabularies: see `check_encoded`."""
+        # Each `fit` asks, and a vocabulary of the schema may have to be read.
+        asked = {
+            name: vocabulary
+            for name, vocabulary in vocabularies.items()
+            if (name, _told(vocabulary)) not in self._passed
+        }
         for where, held in self._marked.values():
-            check_encoded(held, vocabularies, where, whose)
+            check_encoded(held, asked, where, own=self._own_vocabulary)
+        self._passed.update((name, _told(held)) for name, held in asked.items())
+
+    def _own_vocabulary(self, name):
+        return self.schema.vocabulary(name) if name in self.schema else None
 
     def _note_mark(self, held, where):
-        """Keeps one file of each ETL, for many files have the same mark."""
-        mark = encoded_columns(held)
-        if mark is not None:
-            self._marked.setdefault(frozenset(mark.items()), (where, held))
+        """Keeps one file of each ETL, and one without a mark: many have the same."""
+        mark = (encoded_columns(held) or {}).items()
+        self._marked.setdefault(frozenset(mark), (where, held))
 
     def _check_own_ids(self):
         marked = {name for mark in self._marked for name, _ in mark}
         names = marked.intersection(self.names)
         vocabularies = {name: self.schema.vocabulary(name) for name in names}
-        self.check_ids(vocabularies, whose="schema")
+        for where, held in self._marked.values():
+            check_encoded(held, vocabularies, where, whose="schema")
 
     def _check_columns(self, present, where):
         for name in self._needed:
@@ -155,6 +165,10 @@ class SessionFiles:
                 f"Column {key!r} holds session ids of type {expected} in {first}, but "
                 f"of type {kind} in {path}: write one type into all files."
             )
+
+
+def _told(vocabulary):
+    return getattr(vocabulary, "fingerprint", vocabulary)
 
 
 def _joinable(kind, other):

@@ -4,6 +4,8 @@ import os
 
 import pyarrow as pa
 
+from keras_t4r.schema.plain_numbers import plain_numbers
+
 
 def as_table(sessions):
     """Sessions given as a table, or `None` where they are named by path.
@@ -23,7 +25,9 @@ def as_table(sessions):
         return sessions
     if isinstance(sessions, dict) or is_frame(sessions):
         try:
-            return pa.table(sessions)
+            return pa.table(
+                _plain(sessions) if isinstance(sessions, dict) else sessions
+            )
         except (pa.ArrowException, TypeError, ValueError) as error:
             reason = str(error).splitlines()[0].rstrip(".")
             raise ValueError(
@@ -43,6 +47,13 @@ def is_frame(sessions):
     """Whether it is a table, of whatever maker."""
     # Arrow's own protocol, and the older one of data frames (pandas 1).
     return hasattr(sessions, "__arrow_c_stream__") or hasattr(sessions, "__dataframe__")
+
+
+def _plain(columns):
+    return {
+        name: plain_numbers(values) if isinstance(values, list | tuple) else values
+        for name, values in columns.items()
+    }
 
 
 def _is_path(path):

@@ -1,14 +1,14 @@
 """A click log with a planted structure, whose best possible ranking is known."""
 
 import gzip
-from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from keras_t4r.arguments import number, numbers, whole_number
 from keras_t4r.data.synthetic.oracle import Oracle
-from keras_t4r.files import new_file
+from keras_t4r.files import as_path, new_file
+from keras_t4r.files.packed import packing
 
 _START = 1_396_310_400_000  # 1 April 2014, where YOOCHOOSE's log begins, in ms.
 _DAY = 86_400_000
@@ -157,9 +157,15 @@ class SyntheticClicks:
         """Writes the log as YOOCHOOSE's file is: CSV without a header line.
 
         A path that ends in `.gz` is zipped.
+
+        Raises:
+            ValueError: it ends in the name of another packing.
         """
-        path = Path(path)
-        opened = gzip.open if path.suffix == ".gz" else open
+        path = as_path(path, "a log")
+        zipped = packing(path) == ".gz"
+        if packing(path) and not zipped:
+            raise ValueError(f"{path} is to be packed, which is done by .gz only.")
+        opened = gzip.open if zipped else open
         with new_file(path) as temporary, opened(temporary, "wb") as file:
             self.clicks().write_csv(file, include_header=False)
 

@@ -12,7 +12,7 @@ from keras_t4r.layers.features.kept_vocabularies import (
 from keras_t4r.layers.fresh_initializer import fresh
 from keras_t4r.layers.sharded_rows import ShardedRows
 from keras_t4r.quantization import KeepsQuantization
-from keras_t4r.schema import Schema
+from keras_t4r.schema import Schema, check_schema
 
 AGGREGATIONS = ("concat", "stack")
 
@@ -85,6 +85,7 @@ class ContextFeatures(
         super().__init__(**kwargs)
         one_of("aggregation", aggregation, AGGREGATIONS)
         # Passed arguments.
+        check_schema(schema, needed=True)
         self.schema = _chosen(schema, columns)
         self.embedding_dim = embedding_dim
         self.aggregation = aggregation

@@ -70,10 +70,10 @@ class KeptVocabularies:
             )
         return vocabulary
 
-    def here(self):
-        """Dict of column to `Vocabulary`, of those that are in this process."""
-        found = {name: self._find(name) for name in self.fingerprints}
-        return {name: v for name, v in found.items() if v is not None}
+    def told(self):
+        """Dict of column to `Vocabulary`, or to the fingerprint of one that is not in
+        this process."""
+        return {name: self._find(name) or f for name, f in self.fingerprints.items()}
 
     def _find(self, name):
         if name not in self._held:
@@ -145,9 +145,10 @@ class KeepsVocabularies:
         return self._vocabularies.get(name)
 
     @property
-    def vocabularies_here(self):
-        """Dict of column to `Vocabulary`, of those that this process holds."""
-        return self._vocabularies.here()
+    def told_vocabularies(self):
+        """Dict of column to `Vocabulary`, or to its fingerprint where this process does
+        not hold it."""
+        return self._vocabularies.told()
 
     def save_own_variables(self, store):
         super().save_own_variables(store)

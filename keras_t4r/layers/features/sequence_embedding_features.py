@@ -1,7 +1,7 @@
 import keras
 from keras import ops
 
-from keras_t4r.arguments import one_of, optional, rate, whole_number
+from keras_t4r.arguments import one_of, optional, rate, truth, whole_number
 from keras_t4r.layers.attach_mask import AttachMask
 from keras_t4r.layers.features.aggregations import AGGREGATIONS
 from keras_t4r.layers.features.bags import COMBINERS, combine
@@ -25,7 +25,7 @@ from keras_t4r.layers.features.kept_vocabularies import (
 )
 from keras_t4r.layers.features.table_plan import ByColumn, plan_tables
 from keras_t4r.quantization import KeepsQuantization
-from keras_t4r.schema import Schema
+from keras_t4r.schema import Schema, check_schema
 
 
 @keras.saving.register_keras_serializable(package="keras_t4r")
@@ -131,6 +131,7 @@ class SequenceEmbeddingFeatures(
     ):
         # Times and large numbers are none in float16: each encoder casts what it gives.
         super().__init__(**{"autocast": False, **kwargs})
+        check_schema(schema, needed=True)
         _check_aggregation(aggregation, d_output)
         # Passed arguments.
         self.schema = schema.features
@@ -150,7 +151,7 @@ class SequenceEmbeddingFeatures(
         self.continuous_projection = optional(
             whole_number, "continuous_projection", continuous_projection
         )
-        self.layer_norm = layer_norm
+        self.layer_norm = truth("layer_norm", layer_norm)
         self.feature_dropout = rate("feature_dropout", feature_dropout)
         self.dropout = rate("dropout", dropout)
 

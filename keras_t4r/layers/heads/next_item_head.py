@@ -1,7 +1,7 @@
 import keras
 from keras import ops
 
-from keras_t4r.arguments import number, optional, rate, whole_number
+from keras_t4r.arguments import number, optional, rate, truth, whole_number
 from keras_t4r.backend import as_table, shapes_are_fixed
 from keras_t4r.layers.heads.weighing import (
     add_weighed_loss,
@@ -99,9 +99,9 @@ class NextItemHead(KeepsQuantization, ShardedRows, keras.layers.Layer):
         self.cardinality = optional(whole_number, "cardinality", cardinality)
         self.first_id = whole_number("first_id", first_id)
         self.target = target
-        self.bias = bias
+        self.bias = truth("bias", bias)
         self.temperature = number("temperature", temperature, *_TEMPERATURES)
-        self.normalize = normalize
+        self.normalize = truth("normalize", normalize)
         self.dropout = rate("dropout", dropout)
 
         # Other arguments.

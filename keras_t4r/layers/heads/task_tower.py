@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_t4r.arguments import drawing_seed, rate
+from keras_t4r.arguments import drawing_seed, rate, truth
 from keras_t4r.layers.fresh_initializer import fresh
 from keras_t4r.layers.heads.layer_widths import as_widths
 from keras_t4r.quantization import KeepsQuantization
@@ -57,7 +57,7 @@ class TaskTower(KeepsQuantization, keras.layers.Layer):
         self.units = as_widths(units, "TaskTower")
         self.activation = keras.activations.get(activation)
         self.dropout = rate("dropout", dropout)
-        self.use_bias = use_bias
+        self.use_bias = truth("use_bias", use_bias)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
         self.seed = drawing_seed(seed)

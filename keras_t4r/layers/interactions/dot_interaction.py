@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_t4r.arguments import one_of
+from keras_t4r.arguments import one_of, truth
 from keras_t4r.layers.fresh_initializer import fresh
 
 KERNELS = (None, "all", "each", "pair")
@@ -59,7 +59,7 @@ class DotInteraction(keras.layers.Layer):
         super().__init__(**kwargs)
         one_of("bilinear", bilinear, KERNELS)
         # Passed arguments.
-        self.self_interaction = self_interaction
+        self.self_interaction = truth("self_interaction", self_interaction)
         self.bilinear = bilinear
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
 

@@ -6,13 +6,13 @@ import numpy as np
 from keras import ops
 from scipy import sparse
 
-from keras_t4r.arguments import number, optional, whole_number
+from keras_t4r.arguments import number, optional, truth, whole_number
 from keras_t4r.layers.memory.session_ids import id_batches, joined
 from keras_t4r.layers.memory.transition_counts import count_transitions, heaviest
 from keras_t4r.layers.score_mixture import mix
 from keras_t4r.layers.score_step import ScoreStep
 from keras_t4r.layers.sorted_ids import places_in
-from keras_t4r.schema import Vocabulary
+from keras_t4r.schema import Vocabulary, check_schema
 
 # Sums of counts below it, which long decay or no sight leaves, count as it.
 _LEAST_TOTAL = 1e-9
@@ -73,8 +73,9 @@ class TransitionMemory(ScoreStep):
         cardinality: int. The highest item id + 1, where there is no schema.
         first_id: int. The lowest id that is an item, where there is no schema.
         vocabulary: `Vocabulary` of the items, or its fingerprint. Defaults to the
-            schema's. Loaders of sessions that another one encoded are refused. Without
-            one, or where this process holds none of that fingerprint, whose ids the
+            schema's. Loaders of sessions that another one encoded are refused; where
+            this process holds none of that fingerprint also those of which it cannot
+            be told, see `KerasSequenceLoader.check_ids`. Without one, whose ids the
             memory learns cannot be known.
 
     Call arguments:
@@ -86,7 +87,8 @@ class TransitionMemory(ScoreStep):
         A float32 tensor of the shape of `scores`.
 
     Raises:
-        TypeError: an argument is no number, or no whole one where it should be.
+        TypeError: an argument is no number, no whole one where it should be, or no
+            truth value.
         ValueError: an argument is out of its range, or the scores are not those of
             `cardinality` items.
 
@@ -128,6 +130,7 @@ class TransitionMemory(ScoreStep):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        check_schema(schema)
         if schema is not None:
             if cardinality is not None or first_id is not None:
                 raise ValueError(
@@ -155,7 +158,7 @@ class TransitionMemory(ScoreStep):
         self.history = whole_number("history", history)
         self.fading = number("fading", fading, least=0, most=math.inf)
         self.span = whole_number("span", span)
-        self.bidirectional = bidirectional
+        self.bidirectional = truth("bidirectional", bidirectional)
         self.normalize = number("normalize", normalize, least=0, most=_MOST_NORMALIZE)
         self.own_items = number("own_items", own_items, least=0)
         self.half_life = optional(
@@ -233,11 +236,11 @@ class TransitionMemory(ScoreStep):
         Raises:
             ValueError: see `KerasSequenceLoader.check_ids`.
         """
-        vocabulary = self._vocabulary
-        if vocabulary is None and self._fingerprint is not None:
-            vocabulary = self._vocabulary = Vocabulary.living(self._fingerprint)
-        if vocabulary is not None:
-            loader.check_ids({loader.schema.item_id: vocabulary})
+        if self._vocabulary is None and self._fingerprint is not None:
+            self._vocabulary = Vocabulary.living(self._fingerprint)
+        told = self._vocabulary or self._fingerprint
+        if told is not None:
+            loader.check_ids({loader.schema.item_id: told})
 
     def reset_state(self):
         """Forgets everything that was learned; the strength stays."""

@@ -1,5 +1,6 @@
 import keras
 
+from keras_t4r.arguments import truth
 from keras_t4r.layers.schemes.masking_scheme import MaskingScheme
 from keras_t4r.layers.schemes.scheme_mask import is_last
 
@@ -41,7 +42,7 @@ class CausalLanguageModeling(MaskingScheme):
 
     def __init__(self, last_only=False, **kwargs):
         super().__init__(**kwargs)
-        self.last_only = last_only
+        self.last_only = truth("last_only", last_only)
         self.built = True
 
     def train(self, x, real, mask):

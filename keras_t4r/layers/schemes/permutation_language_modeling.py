@@ -1,7 +1,7 @@
 import keras
 from keras import ops
 
-from keras_t4r.arguments import drawing_seed, number, whole_number
+from keras_t4r.arguments import drawing_seed, number, truth, whole_number
 from keras_t4r.layers.schemes.hidden_events import hide_some_but_not_all
 from keras_t4r.layers.schemes.masking_scheme import MaskingScheme
 from keras_t4r.layers.schemes.scheme_mask import is_last, is_next
@@ -73,7 +73,7 @@ class PermutationLanguageModeling(MaskingScheme):
         # Passed arguments.
         self.rate = number("rate", rate, above=0, below=1)
         self.max_span_length = whole_number("max_span_length", max_span_length)
-        self.permute_all = permute_all
+        self.permute_all = truth("permute_all", permute_all)
         self.last_rate = number("last_rate", last_rate, least=0, most=1)
         self.seed = drawing_seed(seed)
 

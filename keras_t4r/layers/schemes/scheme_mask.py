@@ -1,6 +1,8 @@
 import keras
 from keras import ops
 
+from keras_t4r.arguments import truth
+
 
 @keras.saving.register_keras_serializable(package="keras_t4r")
 class SchemeMask(keras.layers.Layer):
@@ -25,8 +27,8 @@ class SchemeMask(keras.layers.Layer):
 
     def __init__(self, drops_last=False, appends=False, **kwargs):
         super().__init__(**kwargs)
-        self.drops_last = drops_last
-        self.appends = appends
+        self.drops_last = truth("drops_last", drops_last)
+        self.appends = truth("appends", appends)
         self.built = True
 
     def call(self, real, training=None):

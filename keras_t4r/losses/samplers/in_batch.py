@@ -2,6 +2,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_t4r.arguments import optional, truth
 from keras_t4r.losses.samplers.negative_sampler import NegativeSampler
 from keras_t4r.losses.samplers.popularity import filled_with, popularity
 
@@ -34,6 +35,7 @@ class InBatchSampler(NegativeSampler):
 
     def __init__(self, counts=None, corrected=None):
         self.counts = None if counts is None else np.asarray(counts, "float64")
+        corrected = optional(truth, "corrected", corrected)
         self.corrected = counts is not None if corrected is None else corrected
 
     def build(self, head, rows, first_id):

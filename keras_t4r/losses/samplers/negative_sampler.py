@@ -1,7 +1,7 @@
 import keras
 from keras import ops
 
-from keras_t4r.arguments import drawing_seed, whole_number
+from keras_t4r.arguments import drawing_seed, truth, whole_number
 
 
 class NegativeSampler:
@@ -87,7 +87,7 @@ class RandomSampler(NegativeSampler):
 
     def __init__(self, negatives, per_target=False, seed=None):
         self.negatives = whole_number("negatives", negatives)
-        self.per_target = bool(per_target)
+        self.per_target = truth("per_target", per_target)
         self.seed = drawing_seed(seed)
         self.seed_generator = keras.random.SeedGenerator(self.seed)
 

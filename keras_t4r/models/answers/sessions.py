@@ -1,18 +1,22 @@
 """Sessions in the forms that callers have → padded batches of encoded ids."""
 
+from collections.abc import Iterable, Mapping, Set
+
 import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from keras_t4r.data.clicks.no_values import NO_VALUES
+from keras_t4r.data.clicks.table_columns import is_rows, table_columns
 from keras_t4r.data.etl.config import LENGTH, START, WINDOW
+from keras_t4r.data.loader.arrow_layouts import is_list, one_array
 from keras_t4r.data.loader.padding import event_cells, pad
-from keras_t4r.data.loader.session_checks import is_list
 from keras_t4r.files.sentences import first_line
 from keras_t4r.models.answers.session_keys import as_they_came
 from keras_t4r.schema import LARGEST_NUMBER, Tags
 from keras_t4r.schema.encoded_ids import check_encoded, encoded_columns
+from keras_t4r.schema.plain_numbers import plain_numbers
 
 
 class RaggedSessions:
@@ -24,7 +28,8 @@ class RaggedSessions:
     An ETL's columns without its mark are asked about, not answered.
 
     Args:
-        sessions: dict of column to lists, `pyarrow.Table`, polars or pandas frame.
+        sessions: dict of column to lists, `pyarrow.Table`, polars or pandas frame, or
+            list of rows, each a dict or a named tuple.
         schema: `Schema`. The columns that the model reads.
         vocabularies: dict of column to `Vocabulary`. A column without one has ids
             that are encoded already.
@@ -32,16 +37,17 @@ class RaggedSessions:
 
     Raises:
         TypeError: the container, or the type of a column, is none that can be read.
-        ValueError: a column is missing or stands twice, lists differ in length, a
-            session is null, a value is out of range; the mark is of another vocabulary,
-            or was lost; raw sessions hold a number that the ETL standardised.
+        ValueError: a column is missing or stands twice, lists or columns differ in
+            length, a session is null, a value is out of range; the mark is of another
+            vocabulary, or was lost; raw sessions hold a number that the ETL
+            standardised.
     """
 
     def __init__(self, sessions, schema, vocabularies, encoded=None):
-        self._sessions = _columns(sessions)
+        self._sessions = _columns(sessions, schema.names)
         self._schema = schema
         mark = None
-        if isinstance(sessions, pa.Table):
+        if isinstance(sessions, pa.Table | pa.RecordBatch):
             mark = encoded_columns(sessions.schema)
             if encoded is None:
                 check_encoded(sessions.schema, vocabularies, "the sessions")
@@ -65,6 +71,7 @@ class RaggedSessions:
                     f"The sessions have no column {column.name!r}, which the model "
                     "reads."
                 )
+            _check_column(column.name, self._sessions[column.name])
         self._rows = len(self._sessions[item])
         self._flat = {}
         for column in self._schema:
@@ -97,7 +104,13 @@ class RaggedSessions:
         """The session column as it goes into an answer: a dict, empty without one."""
         if name is None or name not in self._sessions:
             return {}
-        return {name: as_they_came(self._sessions[name])}
+        keys = self._sessions[name]
+        _check_column(name, keys)
+        if len(keys) != self._rows:
+            raise ValueError(
+                f"Column {name!r} has {len(keys)} rows, the items have {self._rows}."
+            )
+        return {name: as_they_came(keys)}
 
     def batches(self, batch_size, history=None):
         """Yields dicts of column to array, `(batch, time, …)` or `(batch,)`.
@@ -113,28 +126,42 @@ class RaggedSessions:
             }
 
 
-def _columns(sessions):
+def _columns(sessions, names):
     """A dict of column to Arrow array or list."""
-    if isinstance(sessions, dict):
-        return sessions
-    if isinstance(sessions, pl.DataFrame):
-        sessions = sessions.to_arrow()
-    elif type(sessions).__module__.partition(".")[0] == "pandas":
-        _check_twice(list(sessions.columns))
-        sessions = pa.Table.from_pandas(sessions, preserve_index=False)
-    if not isinstance(sessions, pa.Table):
+    columns = table_columns(sessions, "sessions")
+    if columns is None:
         raise TypeError(
-            "Sessions come as a dict of column to lists, as a pyarrow.Table, or as a "
-            f"polars or pandas frame; this is a {type(sessions).__name__}."
+            "Sessions come as a dict of column to lists, as a pyarrow.Table, as a "
+            "polars or pandas frame, or as a list of rows, each a dict or a named "
+            f"tuple; this is a {type(sessions).__name__}."
         )
-    _check_twice(sessions.column_names)
-    return {name: sessions[name] for name in sessions.column_names}
+    if is_rows(sessions) and not sessions:
+        # It names no columns.
+        return {name: [] for name in names}
+    if isinstance(sessions, Mapping):
+        return columns
+    return {name: _of_frame(column) for name, column in columns.items()}
 
 
-def _check_twice(names):
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"The sessions have two columns {name!r}: rename one.")
+def _of_frame(column):
+    """A column of a frame in Arrow, as far as that has its values."""
+    try:
+        if isinstance(column, pl.Series):
+            return column.to_arrow()
+        of_pandas = type(column).__module__.partition(".")[0] == "pandas"
+        return pa.array(column, from_pandas=True) if of_pandas else column
+    except (pa.ArrowException, pl.exceptions.PolarsError):
+        # Nobody may read it.
+        return column
+
+
+def _check_column(name, data):
+    none = isinstance(data, str | bytes | Mapping | Set) or not hasattr(data, "__len__")
+    if none or getattr(data, "ndim", 1) == 0:
+        raise TypeError(
+            f"Column {name!r} of the sessions is of type {type(data).__name__}; give a "
+            "list or an array with an entry for each session."
+        )
 
 
 def _refuse_lost_mark(sessions, schema):
@@ -151,13 +178,8 @@ def _refuse_lost_mark(sessions, schema):
 
 def _values(data, column, rows):
     """Flat values and, for list columns, offsets."""
-    if isinstance(data, pa.ChunkedArray):
-        data = data.combine_chunks()
     try:
-        array = data
-        if not isinstance(data, pa.Array):
-            # Among ids NaN is what pandas writes for "no value".
-            array = pa.array(_plain(data), from_pandas=column.is_categorical)
+        array = one_array(_in_arrow(data, column))
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         raise TypeError(
             f"Column {column.name!r} of the sessions: {first_line(error)}."
@@ -218,22 +240,36 @@ class _Events:
         return pad(flat, *cells, (len(begin), self._most))
 
 
-def _plain(data):
-    return [list(x) if isinstance(x, np.ndarray | pl.Series) else x for x in data]
+def _in_arrow(data, column):
+    if isinstance(data, pl.Series):
+        return data.to_arrow()
+    if isinstance(data, pa.Array | pa.ChunkedArray):
+        return data
+    if column.is_list:
+        data = [_as_list(row) for row in data]
+    # Among ids NaN is what pandas writes for "no value".
+    return pa.array(plain_numbers(list(data)), from_pandas=column.is_categorical)
+
+
+def _as_list(row):
+    """A session's values of one column as a list; what has none as it came."""
+    if isinstance(row, list | tuple | str | bytes | Mapping | pa.Scalar):
+        return row
+    if isinstance(row, Set):
+        raise TypeError("a session is a set, which has no order; give a list of values")
+    if isinstance(row, np.ndarray) and row.ndim and row.dtype.kind in "fiub":
+        return row.tolist()
+    # As a range, a series or a generator; an array of no dimension says so itself.
+    is_many = isinstance(row, Iterable) and getattr(row, "ndim", 1)
+    return list(row) if is_many else row
 
 
 def _plain_values(values):
-    if pa.types.is_dictionary(values.type):
-        values = values.dictionary_decode()
     return values.cast(pa.large_string()) if _is_text(values.type) else values
 
 
 def _is_text(kind):
-    return (
-        pa.types.is_string(kind)
-        or pa.types.is_large_string(kind)
-        or pa.types.is_string_view(kind)
-    )
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
 def _numbers(values, column, item):
@@ -247,8 +283,10 @@ def _numbers(values, column, item):
                 values.type
             )
             values = pc.cast(values, "float", safe=not numeric)
-    except pa.ArrowInvalid as error:
-        raise TypeError(f"Column {column.name!r} of the sessions: {error}.") from error
+    except pa.ArrowException as error:
+        raise TypeError(
+            f"Column {column.name!r} of the sessions: {first_line(error)}."
+        ) from error
     if values.null_count:
         raise ValueError(f"Column {column.name!r} of the sessions has a null value.")
     numbers = values.to_numpy(zero_copy_only=False).astype(dtype, copy=False)

@@ -20,6 +20,6 @@ def check_ids(model, loader):
     """
     for layer in layers_of(model):
         if isinstance(layer, (SequenceEmbeddingFeatures, ContextFeatures)):
-            loader.check_ids(layer.vocabularies_here)
+            loader.check_ids(layer.told_vocabularies)
         elif isinstance(layer, TransitionMemory):
             layer.check_ids(loader)

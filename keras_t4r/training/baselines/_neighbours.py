@@ -3,6 +3,7 @@
 import numpy as np
 from scipy import sparse
 
+from keras_t4r.arguments import whole_number
 from keras_t4r.training.baselines import _ordering
 from keras_t4r.training.baselines.baseline import Baseline
 
@@ -36,16 +37,11 @@ class SessionKNN(Baseline):
         **kwargs,
     ):
         super().__init__(schema, **kwargs)
-        if min(k, sample_size, max_sessions) < 1:
-            raise ValueError(
-                "k, sample_size and max_sessions start at 1; got "
-                f"{k}, {sample_size} and {max_sessions}."
-            )
-        if max_sessions > _ordering.MAX_IDS:
-            raise ValueError(f"max_sessions goes up to 2**24; got {max_sessions}.")
-        self.k = k
-        self.sample_size = sample_size
-        self.max_sessions = max_sessions
+        self.k = whole_number("k", k)
+        self.sample_size = whole_number("sample_size", sample_size)
+        self.max_sessions = whole_number(
+            "max_sessions", max_sessions, most=_ordering.MAX_IDS
+        )
         self._has_days = None
         # One row a stored session, the oldest first; one event a distinct item of it.
         self._days = np.empty(0)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from keras_t4r.data.loader.session_checks import is_list
+from keras_t4r.data.loader.arrow_layouts import is_list, one_array
 from keras_t4r.data.loader.session_files import find_parquet
 from keras_t4r.files.parquet import open_parquet, reading_parquet
 from keras_t4r.schema.encoded_ids import check_encoded
@@ -61,7 +61,7 @@ def read_sessions(
     """Reads one window: a `pyarrow.Table`, or parquet by path, glob, folder or list."""
     own = {} if vocabulary is None else {column: vocabulary}
     table = _read_table(window, column, time_column, own)
-    lists = _single_array(table, column)
+    lists = one_array(table[column])
     if not is_list(lists.type) or not pa.types.is_integer(lists.type.value_type):
         raise TypeError(
             f"Column '{column}' must be a list of encoded item ids in every row; "
@@ -172,17 +172,10 @@ def _read_file(path, column, time_column, vocabularies) -> pa.Table:
         return file.read(columns=wanted)
 
 
-def _single_array(table, column) -> pa.Array:
-    array = table[column].combine_chunks()
-    if isinstance(array, pa.ChunkedArray):  # An empty table, in some versions.
-        array = pa.concat_arrays(array.chunks) if array.num_chunks else array.type
-    return array
-
-
 def _read_days(table, time_column) -> np.ndarray | None:
     if time_column is None or time_column not in table.column_names:
         return None
-    start = table[time_column]
+    start = one_array(table[time_column])
     if pa.types.is_timestamp(start.type):
         start = start.cast(pa.timestamp("us", start.type.tz), safe=False)
         start, unit = start.cast(pa.int64()), 1e6
@@ -193,7 +186,7 @@ def _read_days(table, time_column) -> np.ndarray | None:
             f"Column '{time_column}' must hold seconds or timestamps, one a session; "
             f"its type is {start.type}."
         )
-    seconds = start.to_numpy().astype(np.float64) / unit
+    seconds = start.to_numpy(zero_copy_only=False).astype(np.float64) / unit
     if not np.isfinite(seconds).all():
         row = int(np.argmin(np.isfinite(seconds)))
         raise ValueError(f"Column '{time_column}', row {row}: no finite time.")

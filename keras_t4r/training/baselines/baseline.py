@@ -1,8 +1,12 @@
 """What all baselines share: learning by window, time decay, ties, and shapes."""
 
+import math
+
 import numpy as np
 from scipy import sparse
 
+from keras_t4r.arguments import number, optional, truth, whole_number
+from keras_t4r.schema import check_schema
 from keras_t4r.training.baselines import _ordering
 from keras_t4r.training.baselines._sessions import batch_sessions, read_sessions
 
@@ -42,7 +46,13 @@ class Baseline:
         exclude_seen: bool. Leaves all items of the session out, as `recommend` of a
             model does. It helps where few return to an item, as on news.
         time_column: string. Column with the start of each session, in seconds or as a
-            timestamp, used where a baseline needs it and the window has it.
+            timestamp, used where a baseline needs it and the window has it. `None`
+            leaves it out.
+
+    Raises:
+        TypeError: an argument is of a type that it cannot have.
+        ValueError: an argument is out of its range, or nothing says which the items
+            are and how many.
     """
 
     name = "baseline"
@@ -59,6 +69,10 @@ class Baseline:
         exclude_seen=False,
         time_column="start",
     ):
+        check_schema(schema)
+        for name, text in (("item_column", item_column), ("time_column", time_column)):
+            if text is not None and not isinstance(text, str):
+                raise TypeError(f"{name} is {text!r}; it should be text.")
         self._vocabulary = None
         if schema is not None:
             item_column = item_column or schema.item_id
@@ -69,24 +83,24 @@ class Baseline:
                     "cannot know how many items there are."
                 )
             self._vocabulary = schema.vocabulary(item_column)
-            cardinality = cardinality or domain.max + 1
-            first_id = max(domain.min, 1) if first_id is None else first_id
+            cardinality = int(domain.max) + 1 if cardinality is None else cardinality
+            first_id = max(int(domain.min), 1) if first_id is None else first_id
         if item_column is None or cardinality is None:
             raise ValueError("Give a schema, or both item_column and cardinality.")
-        first_id = 2 if first_id is None else first_id
-        if not 1 <= first_id < cardinality <= _ordering.MAX_IDS:
-            raise ValueError(
-                "Needed: 1 <= first_id < cardinality <= 2**24; got "
-                f"first_id={first_id}, cardinality={cardinality}."
-            )
-        if half_life is not None and not half_life > 0:
-            raise ValueError(f"half_life must be above 0 or None; got {half_life}.")
+        self.cardinality = whole_number(
+            "cardinality", cardinality, least=2, most=_ordering.MAX_IDS
+        )
+        self.first_id = whole_number(
+            "first_id",
+            2 if first_id is None else first_id,
+            most=self.cardinality - 1,
+        )
+        self.half_life = optional(
+            number, "half_life", half_life, above=0, most=math.inf
+        )
         self.item_column = item_column
-        self.cardinality = int(cardinality)
-        self.first_id = int(first_id)
-        self.half_life = half_life
-        self.repeat_last = repeat_last
-        self.exclude_seen = exclude_seen
+        self.repeat_last = optional(truth, "repeat_last", repeat_last)
+        self.exclude_seen = truth("exclude_seen", exclude_seen)
         self.time_column = time_column
         self.windows = 0
         self._repeats = 0

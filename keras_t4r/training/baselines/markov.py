@@ -1,12 +1,16 @@
 """First-order transitions."""
 
+import math
+
 import numpy as np
 from scipy import sparse
 
+from keras_t4r.arguments import number, truth, whole_number
 from keras_t4r.layers.memory.transition_counts import count_transitions, heaviest
 from keras_t4r.training.baselines.baseline import Baseline
 
 _FORGOTTEN = 1e-9  # A transition of this weight changes no order; it only takes memory.
+_MOST_NORMALIZE = 4  # As of `TransitionMemory`.
 
 
 class Markov(Baseline):
@@ -25,8 +29,8 @@ class Markov(Baseline):
             an item also follows it, which helps where data is scarce.
         span: int. Also counts items up to `span` steps apart as transitions, weighted
             by 1 / distance (1: neighbours only).
-        normalize: float. `T(i, j)` is divided by the sum over `j` to this power: 0
-            adds counts, 1 probabilities.
+        normalize: float from 0 to 4. `T(i, j)` is divided by the sum over `j` to this
+            power: 0 adds counts, 1 probabilities.
         own_items: float. Weight of the session's own items.
         max_targets: int. How many transitions from one item `predict` looks at: the
             heaviest; of equal ones those to the more popular items. All are learned.
@@ -57,23 +61,13 @@ class Markov(Baseline):
         **kwargs,
     ):
         super().__init__(schema, **kwargs)
-        if min(history, span, max_targets) < 1:
-            raise ValueError(
-                "history, span and max_targets start at 1; got "
-                f"{history}, {span} and {max_targets}."
-            )
-        if min(fading, normalize, own_items) < 0:
-            raise ValueError(
-                "fading, normalize and own_items must not be negative; got "
-                f"{fading}, {normalize} and {own_items}."
-            )
-        self.history = history
-        self.fading = fading
-        self.bidirectional = bidirectional
-        self.span = span
-        self.normalize = normalize
-        self.own_items = own_items
-        self.max_targets = max_targets
+        self.history = whole_number("history", history)
+        self.fading = number("fading", fading, least=0, most=math.inf)
+        self.bidirectional = truth("bidirectional", bidirectional)
+        self.span = whole_number("span", span)
+        self.normalize = number("normalize", normalize, least=0, most=_MOST_NORMALIZE)
+        self.own_items = number("own_items", own_items, least=0)
+        self.max_targets = whole_number("max_targets", max_targets)
         self._transitions = sparse.csr_matrix((self.cardinality, self.cardinality))
 
     def _learn(self, sessions):
@@ -103,7 +97,7 @@ class Markov(Baseline):
             self._index()
         shape = (len(sessions.lengths), self.cardinality)
         rows, items, steps = sessions.rows, sessions.items, sessions.steps
-        weights = steps ** -float(self.fading)
+        weights = steps**-self.fading
         near = steps <= self.history
         last = sparse.csr_matrix((weights[near], (rows[near], items[near])), shape)
         evidence = last @ self._heaviest

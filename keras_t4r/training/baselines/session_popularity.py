@@ -3,6 +3,7 @@
 import numpy as np
 from scipy import sparse
 
+from keras_t4r.arguments import number
 from keras_t4r.training.baselines.baseline import Baseline
 
 
@@ -31,9 +32,7 @@ class SessionPopularity(Baseline):
 
     def __init__(self, schema=None, *, recency=0.5, **kwargs):
         super().__init__(schema, **kwargs)
-        if recency < 0:
-            raise ValueError(f"recency must not be negative; got {recency}.")
-        self.recency = recency
+        self.recency = number("recency", recency, least=0)
 
     def _evidence(self, sessions):
         shape = (len(sessions.lengths), self.cardinality)

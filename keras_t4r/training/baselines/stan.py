@@ -1,7 +1,10 @@
 """STAN: sequence and time aware neighbourhood."""
 
+import math
+
 import numpy as np
 
+from keras_t4r.arguments import number, optional
 from keras_t4r.training.baselines._neighbours import SessionKNN
 
 
@@ -55,18 +58,10 @@ class STAN(SessionKNN):
         **kwargs,
     ):
         super().__init__(schema, k=k, sample_size=sample_size, **kwargs)
-        for name, value in (
-            ("decay_place", decay_place),
-            ("decay_age", decay_age),
-            ("decay_distance", decay_distance),
-        ):
-            if value is None and name == "decay_age":
-                continue
-            if value is None or not value > 0:
-                raise ValueError(f"{name} must be above 0; got {value}.")
-        self.decay_place = decay_place
-        self.decay_age = decay_age
-        self.decay_distance = decay_distance
+        limits = {"above": 0, "most": math.inf}
+        self.decay_place = number("decay_place", decay_place, **limits)
+        self.decay_age = optional(number, "decay_age", decay_age, **limits)
+        self.decay_distance = number("decay_distance", decay_distance, **limits)
 
     def _weigh_items(self, steps, lengths):
         return np.exp(-(steps - 1) / self.decay_place) / np.sqrt(lengths)

@@ -1,5 +1,8 @@
 """The set of baselines to put beside a model's figures."""
 
+import math
+
+from keras_t4r.arguments import number, optional
 from keras_t4r.training.baselines.markov import Markov
 from keras_t4r.training.baselines.popularity import Popularity
 from keras_t4r.training.baselines.session_popularity import SessionPopularity
@@ -31,6 +34,7 @@ def standard_baselines(schema=None, *, half_life=4.0, **kwargs):
     >>> for baseline in baselines.values():
     ...     baseline.update("sessions/1")
     """
+    half_life = optional(number, "half_life", half_life, above=0, most=math.inf)
     kwargs["half_life"] = half_life
     fast = {**kwargs, "half_life": None if half_life is None else half_life / 4}
     return {

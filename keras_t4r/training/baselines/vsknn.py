@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from keras_t4r.arguments import number, one_of
 from keras_t4r.training.baselines._neighbours import SessionKNN
 
 _BY_PLACE = {  # Of the item at place p of n, counted from the session's start.
@@ -76,16 +77,11 @@ class VSkNN(SessionKNN):
         **kwargs,
     ):
         super().__init__(schema, k=k, sample_size=sample_size, **kwargs)
-        for value in (weighting, vote_weighting):
-            if value not in _BY_STEP:
-                raise ValueError(
-                    f"A weighting is one of {sorted(_BY_STEP)}; got '{value}'."
-                )
-        if idf < 0:
-            raise ValueError(f"idf must not be negative; got {idf}.")
+        one_of("weighting", weighting, sorted(_BY_STEP))
+        one_of("vote_weighting", vote_weighting, sorted(_BY_STEP))
         self.weighting = weighting
         self.vote_weighting = vote_weighting
-        self.idf = idf
+        self.idf = number("idf", idf, least=0)
 
     def _weigh_items(self, steps, lengths):
         return _BY_PLACE[self.weighting](lengths - steps + 1, lengths) / lengths

@@ -1,7 +1,7 @@
 import keras
 from keras import ops
 
-from keras_t4r.arguments import whole_number
+from keras_t4r.arguments import truth, whole_number
 
 
 @keras.saving.register_keras_serializable(package="keras_t4r")
@@ -34,7 +34,7 @@ class GivenVectors(keras.layers.Layer):
                 dtype=self.dtype_policy,
             )
         self.adaptor = adaptor
-        self.layer_norm = bool(layer_norm)
+        self.layer_norm = truth("layer_norm", layer_norm)
 
     def build(self, x_shape):
         self._norm = None

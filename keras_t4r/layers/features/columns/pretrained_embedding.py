@@ -5,7 +5,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_t4r.arguments import whole_number
+from keras_t4r.arguments import truth, whole_number
 from keras_t4r.backend import as_table, take_rows
 from keras_t4r.layers.features.columns.array_table import ArrayTable
 
@@ -58,7 +58,7 @@ class PretrainedEmbedding(ArrayTable):
     def __init__(self, vectors, train_vectors=False, adaptor=None, **kwargs):
         of_config = isinstance(vectors, dict)
         super().__init__(vectors if of_config else _checked(vectors), **kwargs)
-        self.train_vectors = bool(train_vectors)
+        self.train_vectors = truth("train_vectors", train_vectors)
         if adaptor is not None and not isinstance(adaptor, keras.layers.Layer):
             # In float32, as a table is: it is what heads score with.
             adaptor = keras.layers.Dense(

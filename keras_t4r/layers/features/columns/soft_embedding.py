@@ -1,7 +1,7 @@
 import keras
 from keras import ops
 
-from keras_t4r.arguments import whole_number
+from keras_t4r.arguments import truth, whole_number
 
 
 @keras.saving.register_keras_serializable(package="keras_t4r")
@@ -38,8 +38,8 @@ class SoftEmbedding(keras.layers.Layer):
     def __init__(self, n=10, dim=8, layer_norm=True, **kwargs):
         super().__init__(**{"autocast": False, **kwargs})
         self.n = whole_number("n", n)
-        self.dim = whole_number("dim", dim, least=2 if layer_norm else 1)
-        self.layer_norm = bool(layer_norm)
+        self.layer_norm = truth("layer_norm", layer_norm)
+        self.dim = whole_number("dim", dim, least=2 if self.layer_norm else 1)
 
     def build(self, x_shape):
         self.kernel = self._weight("kernel", (self.n,), 1.0)

@@ -1,6 +1,8 @@
 import keras
 from keras import ops
 
+from keras_t4r.arguments import truth
+
 
 @keras.saving.register_keras_serializable(package="keras_t4r")
 class TimeGap(keras.layers.Layer):
@@ -34,7 +36,7 @@ class TimeGap(keras.layers.Layer):
     def __init__(self, encoder=None, log=True, **kwargs):
         super().__init__(**{"autocast": False, **kwargs})
         self.encoder = encoder
-        self.log = bool(log)
+        self.log = truth("log", log)
 
     def build(self, x_shape):
         if len(x_shape) != 2:

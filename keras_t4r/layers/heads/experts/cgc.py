@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_t4r.arguments import drawing_seed, rate, whole_number
+from keras_t4r.arguments import drawing_seed, rate, truth, whole_number
 from keras_t4r.layers.heads.experts.experts import Experts
 from keras_t4r.layers.heads.experts.gates import Gates
 from keras_t4r.layers.heads.experts.kernels import draw_one_by_one
@@ -84,7 +84,7 @@ class CGC(KeepsQuantization, keras.layers.Layer):
         self.num_task_experts = whole_number("num_task_experts", num_task_experts)
         self.num_shared_experts = whole_number("num_shared_experts", num_shared_experts)
         self.units = as_widths(units, "CGC")
-        self.shared_gate = shared_gate
+        self.shared_gate = truth("shared_gate", shared_gate)
         self.activation = keras.activations.get(activation)
         self.dropout = rate("dropout", dropout)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
@@ -171,14 +171,14 @@ class CGC(KeepsQuantization, keras.layers.Layer):
         return shapes[0]
 
     def compute_mask(self, inputs, previous_mask=None):
-        count = self.num_tasks + bool(self.shared_gate)
+        count = self.num_tasks + self.shared_gate
         if isinstance(inputs, (list, tuple)):
             return list(previous_mask)[:count]
         return [previous_mask] * count
 
     def compute_output_shape(self, x_shape):
         shape = (*self._one_shape(x_shape)[:-1], self.units[-1])
-        return [shape] * (self.num_tasks + bool(self.shared_gate))
+        return [shape] * (self.num_tasks + self.shared_gate)
 
     def get_config(self):
         return {
