@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_t4r.backend import build_optimizer
 from keras_t4r.layers.context.context_features import ContextFeatures
+from keras_t4r.layers.features.kept_vocabularies import KeepsVocabularies
 from keras_t4r.layers.features.sequence_embedding_features import (
     SequenceEmbeddingFeatures,
 )
@@ -197,7 +198,10 @@ class ReadingModel(keras.Model):
         variables = [*self.variables, *(optimizer.variables if optimizer else ())]
         before = [np.array(ops.convert_to_numpy(variable)) for variable in variables]
         try:
-            return super().load_weights(filepath, *args, **kwargs)
+            found = super().load_weights(filepath, *args, **kwargs)
+            for layer in find_layers(self, KeepsVocabularies):
+                layer.check_loaded()
+            return found
         except Exception:
             # Keras loads all layers that it can before it raises.
             for variable, value in zip(variables, before, strict=True):

@@ -384,7 +384,8 @@ def test_a_compiled_answer_is_made_once_and_follows_the_weights(model, monkeypat
     assert len(traces) == (4 * first if eager else first)
     model.recommend(SESSIONS, k=5, exclude_seen=True)
     (head,) = model.heads
-    assert traces[-1] == {"k": 5, "exclude_seen": True, "head": head}
+    how = {"k": 5, "exclude_seen": True, "head": head, "exclude": None}
+    assert traces[-1] == how
     model.set_weights([-w for w in model.get_weights()])
     after = model.recommend(SESSIONS, k=5)
     x = {"item_id": np.array([[RAW.index(3) + 2, RAW.index(7) + 2, 0, 0]], "int32")}

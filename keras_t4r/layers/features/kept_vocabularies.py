@@ -30,6 +30,7 @@ class KeptVocabularies:
 
     def __init__(self, vocabularies, schema):
         self.fingerprints, self._held = {}, {}
+        self._refused = None
         for name, vocabulary in vocabularies.items():
             if not schema[name].is_categorical:
                 raise ValueError(
@@ -99,14 +100,26 @@ class KeptVocabularies:
         if signature is None:
             return
         written = json.loads(np.asarray(signature, "uint8").tobytes())
+        self._refused = None
         for name, fingerprint in self.fingerprints.items():
             if written.get(name, fingerprint) != fingerprint:
-                raise ValueError(
+                self._refused = ValueError(
                     f"The weights are of a model with another vocabulary of column "
                     f"{name!r} ({written[name]} and {fingerprint}), so rows of their "
                     "tables mean other values: load them into a model of the schema "
                     "that they were trained with."
                 )
+                raise self._refused
+
+    def raise_refused(self):
+        """Raises, once, what `check_signed` did.
+
+        Keras visits a layer that failed again where it finds it in another way, and
+        forgets the failure there, for it finds no weights that could be wrong.
+        """
+        refused, self._refused = self._refused, None
+        if refused is not None:
+            raise refused
 
     def save(self, folder):
         """Writes one parquet file a column."""
@@ -149,6 +162,10 @@ class KeepsVocabularies:
         """Dict of column to `Vocabulary`, or to its fingerprint where this process does
         not hold it."""
         return self._vocabularies.told()
+
+    def check_loaded(self):
+        """Raises where weights of another vocabulary were just loaded."""
+        self._vocabularies.raise_refused()
 
     def save_own_variables(self, store):
         super().save_own_variables(store)
