@@ -142,6 +142,21 @@ class Rows:
         """The same rows of another variable."""
         return Rows(variable, self._ids)
 
+    def begin_as(self, other, begins):
+        """Puts the whole variable of other rows in place of the whole of these.
+
+        Args:
+            other: `Rows`.
+            begins: scalar bool tensor. Only where it is true anything is read.
+        """
+        import tensorflow as tf
+
+        def copy():
+            self._variable.assign(tf.convert_to_tensor(other._variable))
+            return 0
+
+        tf.cond(begins, copy, lambda: 0)
+
     def read(self):
         import tensorflow as tf
 

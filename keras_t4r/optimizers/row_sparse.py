@@ -15,7 +15,8 @@ class RowSparse:
     Where a variable's gradient is that of some of its rows, those rows are read and
     written, and those of its moments; all others stay as they are. So the optimizer is
     lazy: moments of a row do not fade, and weight decay and moving average do not act,
-    in steps that do not touch the row. Where every step touches every row it is the
+    in steps that do not touch the row. A row's average begins as the row before the
+    first step, so that one that is never touched stays what it is. Where every step touches every row it is the
     optimizer that it is mixed into. Variables with whole gradients it trains as that.
 
     A sampled loss, and any that only gathers rows of the table (`keras_t4r.backend`'s
@@ -70,6 +71,8 @@ class RowSparse:
         self.update_rows(values, rows, index, learning_rate)
         if self.use_ema:
             average = rows.of(self._model_variables_moving_average[index])
+            # Of all rows: one that is met late, or never, has an average, too.
+            average.begin_as(rows, ops.equal(self.iterations, 0))
             share = self._ema_share(variable.dtype)
             average.write(share * average.read() + (1 - share) * rows.read())
 
