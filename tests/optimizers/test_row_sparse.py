@@ -8,7 +8,6 @@ from row_sparse_models import session_model, sessions
 
 import keras_t4r as t4r
 from keras_t4r.backend import as_table, take_rows
-from keras_t4r.optimizers.row_sparse import RowSparse
 
 ROWS, DIM = 30, 4
 ALL = np.arange(ROWS)
@@ -47,6 +46,11 @@ OPTIMIZERS = {
         keras.optimizers.Adagrad,
         {"global_clipnorm": 0.5},
     ),
+    "scaled": (
+        t4r.optimizers.RowSparseAdagrad,
+        keras.optimizers.Adagrad,
+        {"loss_scale_factor": 64.0},
+    ),
 }
 
 pytestmark = pytest.mark.skipif(
@@ -56,15 +60,7 @@ pytestmark = pytest.mark.skipif(
 
 
 class Table(keras.layers.Layer):
-    """Rows of a table, and a dense kernel behind it.
-
-    `whole`: by a product of the whole table, whose gradient is that of all rows. (To
-    Keras's own optimizers a row that was gathered twice is two rows.)
-    """
-
-    def __init__(self, whole=False):
-        super().__init__()
-        self.whole = whole
+    """Rows of a table, and a dense kernel behind it."""
 
     def build(self, shape):
         normal = keras.initializers.RandomNormal(seed=1)
@@ -74,17 +70,13 @@ class Table(keras.layers.Layer):
         self.kernel = self.add_weight(name="kernel", shape=(DIM, 1), initializer=normal)
 
     def call(self, ids):
-        if self.whole:
-            rows = ops.matmul(ops.one_hot(ids, ROWS), self.table)
-        else:
-            rows = take_rows(as_table(self.table), ids)
+        rows = take_rows(as_table(self.table), ids)
         return ops.matmul(rows, self.kernel)
 
 
 def make_model(optimizer):
     ids = keras.Input((None,), dtype="int32")
-    whole = not isinstance(optimizer, RowSparse)
-    model = keras.Model(ids, Table(whole)(ids))
+    model = keras.Model(ids, Table()(ids))
     model.compile(optimizer, loss="mse")
     return model
 
