@@ -4,6 +4,7 @@ Everything else in the package is written in `keras.ops`.
 """
 
 import contextlib
+import contextvars
 import math
 
 import keras
@@ -45,25 +46,44 @@ def has_row_gradients():
     return name() == "tensorflow"
 
 
-# Whether an optimizer of this process writes some rows of a table.
-_rows_are_trained_alone = False
+# The ids of the variables whose rows are trained alone, as far as a model says so that
+# is computing; else `None`, and variables are marked.
+_rows_alone = contextvars.ContextVar("rows_alone", default=None)
+_MARK = "_rows_are_trained_alone"
 
 
-def train_rows_alone():
-    """Lets tables be handed on as an optimizer needs them that writes some rows."""
-    global _rows_are_trained_alone
-    _rows_are_trained_alone = has_row_gradients()
+@contextlib.contextmanager
+def rows_trained_alone(variables):
+    """Within it, but not within another, rows of these variables alone are trained
+    alone, whatever is marked."""
+    if _rows_alone.get() is not None:
+        yield
+        return
+    token = _rows_alone.set({id(variable) for variable in variables})
+    try:
+        yield
+    finally:
+        _rows_alone.reset(token)
+
+
+def mark_rows_trained_alone(variables):
+    """Marks the variables of an optimizer that writes some rows of them, for models
+    that do not say so themselves."""
+    if _rows_alone.get() is None:
+        for variable in variables:
+            setattr(variable, _MARK, True)
 
 
 def as_table(variable):
     """A variable of rows as layers hand it on, for `take_rows`, and for all that takes
     a tensor.
 
-    Where rows are trained alone it is the variable itself: read whole first, a step
+    Where its rows are trained alone it is the variable itself: read whole first, a step
     that writes rows would copy all of them. Elsewhere it is not, for once rows were
     gathered from a variable, TensorFlow copies it each time that it is read whole.
     """
-    if _rows_are_trained_alone:
+    known = _rows_alone.get()
+    if getattr(variable, _MARK, False) if known is None else id(variable) in known:
         return variable.value
     table = ops.convert_to_tensor(variable)
     return _with_whole_gradient(table) if name() == "tensorflow" else table
@@ -124,6 +144,13 @@ class RowGradient:
 
         return tf.IndexedSlices(values, gradient.indices, gradient.dense_shape)
 
+    def __init__(self, gradient):
+        """What `/` makes such a gradient of, for which there is none."""
+        self._gradient = gradient
+
+    def __truediv__(self, number):
+        return self.with_values(self._gradient, self._gradient.values / number)
+
 
 class Rows:
     """Some rows of a variable, to read and to write, on TensorFlow.
@@ -141,6 +168,21 @@ class Rows:
     def of(self, variable):
         """The same rows of another variable."""
         return Rows(variable, self._ids)
+
+    def begin_as(self, other, begins):
+        """Puts the whole variable of other rows in place of the whole of these.
+
+        Args:
+            other: `Rows`.
+            begins: scalar bool tensor. Only where it is true anything is read.
+        """
+        import tensorflow as tf
+
+        def copy():
+            self._variable.assign(tf.convert_to_tensor(other._variable))
+            return 0
+
+        tf.cond(begins, copy, lambda: 0)
 
     def read(self):
         import tensorflow as tf
@@ -235,15 +277,16 @@ def replicas():
 
 
 def build_optimizer(model):
-    """Makes the variables of a model's optimizer, in the scope of its strategy; does
-    nothing where there is no optimizer, or its variables are there."""
+    """Makes the variables of a `SessionModel`'s optimizer, in the scope of its
+    strategy; does nothing where there is no optimizer, or its variables are there."""
     optimizer = getattr(model, "optimizer", None)
     if optimizer is None or optimizer.built:
         return
     scope = contextlib.nullcontext()
     if name() == "tensorflow":
         scope = model.distribute_strategy.scope()
-    with scope:
+    # Nothing is marked: the model says itself what its optimizer does.
+    with scope, rows_trained_alone(()):
         optimizer.build(model.trainable_variables)
 
 

@@ -2,7 +2,7 @@ import contextvars
 
 from keras import ops
 
-from keras_t4r.backend import as_numbers, mask_of, replicas
+from keras_t4r.backend import as_numbers, mask_of, replicas, rows_trained_alone
 from keras_t4r.layers.heads.weighing import (
     Weight,
     losses_over_replicas,
@@ -24,6 +24,7 @@ from keras_t4r.models.steps.step_data import (
     unpack,
     weights_by_output,
 )
+from keras_t4r.optimizers.row_sparse import variables_by_rows
 
 # Within a step of `evaluate`, the pair of `True` and the items of the sessions that it
 # evaluates, those among them that are cut off. Keras tells `compute_loss` that it
@@ -40,6 +41,13 @@ class SteppingModel(ReadingModel):
     # out the items of the session itself.
     _evaluates = False
     _excludes_seen = False
+
+    def call(self, inputs, training=None, mask=None, **kwargs):
+        optimizer = getattr(self, "optimizer", None)
+        if optimizer is None:
+            return super().call(inputs, training=training, mask=mask, **kwargs)
+        with rows_trained_alone(variables_by_rows(optimizer)):
+            return super().call(inputs, training=training, mask=mask, **kwargs)
 
     def train_step(self, *args):
         # On JAX the state comes first.

@@ -8,7 +8,11 @@ from keras_t4r.optimizers.row_sparse import RowSparse
 class RowSparseAdagrad(RowSparse, keras.optimizers.Adagrad):
     """Adagrad, whose step costs what its batch touches of a table.
 
-    It is exactly Keras's: a row without a gradient would not move there either.
+    It is Keras's: a row without a gradient would not move there either, and a row that
+    a step gathers several times has one gradient, the sum of them all, where layers
+    take it from `keras_t4r.backend.as_table`, as the package's do. (Of a gradient that
+    holds a row several times, such as that of `keras.layers.Embedding`, Keras's takes
+    each for a row of its own: sums of squares, and not squares of sums.)
 
     Args:
         *args, **kwargs: of `keras.optimizers.Adagrad`.

@@ -4,8 +4,8 @@ from keras_t4r.backend import (
     RowGradient,
     Rows,
     has_row_gradients,
+    mark_rows_trained_alone,
     name,
-    train_rows_alone,
 )
 
 
@@ -15,8 +15,10 @@ class RowSparse:
     Where a variable's gradient is that of some of its rows, those rows are read and
     written, and those of its moments; all others stay as they are. So the optimizer is
     lazy: moments of a row do not fade, and weight decay and moving average do not act,
-    in steps that do not touch the row. Where every step touches every row it is the
-    optimizer that it is mixed into. Variables with whole gradients it trains as that.
+    in steps that do not touch the row. A row's average begins as the row is before the
+    first step, so that a row that no step touches stays what it is. Where every step
+    touches every row it is the optimizer that it is mixed into. Variables with whole
+    gradients it trains as that.
 
     A sampled loss, and any that only gathers rows of the table (`keras_t4r.backend`'s
     `take_rows`), has such gradients, up to a head's bias. A loss that scores all items
@@ -26,8 +28,6 @@ class RowSparse:
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        # Before a model is traced, which reads its tables accordingly.
-        train_rows_alone()
         if self.gradient_accumulation_steps:
             raise ValueError(
                 f"{type(self).__name__} cannot accumulate gradients: the sum is kept "
@@ -43,6 +43,8 @@ class RowSparse:
                 "optimizer there."
             )
         super().build(variables)
+        # Before a model is traced, which reads its tables accordingly.
+        mark_rows_trained_alone(variables)
 
     def update_rows(self, gradient, rows, index, learning_rate):
         """One step on some rows of a variable.
@@ -70,6 +72,8 @@ class RowSparse:
         self.update_rows(values, rows, index, learning_rate)
         if self.use_ema:
             average = rows.of(self._model_variables_moving_average[index])
+            # Of all rows: one that is met late, or never, has an average, too.
+            average.begin_as(rows, ops.equal(self.iterations, 0))
             share = self._ema_share(variable.dtype)
             average.write(share * average.read() + (1 - share) * rows.read())
 
@@ -77,6 +81,12 @@ class RowSparse:
         # The first average is the variable itself.
         started = ops.cast(ops.not_equal(self.iterations, 0), dtype)
         return started * ops.cast(self.ema_momentum, dtype)
+
+    def apply(self, grads, trainable_variables=None):
+        if self.loss_scale_factor is not None:
+            # Keras divides by it.
+            grads = [RowGradient(g) if RowGradient.is_one(g) else g for g in grads]
+        super().apply(grads, trainable_variables)
 
     def _backend_apply_gradients(self, grads, trainable_variables):
         # A row that was gathered twice has its gradients' sum, before it is clipped.
@@ -108,3 +118,17 @@ class RowSparse:
                 continue
             share = self._ema_share(variable.dtype)
             average.assign(share * average + (1 - share) * variable)
+
+
+def variables_by_rows(optimizer):
+    """The variables that an optimizer trains row by row.
+
+    Args:
+        optimizer: Keras's, built, or `None`. One that stands for others, as a
+            `LossScaleOptimizer`, trains as they do.
+    """
+    inner = getattr(optimizer, "inner_optimizer", None)
+    several = getattr(optimizer, "optimizers", [] if inner is None else [inner])
+    if several:
+        return [v for each in several for v in variables_by_rows(each)]
+    return optimizer._trainable_variables if isinstance(optimizer, RowSparse) else []

@@ -4,10 +4,10 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from row_sparse_models import session_model, sessions
 
 import keras_t4r as t4r
 from keras_t4r.backend import as_table, take_rows
-from keras_t4r.optimizers.row_sparse import RowSparse
 
 ROWS, DIM = 30, 4
 ALL = np.arange(ROWS)
@@ -46,6 +46,11 @@ OPTIMIZERS = {
         keras.optimizers.Adagrad,
         {"global_clipnorm": 0.5},
     ),
+    "scaled": (
+        t4r.optimizers.RowSparseAdagrad,
+        keras.optimizers.Adagrad,
+        {"loss_scale_factor": 64.0},
+    ),
 }
 
 pytestmark = pytest.mark.skipif(
@@ -55,15 +60,7 @@ pytestmark = pytest.mark.skipif(
 
 
 class Table(keras.layers.Layer):
-    """Rows of a table, and a dense kernel behind it.
-
-    `whole`: by a product of the whole table, whose gradient is that of all rows. (To
-    Keras's own optimizers a row that was gathered twice is two rows.)
-    """
-
-    def __init__(self, whole=False):
-        super().__init__()
-        self.whole = whole
+    """Rows of a table, and a dense kernel behind it."""
 
     def build(self, shape):
         normal = keras.initializers.RandomNormal(seed=1)
@@ -73,17 +70,13 @@ class Table(keras.layers.Layer):
         self.kernel = self.add_weight(name="kernel", shape=(DIM, 1), initializer=normal)
 
     def call(self, ids):
-        if self.whole:
-            rows = ops.matmul(ops.one_hot(ids, ROWS), self.table)
-        else:
-            rows = take_rows(as_table(self.table), ids)
+        rows = take_rows(as_table(self.table), ids)
         return ops.matmul(rows, self.kernel)
 
 
 def make_model(optimizer):
     ids = keras.Input((None,), dtype="int32")
-    whole = not isinstance(optimizer, RowSparse)
-    model = keras.Model(ids, Table(whole)(ids))
+    model = keras.Model(ids, Table()(ids))
     model.compile(optimizer, loss="mse")
     return model
 
@@ -132,33 +125,6 @@ def test_those_without_memory_of_steps_are_exactly_keras(kind):
     models = [trained(make(0.05, **options), batches) for make in (sparse, dense)]
     for one, other in zip(*(model.get_weights() for model in models), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)
-
-
-def session_model(loss, normalize=False, optimizer="adam", dim=8):
-    schema = t4r.Schema(
-        (
-            t4r.ColumnSchema(
-                "item_id",
-                tags=("item_id", "categorical"),
-                domain=t4r.Domain(2, 400),
-                value_count=(1, 6),
-            ),
-        )
-    )
-    inputs = schema.inputs()
-    x, table = t4r.SequenceEmbeddingFeatures(schema, embedding_dim=dim)(inputs)
-    x, targets = t4r.CausalLanguageModeling()(x, inputs["item_id"])
-    config = t4r.session_config("sasrec", d_model=dim, n_layer=1, dropout=0.0)
-    x = t4r.TransformerBlock(config, causal=True)(x)
-    head = t4r.NextItemHead(loss=loss, normalize=normalize, temperature=0.5)
-    model = t4r.SessionModel(inputs, head(x, targets, table))
-    model.compile(optimizer, metrics=[])
-    return model
-
-
-def sessions(count=8, seed=0):
-    rng = np.random.default_rng(seed)
-    return {"item_id": rng.integers(2, 401, (count, 6)).astype("int32")}
 
 
 @pytest.mark.parametrize("normalize", [False, True])
