@@ -164,13 +164,6 @@ def test_damaged_zips_get_one_sentence(damaged, tmp_path):
         etl().fit(path)
 
 
-def test_text_that_is_not_utf8_gets_one_sentence(tmp_path):
-    path = tmp_path / "a.csv"
-    path.write_bytes("s,t,i\n1,1,é\n".encode("latin-1"))
-    with pytest.raises(ValueError, match=r"a\.csv cannot be read"):
-        etl().fit(path)
-
-
 def test_damage_anywhere_is_an_error_or_changes_what_it_says(tmp_path):
     """Whatever a byte becomes, no click is lost without a word."""
     text = b"s,t,i,c\n" + b"".join(
