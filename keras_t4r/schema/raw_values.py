@@ -8,11 +8,28 @@ import pyarrow.compute as pc
 from keras_t4r.files.sentences import first_line
 from keras_t4r.schema.plain_numbers import plain_numbers
 
+# What polars ends in where it has no type for values.
+_NO_SERIES = (
+    TypeError,
+    ValueError,
+    NotImplementedError,
+    pa.ArrowException,
+    pl.exceptions.PolarsError,
+    pl.exceptions.PanicException,
+)
+
+
+def is_too_wide(kind):
+    """Whether an Arrow type holds decimals that polars panics of, which it prints."""
+    while not pa.types.is_decimal256(kind) and hasattr(kind, "value_type"):
+        kind = kind.value_type
+    return pa.types.is_decimal256(kind)
+
 
 def read_values(values, name):
-    """Values of any kind as an int64 or text series."""
+    """Values of any kind as an int64 or text series; booleans as `true` and `false`."""
     series = _plain_series(values, f"Column {name!r}", "integers or text")
-    if series.dtype in (pl.Categorical, pl.Enum, pl.Null):
+    if series.dtype in (pl.Categorical, pl.Enum, pl.Null, pl.Boolean):
         series = series.cast(pl.String)
     if series.dtype.is_integer():
         return _int64(series, f"Column {name!r}")
@@ -56,6 +73,8 @@ def _plain_series(values, what, wanted):
         if isinstance(values, pa.ChunkedArray | pa.Array):
             if pa.types.is_run_end_encoded(values.type):
                 values = pc.run_end_decode(values)
+            if is_too_wide(values.type):
+                raise TypeError(f"of Arrow's type {values.type}")
             return pl.from_arrow(values)
         if isinstance(values, pl.Series):
             return values
@@ -64,8 +83,8 @@ def _plain_series(values, what, wanted):
         # What pandas writes for no value is none in a list of Python's either.
         return pl.from_arrow(pa.array(plain_numbers(list(values)), from_pandas=True))
     except OverflowError as error:
-        raise TypeError(f"{what} holds an integer beyond int64.") from error
-    except (pa.ArrowException, pl.exceptions.PolarsError, TypeError) as error:
+        raise _beyond(what) from error
+    except _NO_SERIES as error:
         raise TypeError(
             f"{what} cannot be read ({first_line(error)}): pass a list of {wanted}."
         ) from error
@@ -75,4 +94,10 @@ def _int64(series, what):
     try:
         return series.cast(pl.Int64)
     except pl.exceptions.InvalidOperationError as error:
-        raise TypeError(f"{what} holds an integer beyond int64.") from error
+        raise _beyond(what) from error
+
+
+def _beyond(what):
+    return TypeError(
+        f"{what} holds an integer beyond int64: give ids of that size as text."
+    )

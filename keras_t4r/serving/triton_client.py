@@ -203,7 +203,7 @@ def _arrays(rows, columns):
     kinds = {column["name"]: _KINDS[column["datatype"]] for column in columns}
     table = ClickTable(_read_columns(rows, list(kinds)))
     frame = table.scan(list(kinds), kinds)
-    with table.reading():
+    with table.reading(kinds):
         frame = typed(frame, kinds, None, table)
     arrays = {}
     for name, kind in kinds.items():

@@ -130,13 +130,6 @@ def test_names_of_files_are_no_patterns(tmp_path):
     assert clicks_of(tmp_path / "a[1].parquet") == 1
 
 
-def test_text_that_is_not_utf8_gets_one_sentence(tmp_path):
-    path = tmp_path / "a.csv"
-    path.write_bytes("s,t,i\n1,1,é\n".encode("latin-1"))
-    with pytest.raises(ValueError, match=r"a\.csv cannot be read"):
-        etl().fit(path)
-
-
 def test_damage_anywhere_is_an_error_or_changes_what_it_says(tmp_path):
     """Whatever a byte becomes, no click is lost without a word."""
     text = b"s,t,i,c\n" + b"".join(

@@ -8,16 +8,17 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from keras_t4r.data.clicks.columns import check_arrow
-from keras_t4r.data.clicks.no_values import as_null
+from keras_t4r.arguments import names as as_names
+from keras_t4r.data.clicks.columns import ROW, check_arrow, check_int64
+from keras_t4r.data.clicks.no_values import NO_TEXTS, as_null
 from keras_t4r.data.clicks.text_dialect import AUTO, TextDialect, check_marks
+from keras_t4r.data.clicks.text_encoding import not_utf8
+from keras_t4r.data.clicks.text_values import NUMBERS, hint, is_wrong, text_of
 from keras_t4r.data.clicks.times import alike, check_fine, column_kind
 from keras_t4r.files.find import PARQUET_SUFFIXES, find_files, is_parquet
-from keras_t4r.files.packed import READ_PACKED, packing
+from keras_t4r.files.packed import READ_PACKED, open_unpacked, packing
 from keras_t4r.files.parquet import check_whole
 from keras_t4r.files.sentences import first_line
-
-ROW = "__row"
 
 _TEXT_SUFFIXES = (".csv", ".tsv", ".txt", ".dat")
 # What reading a damaged file ends in. A panic is no `Exception` for Python.
@@ -38,8 +39,13 @@ class ClickLog:
     Text files may be packed by gzip (`.gz`) or zstd (`.zst`). They are scanned, never
     read whole, and each of their lines is a click, has as many fields as the first, or
     is blank and passed over: what is none of these is an error that names the line.
-    When an ETL is fitted, it looks at every id once: they are integers where each is
-    one as it is written (`7`, not `007`), else text.
+    They are UTF-8. When an ETL is fitted, it looks at every id once: they are integers
+    where each is one as it is written (`7`, not `007`), else text. Numbers and times
+    may have spaces around them; ids are as they are written.
+
+    An empty field says "no value", and so do `null_values`. No other text does, for a
+    `NA` may be Namibia: among ids, `NULL`, `NA` and `nan` are ids like others, in a log
+    as in a request; among numbers, `nan` is no value, and `NULL` and `NA` are errors.
 
     Args:
         paths: path or list of paths. Files, folders or globs. The files of a
@@ -54,10 +60,12 @@ class ClickLog:
         quote: string or `None`. What encloses fields of text files that hold
             separators or line breaks; `None` where quotes are plain text. Default:
             `"` where all lines that have one are then whole, and none otherwise.
+        null_values: list of strings. What says "no value" in text files, beside
+            nothing at all: `["NULL", "NA"]`. Default: `\\N`, as MySQL and Hive write.
 
     Raises:
         FileNotFoundError: there is no such file, or none in the folder.
-        TypeError: `columns` is no list of names, or a mark is no text.
+        TypeError: `columns` or `null_values` is no list of texts, or a mark no text.
         ValueError: a file is empty, damaged, or of an unknown kind or packing; its
             lines differ in their number of fields, or have a quote within a field; or a
             mark is not one character of ASCII.
@@ -71,8 +79,16 @@ class ClickLog:
     ```
     """
 
-    def __init__(self, paths, columns=None, separator=None, quote=AUTO):
+    def __init__(
+        self,
+        paths,
+        columns=None,
+        separator=None,
+        quote=AUTO,
+        null_values=NO_TEXTS,
+    ):
         self.columns = _names(columns)
+        self.null_values = as_names("null_values", null_values)
         check_marks(separator, quote)
         self.files = _find(paths)
         self._dialects, self._whole = {}, set()
@@ -116,7 +132,7 @@ class ClickLog:
                 for column in columns:
                     check_arrow(column, kinds_held.field(column).type, file)
                 self._whole.add((file, *columns))
-        frames = [self._scan_file(file, columns, kinds) for file in self.files]
+        frames = [self._scan_file(file, columns, kinds, time) for file in self.files]
         if len(frames) == 1:
             return frames[0].with_row_index(ROW)
         with self.reading():
@@ -146,12 +162,13 @@ class ClickLog:
         if not texts:
             return {}
         self._check([*columns, time])
-        number = pl.col(time).cast(pl.Float64, strict=False)
+        number = text_of(time, "float64").cast(pl.Float64, strict=False)
         numeric = number.is_null().eq(pl.col(time).is_null()).all()
         questions = [numeric.alias(ROW)]
         for column in (*columns, time):
-            integer = pl.col(column).cast(pl.Int64, strict=False).cast(pl.String)
-            questions.append(integer.eq_missing(pl.col(column)).all().alias(column))
+            text = text_of(column, "float64" if column == time else "int64")
+            integer = text.cast(pl.Int64, strict=False).cast(pl.String)
+            questions.append(integer.eq_missing(text).all().alias(column))
         with self.reading():
             frames = [self._scan_raw(file).select([*columns, time]) for file in texts]
             answers = pl.concat(frames).select(questions).collect(engine="streaming")
@@ -166,14 +183,21 @@ class ClickLog:
             check_columns(columns, self.names(file), file, text=not is_parquet(file))
 
     @contextmanager
-    def reading(self, kinds=None):
-        """Turns what a damaged file makes the engine say into one sentence."""
+    def reading(self, kinds=None, time=None):
+        """Turns what a damaged file makes the engine say into one sentence.
+
+        Args:
+            kinds: dict. The kind of each column that is read.
+            time: string. Which of them holds times.
+        """
         try:
             yield
         except _DAMAGED as error:
             if isinstance(error, FileNotFoundError):
                 raise
-            self._explain_bad_value(kinds or {})
+            self._explain_bad_value(kinds or {}, time)
+            for file in self.files:
+                _explain_bytes(file, error)
             raise _damaged(self, error) from error
 
     def place(self, row):
@@ -236,33 +260,39 @@ class ClickLog:
             # Of a blank line polars makes a row of nulls.
             frame = frame.filter(~pl.all_horizontal(pl.all().is_null()))
         # A field of nothing between quotes is no null for polars.
-        return frame.with_columns(as_null(pl.all(), "string"))
+        return frame.with_columns(as_null(pl.all(), "string", self.null_values))
 
-    def _scan_file(self, file, columns, kinds):
+    def _scan_file(self, file, columns, kinds, time):
         frame = self._scan_raw(file).select(columns)
         if is_parquet(file):
             return frame
         casts = []
         for column in columns:
-            if kinds[column] in _POLARS:
-                wrong = _is_wrong(pl.col(column), kinds[column])
+            if kinds[column] in NUMBERS:
+                text = text_of(column, "float64" if column == time else kinds[column])
+                wrong = is_wrong(text, kinds[column])
                 # The cast fails where the text is a number, but not as it is written.
-                marked = pl.when(wrong).then(pl.lit("?")).otherwise(pl.col(column))
-                casts.append(marked.cast(_POLARS[kinds[column]]).alias(column))
+                marked = pl.when(wrong).then(pl.lit("?")).otherwise(text)
+                casts.append(marked.cast(NUMBERS[kinds[column]]).alias(column))
         return frame.with_columns(casts)
 
-    def _explain_bad_value(self, kinds):
-        """Looks for the text value that is not of its column's kind."""
+    def _explain_bad_value(self, kinds, time):
+        """Looks for the value that is not of its column's kind."""
+        try:
+            check_int64(self.scan(list(kinds), kinds, time), kinds, self)
+        except _DAMAGED:
+            return
         for file in self.files:
             if is_parquet(file):
                 continue
             raw = self._scan_raw(file).with_row_index(ROW)
             for column, kind in kinds.items():
-                if kind not in _POLARS:
+                if kind not in NUMBERS:
                     continue
+                text = text_of(column, "float64" if column == time else kind)
                 try:
                     found = (
-                        raw.filter(_is_wrong(pl.col(column), kind))
+                        raw.filter(is_wrong(text, kind))
                         .select(ROW, column)
                         .head(1)
                         .collect()
@@ -272,7 +302,7 @@ class ClickLog:
                 for row, text in found.rows():
                     raise TypeError(
                         f"Column {column!r} should hold {kind} values, but "
-                        f"row {row + 1} of {file} has {text!r}."
+                        f"row {row + 1} of {file} has {text!r}.{hint(text)}"
                     )
 
 
@@ -302,20 +332,6 @@ def check_columns(wanted, present, where, text=False):
             f"Column {missing[0]!r} is missing in {where}; "
             f"its columns are {list(present)}.{hint}"
         )
-
-
-_POLARS = {"int64": pl.Int64, "float64": pl.Float64}
-
-
-def _is_wrong(text, kind):
-    """Whether a text is no number of its kind; integers are to be as they are written.
-
-    `007` is another id than `7`, so it must not become the same.
-    """
-    number = text.cast(_POLARS[kind], strict=False)
-    if kind == "int64":
-        return number.cast(pl.String).ne_missing(text)
-    return number.is_null() & text.is_not_null()
 
 
 def _names(columns):
@@ -350,7 +366,15 @@ def _told(file):
     try:
         yield
     except _DAMAGED as error:
+        _explain_bytes(file, error)
         raise _damaged(file, error) from error
+
+
+def _explain_bytes(file, error):
+    """Raises a sentence where a text file is not UTF-8."""
+    fault = None if is_parquet(file) else not_utf8(file, open_unpacked)
+    if fault:
+        raise ValueError(fault) from error
 
 
 def _damaged(where, error):

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import polars as pl
 
 from keras_t4r.data.clicks.click_log import ROW, ClickLog, check_columns
-from keras_t4r.data.clicks.columns import as_series, check_column
+from keras_t4r.data.clicks.columns import as_series, check_column, check_int64
 from keras_t4r.data.clicks.table_columns import is_rows, table_columns
 from keras_t4r.files.sentences import first_line
 
@@ -53,11 +53,13 @@ class ClickTable:
         return frame.with_row_index(ROW)
 
     @contextmanager
-    def reading(self, kinds=None):
-        """Turns what the engine says of a value into one sentence."""
+    def reading(self, kinds=None, time=None):
+        """Turns what the engine says of a value into one sentence; see `ClickLog`."""
         try:
             yield
-        except pl.exceptions.PolarsError as error:
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+            kinds = kinds or {}
+            check_int64(self.scan(list(kinds), kinds, time).lazy(), kinds, self)
             raise ValueError(f"{self} cannot be read: {first_line(error)}.") from error
 
     def place(self, row):

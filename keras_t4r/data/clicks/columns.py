@@ -2,14 +2,19 @@
 
 import datetime
 import decimal
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from keras_t4r.files.sentences import first_line
 from keras_t4r.schema.plain_numbers import plain_numbers
+from keras_t4r.schema.raw_values import is_too_wide
+
+# What a log calls the numbers of its rows.
+ROW = "__row"
 
 # Beyond, floats of so many bits stand for several whole numbers each.
 _EXACT = {pl.Float16: 2**11, pl.Float32: 2**24, pl.Float64: 2**53}
@@ -48,6 +53,7 @@ def as_series(name, values, whole=True):
         return values.alias(name)
     if isinstance(values, pa.Array | pa.ChunkedArray):
         check_arrow(name, values.type, "the clicks")
+        _check_seconds(name, values)
         return pl.from_arrow(values).alias(name)
     if type(values).__module__.split(".")[0] == "pandas":
         column = _of_pandas(name, values)
@@ -66,6 +72,11 @@ def check_column(name, values):
             f"Column {name!r} of the clicks is of type {type(values).__name__}; give a "
             "list or an array of one value a click."
         )
+    if isinstance(values, Iterator):
+        raise TypeError(
+            f"Column {name!r} of the clicks is a {type(values).__name__}, which can be "
+            "read only once: pass a list of it."
+        )
     if isinstance(values, np.ndarray):
         if values.ndim == 2 and values.shape[1] == 1:
             values = values[:, 0]
@@ -75,6 +86,29 @@ def check_column(name, values):
                 "value a click."
             )
     return values if hasattr(values, "__len__") else list(values)
+
+
+def check_int64(frame, kinds, source):
+    """Raises where an integer is beyond int64.
+
+    Args:
+        frame: polars `LazyFrame`, with the row number that `ClickLog.scan` gives.
+        kinds: dict. The kind of each column.
+        source: `ClickLog` or `ClickTable`.
+    """
+    schema = frame.collect_schema()
+    for column in [c for c, kind in kinds.items() if kind == "int64"]:
+        if schema[column] not in (pl.UInt64, pl.Int128, pl.UInt128):
+            continue
+        value = pl.col(column)
+        beyond = frame.filter(value.cast(pl.Int64, strict=False).is_null())
+        beyond = beyond.filter(value.is_not_null()).head(1).collect()
+        if beyond.height:
+            raise ValueError(
+                f"Column {column!r} of {source} holds {beyond[column][0]} in "
+                f"{source.place(beyond[ROW][0])}, which is beyond 64 bits with a sign: "
+                "give the column as text."
+            )
 
 
 def check_arrow(name, kind, where):
@@ -87,14 +121,22 @@ def check_arrow(name, kind, where):
 
 
 def _is_known(kind):
-    # Of this one polars panics, which writes to stderr.
-    if pa.types.is_decimal256(kind):
+    if is_too_wide(kind):
         return False
     try:
         pl.from_arrow(pa.chunked_array([], type=kind))
     except _NO_SERIES:
         return False
     return True
+
+
+def _check_seconds(name, times):
+    """Of seconds polars makes milliseconds: too many of them would begin again."""
+    if not pa.types.is_timestamp(times.type) or times.type.unit != "s":
+        return
+    ends = pc.min_max(times.cast(pa.int64())).as_py().values()
+    if any(end is not None and abs(end) > 2**63 // 1000 for end in ends):
+        raise _far(name, times.type)
 
 
 def _of_pandas(name, values):
@@ -106,6 +148,8 @@ def _of_pandas(name, values):
         return _of_values(name, values.tolist())
     if kind.startswith("Sparse"):
         return _of_numpy(name, np.asarray(values))
+    if kind.startswith(("datetime64[s", "timestamp[s")):
+        _check_seconds(name, pa.Array.from_pandas(values))
     try:
         return pl.from_pandas(values, nan_to_null=True).alias(name)
     except _NO_SERIES as error:
@@ -136,11 +180,15 @@ def _in_microseconds(name, times):
     # An older numpy lets what is too large begin again at the other end.
     years = found.astype("datetime64[Y]"), times.astype("datetime64[Y]")
     if not (np.equal(*years) | np.isnat(times)).all():
-        raise ValueError(
-            f"Column {name!r} holds times of {times.dtype} that lie too far from 1970; "
-            "is their unit right?"
-        )
+        raise _far(name, times.dtype)
     return found
+
+
+def _far(name, kind):
+    return ValueError(
+        f"Column {name!r} holds times of {kind} that lie too far from 1970; is their "
+        "unit right?"
+    )
 
 
 def _unreadable(name, kind, error=None):
@@ -173,7 +221,11 @@ def _of_values(name, values):
     # polars would take them for 0 and 1.
     if not kinds.isdisjoint(_BOOLEANS) and not all_are(*_BOOLEANS):
         raise mixed
+    if all_are(*_INTEGERS) and not all_are(*_BOOLEANS):
+        return _of_integers(name, values)
     try:
+        if all_are(*_BOOLEANS):
+            return pl.Series(name, values, dtype=pl.Boolean)
         if all_are(*_INTEGERS, *_FLOATS):
             return _of_numbers(name, values, kinds)
         if all_are(*_TEXTS):
@@ -208,8 +260,6 @@ def _without_gaps(values):
 
 def _of_numbers(name, values, kinds):
     floats = {kind for kind in kinds if issubclass(kind, _FLOATS)}
-    if not floats:
-        return pl.Series(name, plain_numbers(values))
     coarse = all(kind in (np.float16, np.float32) for kind in floats)
     column = pl.Series(
         name,
@@ -217,6 +267,23 @@ def _of_numbers(name, values, kinds):
         dtype=pl.Float64,
     )
     return column.cast(pl.Float32) if coarse else column
+
+
+def _of_integers(name, values):
+    """Those beyond int64 in a wider type, so that `check_int64` can name them."""
+    values = plain_numbers(values)
+    try:
+        return pl.Series(name, values, dtype=pl.Int64)
+    except (OverflowError, TypeError):
+        pass
+    known = [int(value) for value in values if value is not None]
+    far = max(known, key=abs)
+    if abs(far) >= 2**127:
+        raise ValueError(
+            f"Column {name!r} holds {far}, which is beyond 64 bits with a sign: give "
+            "the column as text."
+        )
+    return pl.Series(name, values, dtype=pl.Int128)
 
 
 def _decoded(name, values, kinds):

@@ -47,7 +47,7 @@ class ClickParts:
     def __iter__(self):
         if self.count == 1:
             if self._frame is None:
-                with self._source.reading(self._kinds):
+                with self._reading():
                     frame = self._scan().lazy().collect(engine="streaming")
                 self._check_count(frame.height)
                 self._frame = self._prepare(frame)
@@ -63,6 +63,9 @@ class ClickParts:
         frame = self._source.scan(list(columns), kinds, time)
         return typed(frame, kinds, time, self._source)
 
+    def _reading(self):
+        return self._source.reading(self._kinds, self._config.time)
+
     def _prepare(self, frame):
         return prepared(frame, self._config, self._source)
 
@@ -70,7 +73,7 @@ class ClickParts:
         self._folder = Path(tempfile.mkdtemp(prefix="clicks-", dir=self._parent))
         key = (pl.col(self._config.session).hash(0) % self.count).alias(_PART)
         target = pl.PartitionBy(self._folder, key=_PART, include_key=False)
-        with self._source.reading(self._kinds):
+        with self._reading():
             self._scan().lazy().with_columns(key).sink_parquet(
                 target, compression="lz4", mkdir=True
             )

@@ -25,6 +25,8 @@ def find_kinds(source, columns):
         kind = column_kind(schema[column])
         if column in numbers:
             kind = "float64"
+        elif kind == "boolean" and column != columns.time:
+            kind = "string"
         elif kind == "null" or (column == columns.time and kind == "datetime"):
             kind = "string"
         elif column != columns.time and kind not in ("int64", "string"):
@@ -46,13 +48,16 @@ def _cast(dtype):
 
 
 _DTYPES = {"int64": pl.Int64, "float64": pl.Float64, "string": pl.String}
+# Kinds that a column may have beside its own.
+_TAKEN = {("float64", "int64"), ("float64", "boolean"), ("string", "boolean")}
 
 
 def typed(frame, kinds, time, source):
     """Casts the columns to their kinds, or says which one is of another kind.
 
-    Empty text, NaN and the least integer become null. The column of times stays as it
-    is otherwise: `microseconds` reads any kind.
+    Empty text, NaN and the least integer become null. Booleans are no integers: as ids
+    they are the texts `true` and `false`, as CSV has them, and 1 and 0 as numbers. The
+    column of times stays as it is otherwise: `microseconds` reads any kind.
 
     Args:
         frame: polars frame, lazy or not.
@@ -74,8 +79,8 @@ def typed(frame, kinds, time, source):
                     value = value.cast(pl.Float64)
                 casts.append(as_null(value, found))
             continue
-        number = kind == "float64" and found == "int64"
-        if found not in (kind, "null") and not number:
+        other = (kind, found) in _TAKEN
+        if found not in (kind, "null") and not other:
             raise TypeError(
                 f"Column {column!r} of {source} holds {found} values, "
                 f"but it should hold {kind} values. {_cast(schema[column])}"

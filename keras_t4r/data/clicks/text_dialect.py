@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from keras_t4r.data.clicks.text_encoding import check_beginning
 from keras_t4r.files.packed import open_unpacked, packing
 
 _LINE = "__line"
@@ -73,9 +74,10 @@ class TextDialect:
 
         Raises:
             ValueError: a line has more or fewer fields than the first; or it is not
-                clear what the quotes mean.
+                clear what the quotes mean; or it is no UTF-8, or has no line feeds.
         """
         _check_packed(file)
+        check_beginning(file, open_unpacked)
         first = _first_line(file)
         separator = separator or max(_SEPARATORS, key=first.count)
         if quote not in (AUTO, None):
@@ -87,6 +89,13 @@ class TextDialect:
             inside = _Lines(file, separator, len(unquoted), whole=True)
             if inside.bad is None:
                 return cls(separator, '"', unquoted, inside.rows, inside.blanks)
+            if inside.escaped is not None:
+                raise ValueError(
+                    f"Line {inside.escaped + 1} of {file} has a quote after a backslash"
+                    " within a quoted field, as some databases write it: write quotes "
+                    'doubled (""), or the log as parquet, or pass ClickLog(path, '
+                    "quote=None) where quotes and backslashes are plain text."
+                )
             if plain.bad is not None or inside.whole_fields:
                 raise ValueError(
                     f"Line {inside.bad + 1} of {file} has a quote that is not the "
@@ -142,8 +151,9 @@ class _Lines:
         line = pl.col(_LINE).str.strip_prefix("\ufeff")
         fields = line.str.replace_all(_quoted_field(), "") if whole else line
         bad = fields.str.count_matches(separator, literal=True) != width - 1
-        whole_field = pl.lit(False)
+        whole_field = escaped = pl.lit(False)
         if whole:
+            escaped = line.str.contains(_escaped(separator))
             whole_field = line.str.contains(_whole_field(separator))
             bad |= line.str.contains('"', literal=True) & ~line.str.contains(
                 _whole_line(separator)
@@ -158,6 +168,8 @@ class _Lines:
                 blanks=blank.sum(),
                 quotes=line.str.contains('"', literal=True).any(),
                 whole_fields=whole_field.any(),
+                escaped=escaped.arg_max(),
+                any_escaped=escaped.any(),
                 bad=(bad & ~blank).arg_max(),
                 any_bad=(bad & ~blank).any(),
             )
@@ -166,6 +178,7 @@ class _Lines:
         )
         self.blanks, self.quotes = found["blanks"], found["quotes"]
         self.whole_fields = found["whole_fields"]
+        self.escaped = found["escaped"] if found["any_escaped"] else None
         self.rows = found["lines"] - self.blanks
         self.bad = found["bad"] if found["any_bad"] else None
 
@@ -191,6 +204,12 @@ def _whole_field(separator):
     """A pattern of lines that have a field within quotes, from end to end."""
     one = re.escape(separator)
     return f'(?:^|{one})"[^"]+"(?:{one}|$)'
+
+
+def _escaped(separator):
+    """A pattern of lines that have one with a quote after a backslash within it."""
+    one, inside = re.escape(separator), r'(?:[^"\\]|\\.)*'
+    return rf'(?:^|{one})"{inside}\\"{inside}"(?:{one}|$)'
 
 
 def _fields(line, separator, quote):

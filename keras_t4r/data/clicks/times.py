@@ -1,6 +1,10 @@
 """Times of clicks, of any kind, as microseconds since 1970 (UTC)."""
 
+import datetime
+
 import polars as pl
+
+from keras_t4r.data.clicks.time_text import from_text
 
 TIME = "__time"
 
@@ -8,20 +12,19 @@ MICROSECONDS = {"s": 1_000_000, "ms": 1_000, "us": 1, "ns": 0.001}
 # Times outside of these years are a wrong unit, not a click.
 _EARLIEST, _LATEST = -2_208_988_800_000_000, 7_258_118_400_000_000
 _YEARS = "outside of the years 1900 to 2200"
-_TIME_FORMATS = (
-    "%Y-%m-%dT%H:%M:%S%.fZ",
-    "%Y-%m-%d %H:%M:%S%.f",
-    "%Y-%m-%dT%H:%M:%S%.f",
-    "%+",
-    "%Y-%m-%d %H:%M:%S%.f%#z",
-    "%Y-%m-%d",
-)
+# Microseconds of one count of polars' datetimes, and of its dates.
+_EACH = {"ms": 1_000, "us": 1, None: 86_400_000_000}
+# Later and earlier than all that is told apart here; its double is an int64.
+_FAR = 2**62
+_EPOCH = datetime.datetime(1970, 1, 1)
 
 
 def column_kind(dtype):
-    """`int64`, `float64`, `string`, `datetime`, `null`, or the type's own name."""
-    if dtype.is_integer() or dtype == pl.Boolean:
+    """`int64`, `float64`, `string`, `datetime`, `boolean`, `null`, or its own name."""
+    if dtype.is_integer():
         return "int64"
+    if dtype == pl.Boolean:
+        return "boolean"
     if dtype.is_float() or dtype.is_decimal():
         return "float64"
     if dtype in (pl.String, pl.Categorical, pl.Enum):
@@ -39,11 +42,9 @@ def alike(schema):
     """
     changed = []
     for name, dtype in schema.items():
-        if isinstance(dtype, pl.Datetime):
-            time = pl.col(name)
-            if dtype.time_zone is not None:
-                time = time.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
-            changed.append(time.cast(pl.Datetime("us")))
+        if dtype in (pl.Datetime, pl.Date):
+            times = _in_microseconds(pl.col(name), dtype)
+            changed.append(times.cast(pl.Datetime("us")))
         elif isinstance(dtype, pl.Categorical | pl.Enum):
             changed.append(pl.col(name).cast(pl.String))
     return changed
@@ -63,10 +64,9 @@ def microseconds(times, unit, source, rows):
     if kind in ("int64", "float64"):
         parsed = _from_numbers(times, unit, source)
     elif kind == "string":
-        parsed = _from_text(times.cast(pl.String))
+        parsed = from_text(times.cast(pl.String))
     elif kind == "datetime":
-        parsed = times.cast(pl.Datetime("us", getattr(times.dtype, "time_zone", None)))
-        parsed = parsed.to_physical()
+        parsed = _in_microseconds(times, times.dtype)
     elif kind == "null":
         parsed = times.cast(pl.Int64)
     else:
@@ -79,15 +79,14 @@ def microseconds(times, unit, source, rows):
         bad = outside.arg_max()
         raise ValueError(
             f"Column {times.name!r}, {source.place(rows[bad])}: "
-            f"{_shown(times, bad)} lies "
-            f"{_YEARS}."
+            f"{_shown(times, parsed, bad)} lies {_YEARS}."
         )
     if parsed.null_count() > times.null_count():
         bad = (parsed.is_null() & times.is_not_null()).arg_max()
         raise ValueError(
             f"Column {times.name!r}, {source.place(rows[bad])}: {times[bad]!r} is "
-            "not a time; use ISO 8601 text such as 2014-04-07T10:51:09.277Z, or "
-            "numbers with time_unit."
+            "not a time; use ISO 8601 text of calendar dates, such as "
+            "2014-04-07T10:51:09.277Z, or numbers with time_unit."
         )
     return parsed.rename(TIME)
 
@@ -126,20 +125,26 @@ def check_fine(name, dtype, where):
         )
 
 
-def _shown(times, place):
-    """The value as Python has it, or as text where it has none of that year."""
-    try:
+def _in_microseconds(times, dtype):
+    """Datetimes or dates of polars, a series or an expression, as int64.
+
+    polars panics where it is to cast, or to show, what lies beyond the years of its
+    calendar: so none is cast, and what no int64 holds comes out as `_FAR`.
+    """
+    counts = times.to_physical().cast(pl.Int64)
+    unit = getattr(dtype, "time_unit", None)
+    if unit == "ns":
+        return counts // 1_000
+    limit = _FAR // _EACH[unit]
+    return counts.clip(-limit, limit) * _EACH[unit]
+
+
+def _shown(times, parsed, place):
+    """The value as Python has it, or in words where it has none of that year."""
+    if column_kind(times.dtype) != "datetime":
         return repr(times[place])
-    except (ValueError, OverflowError):
-        return times[place : place + 1].cast(pl.String)[0]
-
-
-def _from_text(times):
-    parsed = None
-    for layout in _TIME_FORMATS:
-        found = times.str.to_datetime(layout, time_unit="us", strict=False)
-        found = found.to_physical()
-        parsed = found if parsed is None else parsed.fill_null(found)
-        if parsed.null_count() == times.null_count():
-            break
-    return parsed
+    try:
+        return repr(_EPOCH + datetime.timedelta(microseconds=parsed[place]))
+    except OverflowError:
+        years = "after the year 9999" if parsed[place] > 0 else "before the year 1"
+        return f"a time {years}"

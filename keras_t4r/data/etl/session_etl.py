@@ -43,8 +43,10 @@ class SessionETL:
        `length` counts its clicks before truncation, `start` is its first time.
 
     Null, NaN, empty text and the least integer are "no value", in any container: what
-    has no session, time or item is an error. Means and deviations are exact, so how
-    the clicks were read changes no bit of a session.
+    has no session, time or item is an error. (Text files have `null_values` beside, see
+    `ClickLog`.) A column of booleans has the ids of the texts `true` and `false`, or
+    the numbers 1 and 0; elsewhere booleans are no ids, and never times. Means and
+    deviations are exact, so how the clicks were read changes no bit of a session.
 
     Log and request go the same way: `write` and `transform` call one function.
 
@@ -55,8 +57,8 @@ class SessionETL:
     Args:
         session: string. Column of session ids, integers or text. They are kept
             raw.
-        time: string. Column of times: ISO 8601 text (with `Z`, an offset, or
-            UTC), dates, datetimes, or numbers of `time_unit`.
+        time: string. Column of times: ISO 8601 text of calendar dates, in any form
+            (with `Z`, an offset, or UTC), dates, datetimes, or numbers of `time_unit`.
         item: string. Column of item ids, integers or text.
         categorical: list of strings. Id columns that change by the click.
         continuous: list of strings. Number columns that change by the click.
