@@ -49,7 +49,7 @@ class QueryGraph:
 
     def query(self, inputs):
         """The queries, `(batch, dim)`, and the list of what each step has as items."""
-        found = self._read(inputs)
+        found = self._read.of(inputs)
         asked = self.head.asked(found["x"], found["targets"])
         items = [found[f"items_{place}"] for place in range(len(self.steps))]
         return self.head.query(asked, training=False), items
@@ -59,7 +59,7 @@ class QueryGraph:
         if self._table is None:
             return None
         # It does not depend on the sessions: one does.
-        return self._table({name: x[:1] for name, x in inputs.items()})["table"]
+        return self._table.of({name: x[:1] for name, x in inputs.items()})["table"]
 
 
 class _Part:
@@ -71,7 +71,7 @@ class _Part:
         self._names = list(inputs)
         self.model = keras.Model(inputs, tensors)
 
-    def __call__(self, inputs):
+    def of(self, inputs):
         given = {name: inputs[name] for name in self._names}
         return self.model(given, training=False)
 
