@@ -2,7 +2,7 @@ import keras
 
 from keras_t4r.arguments import one_of, rate
 from keras_t4r.losses.next_item_loss import NextItemLoss
-from keras_t4r.losses.products.cross_entropy import softmax_cross_entropy
+from keras_t4r.losses.products.cross_entropy import check_filter, softmax_cross_entropy
 
 
 @keras.saving.register_keras_serializable(package="keras_t4r")
@@ -20,14 +20,14 @@ class FullSoftmax(NextItemLoss):
         label_smoothing: float in [0, 1). Share of the target that goes to all items
             alike.
         chunks: what is cut: `"none"`, `"targets"`, or `"items"`, which stands for both;
-            `None` chooses by the number of items.
-        filter_below: float in [0, 1). With chunks of items: a chunk in which no item
+            `None` chooses by the number of items, or items where there is a filter.
+        filter_below: float in [0, 1). Of chunks of items: a chunk in which no item
             has this probability, for any of some hundred targets, gives no gradient.
             The gradient is then no longer exact.
 
     Raises:
         ValueError: `label_smoothing` or `filter_below` does not lie in [0, 1), or
-            `chunks` is none of these.
+            `chunks` is none of these, or there is a filter, but no chunks of items.
 
     Example:
 
@@ -45,6 +45,7 @@ class FullSoftmax(NextItemLoss):
         self.label_smoothing = rate("label_smoothing", label_smoothing)
         self.chunks = chunks
         self.filter_below = rate("filter_below", filter_below)
+        check_filter(self.filter_below, chunks)
 
     def call(self, hidden, table, bias, targets, weights):
         return softmax_cross_entropy(

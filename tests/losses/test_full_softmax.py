@@ -81,6 +81,17 @@ def test_a_filter_leaves_out_what_is_negligible():
     np.testing.assert_allclose(hidden, -weights * of_targets, rtol=1e-5)
 
 
+@pytest.mark.backends("torch")
+def test_a_filter_makes_chunks_of_items_where_none_are_asked_for():
+    arrays = example()
+    chosen, filtered = (gradients(arrays, c, 0.9) for c in (None, "items"))
+    for a, b in zip(chosen, filtered, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert np.abs(chosen[1] - gradients(arrays, None)[1]).max() > 1e-3
+    with pytest.raises(ValueError, match="leaves out chunks of items"):
+        gradients(arrays, "none", 0.9)
+
+
 def test_chunks_are_chosen_by_the_catalogue(monkeypatch):
     monkeypatch.undo()
     chosen = [cross_entropy.chosen_chunks(n) for n in (19_999, 20_000, 1_000_000)]

@@ -40,12 +40,15 @@ def softmax_cross_entropy(
         weights: float tensor `(n,)`; 0 leaves a row out.
         label_smoothing: float in [0, 1).
         chunks: `"none"`; `"targets"`, chosen from 20,000 items on; `"items"`: of both,
-            chosen from 130,000 items on. `None` chooses.
-        filter_below: float. With chunks of items: those in which no item has this
+            chosen from 130,000 items on, or by a filter. `None` chooses.
+        filter_below: float. Of chunks of items: those in which no item has this
             probability, for any of some targets, give no gradient.
 
     Returns:
         A float32 scalar.
+
+    Raises:
+        ValueError: there is a filter, but no chunks of items.
 
     Example:
 
@@ -59,7 +62,8 @@ def softmax_cross_entropy(
         ops.cast(x, "float32") for x in (hidden, table, bias, weights)
     )
     arrays = (hidden, table, bias, targets, weights)
-    chunks = chunks or chosen_chunks(table.shape[0])
+    check_filter(filter_below, chunks)
+    chunks = chunks or ("items" if filter_below else chosen_chunks(table.shape[0]))
     if chunks == "items":
         loss = tiled_cross_entropy(*arrays, filter_below)
     elif chunks == "targets":
@@ -80,6 +84,15 @@ def softmax_cross_entropy(
         margin = margin + ops.take(bias, targets) - mean_bias
         loss = loss + label_smoothing * ops.sum(weights * margin)
     return loss
+
+
+def check_filter(filter_below, chunks):
+    """Raises `ValueError` where a filter has no chunks of items to leave out."""
+    if filter_below and chunks not in (None, "items"):
+        raise ValueError(
+            f"filter_below={filter_below} leaves out chunks of items, and "
+            f"chunks={chunks!r} makes none: say chunks='items', or leave one out."
+        )
 
 
 def chosen_chunks(items):
