@@ -1,5 +1,6 @@
 """One column of a session table."""
 
+import keyword
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,6 +10,24 @@ from keras_t4r.schema.domain import LARGEST_ID, PADDING_ID, Domain
 from keras_t4r.schema.tags import TARGET_TAGS, Tags, plain_tag
 
 DTYPES = ["float32", "int64", "string"]
+
+
+def check_plain_names(columns):
+    """Raises where a model would call two columns by one name.
+
+    Args:
+        columns: iterable of `ColumnSchema`.
+    """
+    names = {}
+    for column in columns:
+        # A SavedModel's signature tells no capitals from small letters.
+        other = names.setdefault(column.plain_name.lower(), column.name)
+        if other != column.name:
+            raise ValueError(
+                f"Columns {other!r} and {column.name!r} are both named "
+                f"{column.plain_name!r} in a model, where TensorFlow allows letters, "
+                "digits and _ only, and tells no capitals apart: rename one of them."
+            )
 
 
 @dataclass(frozen=True)
@@ -129,9 +148,16 @@ class ColumnSchema:
 
     @property
     def plain_name(self):
-        """The name as TensorFlow allows it, for inputs, weights and tensors."""
+        """The name as TensorFlow allows it, for inputs, weights and tensors.
+
+        Other characters than letters, digits and `_` are `_`; a name that begins with
+        none of the letters has a `c` before it; a word that is Python's own (`class`,
+        `None`, `self`) has a `_` behind it.
+        """
         plain = re.sub(r"[^A-Za-z0-9_]", "_", self.name)
-        return plain if plain[0].isalpha() else f"c{plain}"
+        plain = plain if plain[0].isalpha() else f"c{plain}"
+        # A signature's inputs are arguments of a method.
+        return f"{plain}_" if keyword.iskeyword(plain) or plain == "self" else plain
 
     @property
     def is_list(self):

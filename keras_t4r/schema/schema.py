@@ -13,7 +13,7 @@ import keras
 
 from keras_t4r.arguments import names as list_of_names
 from keras_t4r.files import as_path, write_text
-from keras_t4r.schema.column_schema import ColumnSchema
+from keras_t4r.schema.column_schema import ColumnSchema, check_plain_names
 from keras_t4r.schema.merlin_schema import columns_from_merlin, columns_to_merlin
 from keras_t4r.schema.schema_text import columns_from_text, columns_to_text
 from keras_t4r.schema.tags import Tags, plain_tag
@@ -175,13 +175,13 @@ class Schema:
         Returns:
             A dict of `keras.Input`: `(batch, time)` for list columns, `(batch, time,
             most)` for those of vectors and bags, and `(batch,)` for the others; int32
-            for ids, float32 for numbers. They are named after their columns; what
-            TensorFlow allows in no name becomes `_`.
+            for ids, float32 for numbers. They are named after their columns, by
+            `ColumnSchema.plain_name`.
 
         Raises:
-            ValueError: two columns differ in such characters only.
+            ValueError: two columns have one such name, capitals or not.
         """
-        self._check_plain_names()
+        check_plain_names(self.features)
         return {
             c.name: keras.Input(
                 shape=c.shape,
@@ -190,17 +190,6 @@ class Schema:
             )
             for c in self.features
         }
-
-    def _check_plain_names(self):
-        names = {}
-        for column in self.features:
-            other = names.setdefault(column.plain_name, column.name)
-            if other != column.name:
-                raise ValueError(
-                    f"Columns {other!r} and {column.name!r} are both named "
-                    f"{column.plain_name!r} in a model, where TensorFlow allows "
-                    "letters, digits and _ only: rename one of them."
-                )
 
     def vocabulary(self, name):
         """The `Vocabulary` of a column's ids, or `None`.

@@ -24,7 +24,8 @@ def export_saved_model(model, path, k=20, exclude_seen=False, overwrite=False):
     free axes; XLA is not used.
 
     Signature `serving_default`: one input a column of the model, named as that of
-    `Schema.inputs`:
+    `Schema.inputs` (`class` is `class_`, `item id` is `item_id`); outputs have the
+    names of their columns as they are:
     right-padded `(batch, time)` for lists, `(batch, time, most)` for vectors and bags,
     `(batch,)` for the others; int32 for encoded ids, float32 for numbers. Vectors that
     a loader looks up are for the client to look up, in the same file. Where the model

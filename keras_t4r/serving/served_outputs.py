@@ -71,6 +71,12 @@ class ServedOutputs:
         """The columns whose ids stand in an answer, each once."""
         return list(dict.fromkeys(column for *_, column in self.ranked.values()))
 
+    @property
+    def names(self):
+        """The names of all tensors of an answer."""
+        ranked = [name for pair in self.ranked.values() for name in pair[:2]]
+        return [*ranked, *self.plain, *[EVENTS] * bool(self.of_events)]
+
     def tensors(self, k, types):
         """List of `ServedTensor`, next-item outputs first.
 
@@ -91,9 +97,7 @@ class ServedOutputs:
         return found
 
     def _check(self, taken):
-        names = [*taken, *self.plain, *[EVENTS] * bool(self.of_events)]
-        for ids, scores, _ in self.ranked.values():
-            names += [ids, scores]
+        names = [*taken, *self.names]
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(

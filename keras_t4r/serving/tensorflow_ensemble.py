@@ -75,7 +75,7 @@ def export_tensorflow_ensemble(
     Raises:
         FileExistsError: a model of that name is there, and `overwrite` is false.
         ValueError: workflow and model do not fit, an argument is out of range, or two
-            tensors of the answer would have the same name.
+            tensors of request and answer would have the same name.
 
     Example:
 
@@ -106,6 +106,10 @@ def _write_ensemble(folder, model, workflow, k, version):
     columns = {column.name: column.name for column in model.schema}
     plain = {column.plain_name: column.name for column in model.schema}
     answers = _answers(model, workflow, k)
+    # The ensemble's own names: a raw column and its encoded twin differ.
+    prefix = "input_"
+    while any(prefix + name in workflow.input_columns for name in columns):
+        prefix += "_"
     config = triton_config.ensemble(
         folder.name,
         inputs,
@@ -114,12 +118,11 @@ def _write_ensemble(folder, model, workflow, k, version):
             (
                 f"{folder.name}_nvt",
                 {column["name"]: column["name"] for column in inputs},
-                # The ensemble's own names: a raw column and its encoded twin differ.
-                {session: RESULT + session, **_prefixed(columns)},
+                {session: RESULT + session, **_prefixed(columns, prefix)},
             ),
             (
                 f"{folder.name}_tf",
-                _prefixed(plain),
+                _prefixed(plain, prefix),
                 {column["name"]: RESULT + column["name"] for column in answers},
             ),
         ],
@@ -202,8 +205,8 @@ def _answers(model, workflow, k, prefix=""):
     ]
 
 
-def _prefixed(names):
-    return {key: f"input_{value}" for key, value in names.items()}
+def _prefixed(names, prefix):
+    return {key: prefix + value for key, value in names.items()}
 
 
 def _check(model, workflow, name, version, platform):
@@ -214,7 +217,14 @@ def _check(model, workflow, name, version, platform):
             f"`name` must be the plain name of a folder ({PLAIN}), not {name!r}."
         )
     whole_number("version", version)
-    ServedOutputs.of(model, taken=[workflow.schema.session_id])
+    session = workflow.schema.session_id
+    served = ServedOutputs.of(model, taken=[session])
+    for column in workflow.input_columns:
+        if column in [RESULT + name for name in (session, *served.names)]:
+            raise ValueError(
+                f"The raw column {column!r} is named as an answer of the ensemble is: "
+                "rename the column, or the model's output."
+            )
     for column in model.schema:
         if column.name not in workflow.schema:
             raise ValueError(

@@ -342,7 +342,6 @@ def test_a_folder_that_holds_the_clicks_is_not_replaced(tmp_path):
         "a\nb",
         "a\0b",
         pytest.param("é" * 101, id="long"),
-        "self",
         "scores",
     ],
 )

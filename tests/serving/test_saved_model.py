@@ -262,7 +262,9 @@ def test_what_is_no_session_stops_the_graph(item_model, tmp_path, row, why):
         served(item_id=tf.constant([row]))
 
 
-@pytest.mark.parametrize("item", ["Item ID", "item_id:token", "1st.artículo"])
+@pytest.mark.parametrize(
+    "item", ["Item ID", "item_id:token", "1st.artículo", "class", "self"]
+)
 def test_columns_of_any_name_are_served(item, build_model, tmp_path):
     from keras_t4r.data.etl.session_etl import SessionETL
 

@@ -7,6 +7,7 @@ from keras_t4r.arguments import names, one_of, truth, whole_number
 from keras_t4r.data.clicks.times import MICROSECONDS
 from keras_t4r.data.etl.time_features import TIME_FEATURES
 from keras_t4r.files import PLAIN, is_plain
+from keras_t4r.schema.column_schema import ColumnSchema, check_plain_names
 
 RECENCY = "recency_log_norm"
 WINDOW, LENGTH, START = "window", "length", "start"
@@ -78,11 +79,6 @@ class ETLConfig:
                     f"The column name {name!r} cannot name a file ({PLAIN}, nor two "
                     "underscores): rename it."
                 )
-            if name == "self":
-                raise ValueError(
-                    "The column name 'self' cannot be served, for TensorFlow's "
-                    "signatures take no argument of that name: rename it."
-                )
             if name == SCORES and name in (self.session, self.item):
                 raise ValueError(
                     f"The column name {name!r} is what answers call the scores of "
@@ -93,6 +89,8 @@ class ETLConfig:
                     f"The column name {name!r} is a pattern of names for polars; "
                     "rename it."
                 )
+        read = (*self.ids, *self.numbers, *self.derived)
+        check_plain_names(ColumnSchema(name) for name in read)
 
     @property
     def ids(self):

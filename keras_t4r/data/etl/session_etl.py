@@ -45,8 +45,10 @@ class SessionETL:
     Null, NaN, empty text and the least integer are "no value", in any container: what
     has no session, time or item is an error. (Text files have `null_values` beside, see
     `ClickLog`.) A column of booleans has the ids of the texts `true` and `false`, or
-    the numbers 1 and 0; elsewhere booleans are no ids, and never times. Means and
-    deviations are exact, so how the clicks were read changes no bit of a session.
+    the numbers 1 and 0; elsewhere booleans are no ids, and never times.
+
+    Means and deviations are exact, so how the clicks were read changes no bit of a
+    session.
 
     Log and request go the same way: `write` and `transform` call one function.
 
