@@ -237,15 +237,13 @@ def test_a_layer_that_asks_for_a_mask_finds_one_while_the_graph_is_made():
 @pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="only TensorFlow has such gradients"
 )
-def test_a_step_costs_what_its_batch_touches(monkeypatch):
+def test_a_step_costs_what_its_batch_touches():
     import tensorflow as tf
 
-    from keras_t4r import backend
-
-    # As where a row-sparse optimizer was made.
-    monkeypatch.setattr(backend, "_rows_are_trained_alone", True)
+    from keras_t4r.backend import rows_trained_alone
 
     features = t4r.SequenceEmbeddingFeatures(SCHEMA, embedding_dim=4)
+    features(batch())
     head = t4r.NextItemHead(
         loss=t4r.losses.SampledSoftmax(5), first_id=SCHEMA["item_id"].first_id
     )
@@ -253,7 +251,9 @@ def test_a_step_costs_what_its_batch_touches(monkeypatch):
 
     @tf.function
     def gradient():
-        with tf.GradientTape() as tape:
+        # As a model that a row-sparse optimizer trains.
+        own = rows_trained_alone([features.tables["item"]])
+        with own, tf.GradientTape() as tape:
             x, table = features(data)
             x, targets = scheme(x, data["item_id"], training=True)
             head(x, targets, table, training=True)
