@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import zlib
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,6 +15,9 @@ PACKED = (
     *(".gzip", ".bz2", ".bzip2", ".xz", ".lzma", ".lz4", ".br", ".z", ".zz", ".zip"),
     *(".7z", ".rar", ".sz", ".snappy", ".lzo"),
 )
+
+# What `open_unpacked` and reading from it end in where a file is damaged.
+UNPACKING_ERRORS = (OSError, EOFError, zlib.error)
 
 
 def packing(file):

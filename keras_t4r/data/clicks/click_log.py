@@ -1,6 +1,5 @@
 """A click log on disk: which files, which format, which columns."""
 
-import zlib
 from collections.abc import Iterable
 from contextlib import contextmanager
 
@@ -16,7 +15,7 @@ from keras_t4r.data.clicks.text_encoding import not_utf8
 from keras_t4r.data.clicks.text_values import NUMBERS, hint, is_wrong, text_of
 from keras_t4r.data.clicks.times import alike, check_fine, column_kind
 from keras_t4r.files.find import PARQUET_SUFFIXES, find_files, is_parquet
-from keras_t4r.files.packed import READ_PACKED, open_unpacked, packing
+from keras_t4r.files.packed import READ_PACKED, UNPACKING_ERRORS, packing
 from keras_t4r.files.parquet import check_whole
 from keras_t4r.files.sentences import first_line
 
@@ -26,10 +25,8 @@ _DAMAGED = (
     pl.exceptions.PolarsError,
     pl.exceptions.PanicException,
     pa.ArrowException,
-    OSError,
-    EOFError,
     UnicodeError,
-    zlib.error,
+    *UNPACKING_ERRORS,
 )
 
 
@@ -372,7 +369,7 @@ def _told(file):
 
 def _explain_bytes(file, error):
     """Raises a sentence where a text file is not UTF-8."""
-    fault = None if is_parquet(file) else not_utf8(file, open_unpacked)
+    fault = None if is_parquet(file) else not_utf8(file)
     if fault:
         raise ValueError(fault) from error
 

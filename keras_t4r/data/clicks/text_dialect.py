@@ -77,7 +77,7 @@ class TextDialect:
                 clear what the quotes mean; or it is no UTF-8, or has no line feeds.
         """
         _check_packed(file)
-        check_beginning(file, open_unpacked)
+        check_beginning(file)
         first = _first_line(file)
         separator = separator or max(_SEPARATORS, key=first.count)
         if quote not in (AUTO, None):

@@ -2,6 +2,8 @@
 
 import codecs
 
+from keras_t4r.files.packed import UNPACKING_ERRORS, open_unpacked
+
 # Those of four bytes first, for one of them begins as one of two.
 _MARKS = {
     codecs.BOM_UTF32_LE: "UTF-32",
@@ -12,14 +14,9 @@ _MARKS = {
 _LOOKED_AT = 1 << 16
 
 
-def check_beginning(file, opened):
-    """Raises where a file begins as UTF-16 does, or where no line feed ends its lines.
-
-    Args:
-        file: path.
-        opened: function of a path, which opens it for bytes.
-    """
-    with opened(file) as data:
+def check_beginning(file):
+    """Raises where a file begins as UTF-16 does, or where no line feed ends lines."""
+    with open_unpacked(file) as data:
         begin = data.read(_LOOKED_AT)
     marked = [name for mark, name in _MARKS.items() if begin.startswith(mark)]
     encoding = marked[0] if marked else _unmarked(begin)
@@ -34,10 +31,10 @@ def check_beginning(file, opened):
         )
 
 
-def not_utf8(file, opened):
+def not_utf8(file):
     """A sentence about the first line that is not UTF-8, or `None`."""
     try:
-        with opened(file) as data:
+        with open_unpacked(file) as data:
             for number, line in enumerate(data, 1):
                 try:
                     line.decode()
@@ -47,7 +44,7 @@ def not_utf8(file, opened):
                         f"{line[error.start]:#04x}): {_converted('WINDOWS-1252')} "
                         "where that is what it is in."
                     )
-    except (OSError, EOFError, ValueError):
+    except UNPACKING_ERRORS:
         return None
     return None
 
