@@ -47,9 +47,11 @@ class GeneralizedBinaryCrossEntropy(SampledLoss):
         self.others = max(rows - first_id - 1, 1)
 
     def of_scores(self, positive, negative, is_one):
-        drawn = ops.cast(ops.shape(negative)[1], "float32")
+        # Of a whole batch: rows of padding draw nothing, and hits are no negatives.
+        drawn = ops.sum(is_one, axis=1)
         share = ops.minimum(drawn / self.others, 1.0)
-        power = share * (self.calibration * (1 - 1 / share) + 1 / share)
+        # The same without 1 / a, for there may be no negative.
+        power = 1.0 + self.calibration * (share - 1.0)
         return binary_cross_entropy(positive, negative, is_one, power)
 
     def get_config(self):

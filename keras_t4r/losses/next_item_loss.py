@@ -47,6 +47,12 @@ class NextItemLoss:
             first_id: int. The lowest id that is an item.
         """
 
+    def check(self):
+        """Raises `ValueError` where the loss cannot train yet.
+
+        A `SessionModel` asks before it trains.
+        """
+
     @property
     def seed_generators(self):
         """The `keras.random.SeedGenerator`s that the loss draws by, for the head to
@@ -77,10 +83,16 @@ def get_loss(loss):
             `keras.saving.serialize_keras_object` made of one.
 
     Raises:
-        TypeError: it has no `call`, or is a loss of Keras, which knows no table.
+        TypeError: it is a class, has no `call`, or is a loss of Keras, which knows no
+            table.
     """
     if isinstance(loss, dict):
         loss = keras.saving.deserialize_keras_object(loss)
+    if isinstance(loss, type):
+        raise TypeError(
+            f"The loss of a NextItemHead is an object, and {loss.__name__} is a class: "
+            f"make one, {loss.__name__}(…)."
+        )
     if isinstance(loss, keras.losses.Loss) or not callable(getattr(loss, "call", None)):
         raise TypeError(
             "The loss of a NextItemHead is an object with "

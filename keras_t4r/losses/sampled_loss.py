@@ -41,6 +41,9 @@ class SampledLoss(NextItemLoss):
         self.first_id = first_id
         self.negatives.build(head, rows, first_id)
 
+    def check(self):
+        self.negatives.check()
+
     @property
     def seed_generators(self):
         return self.negatives.seed_generators

@@ -5,6 +5,7 @@ from keras_t4r.backend import build_optimizer, has_global_random_state
 from keras_t4r.backend import name as backend_name
 from keras_t4r.data.loader.loader_epoch import follow_epochs, with_callback
 from keras_t4r.data.loader.sequence_loader import KerasSequenceLoader
+from keras_t4r.layers.heads.next_item_head import NextItemHead
 from keras_t4r.metrics.ranking_metric import RankingMetric
 from keras_t4r.models.checks.head_checks import check_trained
 from keras_t4r.models.checks.id_checks import check_ids
@@ -12,7 +13,7 @@ from keras_t4r.models.checks.input_checks import check_inputs
 from keras_t4r.models.checks.probe import probe as try_out
 from keras_t4r.models.checks.target_checks import check_targets, check_weights
 from keras_t4r.models.checks.vector_checks import check_vectors
-from keras_t4r.models.graph import by_output, is_of_events
+from keras_t4r.models.graph import by_output, find_layers, is_of_events
 from keras_t4r.models.stepping_model import SteppingModel
 from keras_t4r.models.steps.compile_arguments import CompileArguments
 from keras_t4r.models.steps.epoch_seed import EpochSeed
@@ -60,12 +61,16 @@ class TrainedModel(SteppingModel):
                 padding. It costs a few calls on one short session.
 
         Raises:
+            TypeError: `run_eagerly`, `jit_compile` or `probe` is no truth value.
             ValueError: a name is not that of an output, a loss is meant for a next-item
                 output or a weight for one without a loss, a next-item output's metric
                 is no object, outputs of one head have weights of their own, or XLA is
                 asked for where it cannot be had.
         """
         probe = truth("probe", probe)
+        run_eagerly = truth("run_eagerly", run_eagerly)
+        if jit_compile != "auto":
+            jit_compile = truth("jit_compile", jit_compile)
         names, heads = self._names, self.heads
         arguments = CompileArguments.sort(
             names,
@@ -228,6 +233,7 @@ class TrainedModel(SteppingModel):
             self._check_inputs(inputs)
             check_weights(self._weights(weights))
             validation_data = (inputs, self._held_out(held_out), weights)
+        self._check_losses()
         if not self._probed:
             try_out(self, *self._read())
             self._probed = True
@@ -338,6 +344,7 @@ class TrainedModel(SteppingModel):
         self, x, y=None, sample_weight=None, class_weight=None, return_dict=False
     ):
         self._need_compile()
+        self._check_losses()
         self._check_inputs(x)
         self._refuse_targets_of_heads(self._targets(y))
         self._refuse_class_weight(class_weight)
@@ -355,6 +362,10 @@ class TrainedModel(SteppingModel):
         if self._find_features() is not None:
             check_inputs(x, self.schema)
             check_vectors(self)
+
+    def _check_losses(self):
+        for head in find_layers(self, NextItemHead):
+            head.check_loss()
 
     def _refuse_class_weight(self, class_weight):
         if class_weight is not None and self.heads:

@@ -229,7 +229,81 @@ def test_without_calibration_it_is_binary_cross_entropy():
     assert value(one, arrays) == pytest.approx(value(other, arrays), rel=1e-6)
 
 
+@pytest.mark.parametrize("kind", LOSSES)
+def test_rows_of_padding_change_nothing(kind):
+    hidden, table, bias, targets, weights = example()
+    counts = np.maximum(COUNTS, 1)
+    loss = built(LOSSES[kind](samplers.InBatchSampler(counts)))
+    padding = (
+        np.concatenate([hidden, hidden[:3] + 1]),
+        table,
+        bias,
+        np.concatenate([targets, targets[::-1][:3]]),
+        np.concatenate([weights, np.zeros(3, "float32")]),
+    )
+    alone = value(loss, (hidden, table, bias, targets, weights))
+    assert value(loss, padding) == pytest.approx(alone, rel=1e-5)
+
+
+@pytest.mark.parametrize("hardest", [None, 2])
+@pytest.mark.parametrize("kind", LOSSES)
+def test_a_batch_without_targets_has_no_loss(kind, hardest):
+    hidden, table, bias, targets, weights = example()
+    loss = built(LOSSES[kind](samplers.InBatchSampler(COUNTS), hardest=hardest))
+    for rows, weight in ((ROWS, 0.0), (0, 1.0)):
+        arrays = (hidden[:rows], table, bias, targets[:rows], weights[:rows] * weight)
+        assert value(loss, arrays) == 0.0
+        assert all(np.isfinite(g).all() for g in gradients(loss, arrays))
+
+
 # As parts of a head
+
+
+@pytest.mark.parametrize("kind", ["uniform", "popularity", "mixed"])
+def test_one_loss_serves_two_heads(kind):
+    loss = t4r.losses.SampledSoftmax(SAMPLERS[kind](8))
+    hidden, table, _, targets, _ = example()
+    one, other = (t4r.NextItemHead(loss=loss) for _ in range(2))
+    one(hidden[:, None], targets[:, None], table, training=True)
+    before = [ops.convert_to_numpy(v).copy() for v in one.non_trainable_variables]
+    # Of another catalogue: the first head's items are not the second one's.
+    if kind == "uniform":
+        other(hidden[:, None], targets[:, None] * 0 + 2, table[:9], training=True)
+    else:
+        other(hidden[:, None], targets[:, None], table, training=True)
+    assert len(one.weights) == len(other.weights)
+    after = [ops.convert_to_numpy(v) for v in one.non_trainable_variables]
+    for a, b in zip(before, after, strict=True):
+        np.testing.assert_array_equal(a, b)
+    one(hidden[:, None], targets[:, None], table, training=True)
+    assert one.loss.negatives is not other.loss.negatives
+    if kind == "uniform":
+        assert (one.loss.negatives.rows, other.loss.negatives.rows) == (ITEMS, 9)
+
+
+def test_the_loss_of_a_head_cannot_be_exchanged():
+    head = t4r.NextItemHead()
+    with pytest.raises(AttributeError, match="make another NextItemHead"):
+        head.loss = t4r.losses.BPRMax(8)
+
+
+class Returning(t4r.losses.NextItemLoss):
+    def __init__(self, what):
+        self.what = what
+
+    def call(self, hidden, table, bias, targets, weights):
+        return {"nothing": None, "a vector": weights, "a number": 1.5}[self.what]
+
+
+def test_a_loss_returns_a_scalar():
+    hidden, table, _, targets, _ = example()
+    for what, found in (("nothing", "nothing"), ("a vector", "a tensor of shape")):
+        head = t4r.NextItemHead(loss=Returning(what))
+        with pytest.raises(ValueError, match=f"returned {found}.* a scalar"):
+            head(hidden[:, None], targets[:, None], table, training=True)
+    head = t4r.NextItemHead(loss=Returning("a number"))
+    head(hidden[:, None], targets[:, None], table, training=True)
+    assert float(ops.convert_to_numpy(head.losses[0])) == pytest.approx(1.5 / ROWS)
 
 
 def test_losses_come_back_from_their_configs():
@@ -280,6 +354,11 @@ def test_counts_of_a_sampler_are_weights_of_the_head():
 @pytest.mark.parametrize(
     ("make", "error", "why"),
     [
+        (
+            lambda: t4r.NextItemHead(loss=t4r.losses.FullSoftmax),
+            TypeError,
+            "FullSoftmax is a class",
+        ),
         (lambda: t4r.losses.FullSoftmax(1.0), ValueError, "label_smoothing is 1"),
         (lambda: t4r.losses.FullSoftmax(filter_below=-1), ValueError, "filter_below"),
         (lambda: t4r.losses.FullSoftmax(chunks="rows"), ValueError, "chunks is 'rows'"),

@@ -96,15 +96,48 @@ def test_an_item_that_counts_nothing_is_never_drawn():
     assert log_counts[0] == -np.inf
 
 
-def test_without_counts_all_items_are_alike_and_a_batch_cannot_be_corrected():
-    sampler = built(samplers.PopularitySampler(negatives=50, seed=1))
-    ids = np.arange(FIRST, ROWS, dtype="int32")
-    counts = np.exp(ops.convert_to_numpy(sampler.log_counts(ids, WEIGHTS)))
-    np.testing.assert_allclose(counts, 50 / (ROWS - FIRST), rtol=1e-5)
-    assert drawn(sampler, 20).min() >= FIRST
-    config = samplers.InBatchSampler(COUNTS).get_config()
-    sampler = built(samplers.InBatchSampler.from_config(config))
-    assert np.isnan(ops.convert_to_numpy(sampler.log_counts(ids, WEIGHTS))).all()
+@pytest.mark.parametrize("kind", ["popularity", "in-batch", "mixed"])
+def test_without_counts_nothing_is_trained_until_weights_with_them_are_there(kind):
+    made = {
+        "popularity": samplers.PopularitySampler(COUNTS, negatives=5),
+        "in-batch": samplers.InBatchSampler(COUNTS),
+        "mixed": samplers.MixedSampler(
+            [samplers.UniformSampler(3), samplers.InBatchSampler(COUNTS)]
+        ),
+    }[kind]
+    head, other = Head(), Head()
+    made.build(head, ROWS, FIRST)
+    made.check()
+    again = type(made).from_config(made.get_config())
+    again.build(other, ROWS, FIRST)
+    with pytest.raises(ValueError, match="no counts to train with"):
+        again.check()
+    other.set_weights(head.get_weights())
+    again.check()
+    np.testing.assert_allclose(shares(again), shares(made), rtol=1e-6)
+
+
+def test_a_batch_without_counts_needs_none_where_nothing_is_corrected():
+    built(samplers.InBatchSampler()).check()
+
+
+@pytest.mark.parametrize("policy", ["float16", "bfloat16", "float64"])
+def test_what_is_drawn_does_not_depend_on_the_precision(policy):
+    plain = built(SAMPLERS["popularity"]())
+    sampler = SAMPLERS["popularity"]()
+    sampler.build(Head(dtype=policy), ROWS, FIRST)
+    np.testing.assert_array_equal(drawn(sampler, 3), drawn(plain, 3))
+    np.testing.assert_array_equal(shares(sampler), shares(plain))
+
+
+def test_an_item_in_a_batch_that_counts_nothing_is_one_of_the_rarest():
+    counts = COUNTS.copy()
+    counts[FIRST] = 0
+    sampler = built(samplers.InBatchSampler(counts))
+    log_counts = ops.convert_to_numpy(sampler.log_counts(np.arange(ROWS), WEIGHTS))
+    rarest = FIRST + np.argmin(COUNTS[FIRST:])
+    assert log_counts[FIRST] == log_counts[rarest]
+    assert np.isfinite(log_counts).all()
 
 
 def test_a_batch_is_its_own_sample():
@@ -112,7 +145,8 @@ def test_a_batch_is_its_own_sample():
     weights[0] = 0
     sampler = built(samplers.InBatchSampler(COUNTS))
     ids = ops.convert_to_numpy(sampler.draw(TARGETS, weights))
-    np.testing.assert_array_equal(ids, np.where(weights > 0, TARGETS, 0))
+    np.testing.assert_array_equal(ids[:-1], np.where(weights > 0, TARGETS, 0))
+    assert ids[-1] == 0
     log_counts = ops.convert_to_numpy(sampler.log_counts(TARGETS, weights))
     share = COUNTS[TARGETS] / COUNTS[FIRST:].sum()
     np.testing.assert_allclose(log_counts, np.log(share * weights.sum()), rtol=1e-5)
@@ -123,7 +157,7 @@ def test_a_mixed_draw_counts_as_all_of_them_draw_it():
     mixed = built(samplers.MixedSampler(parts))
     ids = ops.convert_to_numpy(mixed.draw(TARGETS, WEIGHTS))
     np.testing.assert_array_equal(ids[: len(TARGETS)], TARGETS)
-    assert len(ids) == len(TARGETS) + 50
+    assert len(ids) == len(TARGETS) + 1 + 50
     both = sum(shares(part) for part in parts)
     np.testing.assert_allclose(shares(mixed), both, rtol=1e-4)
 
@@ -138,6 +172,35 @@ def test_samplers_come_back_from_their_configs():
         assert again.get_config() == sampler.get_config()
 
 
+class Drawing:
+    """What draws, and is no sampler."""
+
+    def draw(self, targets, weights):
+        return targets
+
+
+@pytest.mark.parametrize("kind", [samplers.PopularitySampler, samplers.InBatchSampler])
+@pytest.mark.parametrize(
+    ("counts", "error", "why"),
+    [
+        (-COUNTS, ValueError, "counts has -7.0 for id 0"),
+        (np.where(COUNTS > 500, np.nan, COUNTS), ValueError, "counts has nan for id 2"),
+        (np.where(COUNTS > 500, np.inf, COUNTS), ValueError, "counts has inf for id 2"),
+        (COUNTS[:, None], ValueError, "the shape"),
+        (5, ValueError, "the shape"),
+        (COUNTS + 1j, TypeError, "an array of numbers"),
+        (COUNTS > 1, TypeError, "an array of numbers"),
+        ([str(c) for c in COUNTS], TypeError, "an array of numbers"),
+        (dict(enumerate(COUNTS)), TypeError, "an array of numbers"),
+        ([[1, 2], [3]], TypeError, "an array of numbers"),
+        (np.ma.masked_equal(COUNTS, 7), TypeError, "masked"),
+    ],
+)
+def test_counts_that_are_none_are_refused_at_once(kind, counts, error, why):
+    with pytest.raises(error, match=why):
+        kind(counts)
+
+
 @pytest.mark.parametrize(
     ("make", "error", "why"),
     [
@@ -147,13 +210,23 @@ def test_samplers_come_back_from_their_configs():
         (
             lambda: built(samplers.PopularitySampler(COUNTS[1:])),
             ValueError,
-            r"counts of shape \(39,\); the table has 40 rows",
+            "39 counts, but the table has 40 rows",
         ),
         (
-            lambda: built(samplers.PopularitySampler(-COUNTS)),
+            lambda: samplers.InBatchSampler(COUNTS, corrected=False),
             ValueError,
-            "a count of -7.0 for id 0",
+            "leave one of them out",
         ),
+        (lambda: samplers.MixedSampler([]), ValueError, "samplers is empty"),
+        (lambda: samplers.MixedSampler(None), TypeError, "samplers is None"),
+        (lambda: samplers.MixedSampler(4), TypeError, "samplers is 4"),
+        (
+            lambda: samplers.MixedSampler(samplers.UniformSampler(3)),
+            TypeError,
+            "it should be a list",
+        ),
+        (lambda: SampledSoftmax(samplers.UniformSampler), TypeError, "is a class"),
+        (lambda: SampledSoftmax(Drawing()), TypeError, "Drawing is none"),
         (
             lambda: built(samplers.PopularitySampler(COUNTS * 0)),
             ValueError,

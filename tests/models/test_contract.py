@@ -195,6 +195,27 @@ def test_a_mask_lost_before_the_body_is_said_not_guessed():
 # compile, fit, evaluate.
 
 
+def test_a_clone_does_not_train_without_the_counts_of_its_sampler():
+    counts = 1.0 + np.arange(ITEMS + 2)
+    sampler = t4r.losses.samplers.PopularitySampler(counts, negatives=4)
+    model = make_model(head=t4r.NextItemHead(t4r.losses.SampledSoftmax(sampler)))
+    clone = keras.models.clone_model(model)
+    clone.compile("sgd")
+    for train in (clone.fit, lambda x, **_: clone.train_on_batch(x[0][0])):
+        with pytest.raises(ValueError, match="PopularitySampler has no counts"):
+            train(loader(), verbose=0)
+    clone.set_weights(model.get_weights())
+    clone.fit(loader(), verbose=0)
+
+
+@pytest.mark.parametrize("argument", ["run_eagerly", "jit_compile", "probe"])
+def test_truth_values_of_compile_are_true_or_false(argument):
+    model = make_model(compiled=False)
+    for wrong in ("yes", 1, 0, []):
+        with pytest.raises(TypeError, match=f"^{argument} is .* True or False"):
+            model.compile("sgd", **{argument: wrong})
+
+
 def test_what_cannot_be_done_is_refused_in_a_sentence():
     model = make_model(compiled=False)
     for metric in ("accuracy", ["accuracy"]):

@@ -12,7 +12,8 @@ from keras_t4r.layers.schemes.masking_scheme import ASKED
 from keras_t4r.layers.sharded_rows import ShardedRows
 from keras_t4r.losses.full_softmax import FullSoftmax
 from keras_t4r.losses.item_rows import ItemRows, unit
-from keras_t4r.losses.next_item_loss import get_loss
+from keras_t4r.losses.next_item_loss import NextItemLoss, get_loss
+from keras_t4r.losses.own_copy import own_copy
 from keras_t4r.quantization import KeepsQuantization
 
 # The score's bias of ids that are no items. Finite, so that 0 times it is 0.
@@ -36,7 +37,8 @@ class NextItemHead(KeepsQuantization, ShardedRows, keras.layers.Layer):
 
     Args:
         loss: `keras_t4r.losses.NextItemLoss`, or any object with such a `call`. `None`
-            for `FullSoftmax()`.
+            for `FullSoftmax()`. The head keeps a copy of a `NextItemLoss`, with states
+            of its own, as `head.loss`.
         cardinality: int. Rows of a table of the head's own: the column's highest id
             plus one. `None` where the head is called with a table.
         first_id: int. The lowest id that is an item: 2 where id 1 stands for unknown
@@ -95,7 +97,7 @@ class NextItemHead(KeepsQuantization, ShardedRows, keras.layers.Layer):
         # Not cast: a table in half precision would be another table, made whole.
         super().__init__(**{"autocast": False, **kwargs})
         # Passed arguments.
-        self.loss = get_loss(FullSoftmax() if loss is None else loss)
+        self._loss = own_copy(get_loss(FullSoftmax() if loss is None else loss))
         self.cardinality = optional(whole_number, "cardinality", cardinality)
         self.first_id = whole_number("first_id", first_id)
         self.target = target
@@ -148,6 +150,22 @@ class NextItemHead(KeepsQuantization, ShardedRows, keras.layers.Layer):
             )
             self._projection.build(x_shape)
         self._dropout = keras.layers.Dropout(self.dropout, dtype=self.dtype_policy)
+
+    @property
+    def loss(self):
+        return self._loss
+
+    @loss.setter
+    def loss(self, value):
+        raise AttributeError(
+            f"The loss of {self.name!r} cannot be changed, for it has built what it "
+            "needs: make another NextItemHead(loss=…)."
+        )
+
+    def check_loss(self):
+        """Raises `ValueError` where the loss cannot train yet."""
+        if isinstance(self.loss, NextItemLoss):
+            self.loss.check()
 
     # The vectors whose product is the score.
 
@@ -258,8 +276,19 @@ class NextItemHead(KeepsQuantization, ShardedRows, keras.layers.Layer):
         else:
             rows = self._rows(table)
             loss = self.loss.call(hidden, rows, self._bias(), ids, weights)
-        add_weighed_loss(self, loss, count)
+        add_weighed_loss(self, self._scalar(loss), count)
         return hidden, at
+
+    def _scalar(self, loss):
+        shape = None if loss is None else tuple(getattr(loss, "shape", ()))
+        if shape == ():
+            return loss
+        found = "nothing" if loss is None else f"a tensor of shape {shape}"
+        raise ValueError(
+            f"The loss of {self.name!r}, a {type(self.loss).__name__}, returned {found}"
+            "; it should return a scalar, the sum over the targets of weight times "
+            "loss."
+        )
 
     def _scores(self, x, targets, table):
         x = self.asked(x, targets)

@@ -3,8 +3,13 @@ import numpy as np
 from keras import ops
 
 from keras_t4r.arguments import optional, truth
+from keras_t4r.losses.samplers.item_counts import (
+    check_known,
+    filled_with,
+    item_counts,
+    popularity,
+)
 from keras_t4r.losses.samplers.negative_sampler import NegativeSampler
-from keras_t4r.losses.samplers.popularity import filled_with, popularity
 
 
 @keras.saving.register_keras_serializable(package="keras_t4r")
@@ -16,13 +21,16 @@ class InBatchSampler(NegativeSampler):
     punished for being popular, unless the loss corrects for `q`.
 
     Args:
-        counts: floats `(V,)`, by id, as of `PopularitySampler`. `None`: the loss cannot
-            correct for `q`, and says so unless it is told `log_q=False`.
-        corrected: bool. Whether the loss can. `None`: where there are counts; a config
-            says it, for the counts are weights and not in it.
+        counts: floats `(V,)`, by id, as of `PopularitySampler`. An item that counts 0,
+            and is a target nevertheless, is taken for one of the rarest. `None`: the
+            loss cannot correct for `q`, and says so unless it is told `log_q=False`.
+        corrected: bool. Whether the loss can. `None`: where there are counts. True
+            without counts, as in a config, where they come with weights that are
+            loaded; until then a `SessionModel` does not train.
 
     Raises:
-        ValueError: as of `PopularitySampler`.
+        TypeError, ValueError: as of `PopularitySampler`; or there are counts, and
+            `corrected` is false.
 
     Example:
 
@@ -34,8 +42,13 @@ class InBatchSampler(NegativeSampler):
     """
 
     def __init__(self, counts=None, corrected=None):
-        self.counts = None if counts is None else np.asarray(counts, "float64")
+        self.counts = item_counts(counts)
         corrected = optional(truth, "corrected", corrected)
+        if counts is not None and corrected is False:
+            raise ValueError(
+                "An InBatchSampler was given counts, and corrected=False, for which it "
+                "needs none: leave one of them out."
+            )
         self.corrected = counts is not None if corrected is None else corrected
 
     def build(self, head, rows, first_id):
@@ -45,15 +58,21 @@ class InBatchSampler(NegativeSampler):
         # Without counts the loss is no number, until weights are loaded.
         log_share = np.full(rows, np.nan)
         if self.counts is not None:
-            with np.errstate(divide="ignore"):
-                log_share = np.log(popularity(self.counts, 1.0, rows, first_id))
+            shares = popularity(self.counts, 1.0, rows, first_id)
+            # What is in a batch was seen: a share of 0 would divide by it.
+            log_share = np.log(np.maximum(shares, shares[shares > 0].min()))
         self.log_share = head.add_weight(
             name="in_batch_log_share",
             shape=(rows,),
             initializer=filled_with(log_share),
             trainable=False,
             autocast=False,
+            dtype="float32",
         )
+
+    def check(self):
+        if self.corrected:
+            check_known(self)
 
     @property
     def counts_are_known(self):
@@ -64,7 +83,9 @@ class InBatchSampler(NegativeSampler):
         return []
 
     def draw(self, targets, weights):
-        return ops.where(weights > 0, ops.cast(targets, "int32"), 0)
+        ids = ops.where(weights > 0, ops.cast(targets, "int32"), 0)
+        # One more, which is none: a batch may have no targets.
+        return ops.concatenate([ids, ops.zeros((1,), "int32")])
 
     def log_counts(self, ids, weights):
         count = ops.sum(ops.cast(weights > 0, "float32"))

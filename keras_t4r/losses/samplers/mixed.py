@@ -15,7 +15,8 @@ class MixedSampler(NegativeSampler):
         samplers: list of samplers that share what they draw among the targets.
 
     Raises:
-        ValueError: a sampler draws for each target.
+        TypeError: it is no list of samplers.
+        ValueError: it is empty, or a sampler draws for each target.
 
     Example:
 
@@ -28,6 +29,10 @@ class MixedSampler(NegativeSampler):
     """
 
     def __init__(self, samplers):
+        if not isinstance(samplers, (list, tuple)):
+            raise TypeError(f"samplers is {samplers!r}; it should be a list of them.")
+        if not samplers:
+            raise ValueError("samplers is empty: a MixedSampler has nothing to draw.")
         self.samplers = [get_sampler(sampler) for sampler in samplers]
         for sampler in self.samplers:
             if getattr(sampler, "per_target", False):
@@ -39,6 +44,10 @@ class MixedSampler(NegativeSampler):
     def build(self, head, rows, first_id):
         for sampler in self.samplers:
             sampler.build(head, rows, first_id)
+
+    def check(self):
+        for sampler in self.samplers:
+            sampler.check()
 
     def draw(self, targets, weights):
         drawn = [sampler.draw(targets, weights) for sampler in self.samplers]

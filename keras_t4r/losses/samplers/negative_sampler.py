@@ -26,6 +26,12 @@ class NegativeSampler:
         self.rows = rows
         self.first_id = first_id
 
+    def check(self):
+        """Raises `ValueError` where there is nothing to draw from yet.
+
+        A `SessionModel` asks before it trains.
+        """
+
     def draw(self, targets, weights):
         """Items that are no targets, but for accidents.
 
@@ -34,8 +40,8 @@ class NegativeSampler:
             weights: float32 tensor `(n,)`; 0 for rows that are no targets.
 
         Returns:
-            Int32 ids `(m,)`, or `(n, m)` for each target its own. An id below the
-            first one is no draw.
+            Int32 ids below `rows`, `(m,)`, or `(n, m)` for each target its own. An id
+            below the first one is no draw.
         """
         raise NotImplementedError(f"{type(self).__name__} has no `draw`.")
 

@@ -4,6 +4,12 @@ from keras import ops
 
 from keras_t4r.arguments import number
 from keras_t4r.losses.samplers.alias_table import alias_table
+from keras_t4r.losses.samplers.item_counts import (
+    check_known,
+    filled_with,
+    item_counts,
+    popularity,
+)
 from keras_t4r.losses.samplers.negative_sampler import RandomSampler
 
 
@@ -19,13 +25,14 @@ class PopularitySampler(RandomSampler):
     Args:
         counts: floats `(V,)`, by id: how often each item was seen, such as
             `schema.vocabulary(schema.item_id).counts_by_id()`. What ids count that
-            are no items is passed over. `None`: all items alike, until weights are
-            loaded, which have the counts.
+            are no items is passed over. `None`: those that come with weights that are
+            loaded; until then a `SessionModel` does not train.
         alpha: float. 1 draws as the log has it, 0 all items alike.
         negatives, per_target, seed: as of `RandomSampler`.
 
     Raises:
-        ValueError: counts are negative, or of another number than the table's rows.
+        TypeError, ValueError: counts are no numbers, negative, or of another number
+            than the table's rows; or as of `RandomSampler`.
 
     Example:
 
@@ -42,7 +49,7 @@ class PopularitySampler(RandomSampler):
         self, counts=None, alpha=0.75, negatives=256, per_target=False, seed=None
     ):
         super().__init__(negatives, per_target, seed)
-        self.counts = None if counts is None else np.asarray(counts, "float64")
+        self.counts = item_counts(counts)
         self.alpha = number("alpha", alpha, least=0, most=4)
 
     def build(self, head, rows, first_id):
@@ -52,28 +59,31 @@ class PopularitySampler(RandomSampler):
         kept, alias = alias_table(shares)
         with np.errstate(divide="ignore"):
             log_share = np.log(shares)
-        add = {"trainable": False, "autocast": False}
-        self.kept = head.add_weight(
-            name="sampler_kept", shape=(rows,), initializer=filled_with(kept), **add
-        )
-        self.alias = head.add_weight(
-            name="sampler_alias",
-            shape=(rows,),
-            initializer=filled_with(alias),
-            dtype="int32",
-            **add,
-        )
-        self.log_share = head.add_weight(
-            name="sampler_log_share",
-            shape=(rows,),
-            initializer=filled_with(log_share),
-            **add,
-        )
+        if self.counts is None:
+            log_share = np.full(rows, np.nan)
+
+        def add(name, values, dtype):
+            # Never in half precision, in which it would be another distribution.
+            return head.add_weight(
+                name=f"sampler_{name}",
+                shape=(rows,),
+                initializer=filled_with(values),
+                trainable=False,
+                autocast=False,
+                dtype=dtype,
+            )
+
+        self.kept = add("kept", kept, "float32")
+        self.alias = add("alias", alias, "int32")
+        self.log_share = add("log_share", log_share, "float32")
+
+    def check(self):
+        check_known(self)
 
     def draw(self, targets, weights):
         shape = self.shape(targets)
         column = keras.random.randint(shape, 0, self.rows, seed=self.seed_generator)
-        u = keras.random.uniform(shape, seed=self.seed_generator)
+        u = keras.random.uniform(shape, dtype="float32", seed=self.seed_generator)
         stays = u < ops.take(self.kept, column)
         return ops.where(stays, column, ops.take(self.alias, column))
 
@@ -82,33 +92,3 @@ class PopularitySampler(RandomSampler):
 
     def get_config(self):
         return {**super().get_config(), "alpha": self.alpha}
-
-
-def popularity(counts, alpha, rows, first_id):
-    """`q(i)` of all ids; 0 for those that are no items.
-
-    Raises:
-        ValueError: as of `PopularitySampler`.
-    """
-    if counts.shape != (rows,):
-        raise ValueError(
-            f"A sampler has counts of shape {counts.shape}; the table has {rows} rows, "
-            f"so it should be ({rows},): a count for each id, from 0 on."
-        )
-    if not (counts >= 0).all() or not np.isfinite(counts).all():
-        row = int(np.argmax(~((counts >= 0) & np.isfinite(counts))))
-        raise ValueError(
-            f"A sampler has a count of {counts[row]} for id {row}; counts are "
-            "0 or more."
-        )
-    items = counts.copy()
-    items[:first_id] = 0
-    shares = np.where(items > 0, items, 1.0) ** alpha * (items > 0)
-    if not shares.sum():
-        raise ValueError("A sampler has a count of 0 for all items: none can be drawn.")
-    return shares / shares.sum()
-
-
-def filled_with(values):
-    """An initializer of a weight that holds these values."""
-    return lambda shape, dtype=None: ops.convert_to_tensor(values, dtype)
