@@ -16,8 +16,8 @@ from body_kinds import SORTS as SORTS_OF_BODIES
 # Events of the loader, where a case has it shorter than the schema.
 SHORT = 5
 
-# The bodies that every loss is shown on: of all schemes.
-_LOSSES_ON = ("sasrec", "xlnet", "gru")
+# The bodies that every loss and encoder is shown on: of all schemes.
+_SHOWN_ON = ("sasrec", "xlnet", "gru")
 
 FACTORS = {
     "body": tuple(KINDS),
@@ -29,6 +29,10 @@ FACTORS = {
         *("chunked", "bce", "gbce", "bpr", "top1", "sce"),
         *("popular", "mixed", "hardest"),
     ),
+    # What columns are made to vectors by: tables, or encoders of their own.
+    "features": ("plain", "soft", "pretrained", "content", "gated"),
+    # Where what is known of the session as a whole goes in.
+    "context": ("features", "latent-cross", "token"),
     # What is between the model and its layers.
     "nesting": ("flat", "nested", "between"),
     "outputs": ("one", "category", "bought"),
@@ -54,6 +58,8 @@ class Case:
     scheme: str = "mlm"
     table: str = "tied"
     loss: str = "full"
+    features: str = "plain"
+    context: str = "features"
     nesting: str = "flat"
     outputs: str = "one"
     step: str = "none"
@@ -71,6 +77,7 @@ class Case:
         return "-".join(
             (
                 f"{self.body}-{self.scheme}-{self.table}-{self.loss}-{self.nesting}",
+                f"{self.features}_features-context_in_{self.context}",
                 f"{self.outputs}-{self.step}",
                 "of".join("all" if n is None else str(n) for n in reversed(lengths)),
                 f"{'encoded' if self.encoded else 'raw'}_{self.container}",
@@ -116,9 +123,10 @@ def go_together(case):
     # from a config then has two of them: Keras saves a layer with each of its models.
     if scheme == "rtd" and case.get("nesting") == "nested":
         return False
-    # Which loss it is is nothing that a body sees either.
-    more_losses = FACTORS["loss"][3:]
-    if case.get("loss") in more_losses and body not in (None, *_LOSSES_ON):
+    # Which loss it is is nothing that a body sees either, nor what made its vectors.
+    more = case.get("loss") in FACTORS["loss"][3:]
+    more = more or case.get("features", "plain") != "plain"
+    if more and body not in (None, *_SHOWN_ON):
         return False
     # A loader that gives more events than the model reads is refused.
     if case.get("features_length") and case.get("loader_length", SHORT) is None:

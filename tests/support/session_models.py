@@ -199,6 +199,44 @@ LOSSES = {
 DRAWN_FOR_EACH_TARGET = ("bce", "sce")
 
 
+def _vectors(case, rows):
+    """Given vectors by id, which tell any two apart."""
+    vectors = np.random.default_rng(8).normal(size=(rows, 6)).astype("float32")
+    vectors[: case.first_id] = 0
+    return vectors
+
+
+def _pretrained(case, schema):
+    item = schema[schema.item_id]
+    vectors = _vectors(case, item.cardinality)
+    return {item.name: t4r.PretrainedEmbedding(vectors, adaptor=12)}
+
+
+def _content(case, schema):
+    item = schema[schema.item_id]
+    ids = np.arange(item.cardinality)
+    category = np.where(ids < case.first_id, 0, 1 + ids % CATEGORIES)
+    content = [
+        t4r.PretrainedEmbedding(_vectors(case, item.cardinality)),
+        t4r.ItemAttribute(category, dim=4),
+    ]
+    return {item.name: t4r.ItemContent(content, dim=12, id_dropout=0.2, seed=6)}
+
+
+def _soft(case, schema):
+    return {"age": t4r.SoftEmbedding(n=5, dim=4)}
+
+
+# Arguments of the features, beside those that all cases have.
+FEATURES = {
+    "plain": lambda case, schema: {},
+    "soft": lambda case, schema: {"columns": _soft(case, schema)},
+    "pretrained": lambda case, schema: {"columns": _pretrained(case, schema)},
+    "content": lambda case, schema: {"columns": _content(case, schema)},
+    "gated": lambda case, schema: {"aggregation": "gated", "layer_norm": True},
+}
+
+
 # Where an event sees a window around it, all of the longest session, on either side.
 _WHOLE = {"longformer": {"attention_window": 32}}
 
@@ -235,17 +273,34 @@ def _between(x):
 def make_model(case, schema=None):
     """The model of a case; another schema than the case's has no more outputs."""
     schema = schema or schema_of(case)
+    # Wide enough that an untrained model tells sessions apart.
+    wide = keras.initializers.RandomNormal(stddev=1.0)
+    context_apart = case.context != "features"
     features = t4r.SequenceEmbeddingFeatures(
-        schema,
+        schema.without(["country"]) if context_apart else schema,
         d_output=WIDTH,
         embedding_dim=12,
-        # Wide enough that an untrained model tells sessions apart.
-        embeddings_initializer=keras.initializers.RandomNormal(stddev=1.0),
+        embeddings_initializer=wide,
         max_length=case.features_length,
         vocabularies=vocabularies_of(case) or None,
+        **FEATURES[case.features](case, schema),
+    )
+    read_context = t4r.ContextFeatures(
+        schema, ["country"], embedding_dim=4, embeddings_initializer=wide
     )
     block = make_block(case.body, case.causal)
     between = _between if case.nesting == "between" else lambda x: x
+
+    def run(inputs, x, **visible):
+        """The body, and what it is told of the session."""
+        if not context_apart:
+            return block(x, **visible)
+        context = read_context(inputs)
+        if case.context == "latent-cross":
+            return t4r.ContextFusion("latent-cross", wide)(block(x, **visible), context)
+        x = t4r.ContextToken()(x, context, **visible)
+        x, visible = (x[0], {"visible": x[1]}) if visible else (x, {})
+        return t4r.DropContextToken()(block(x, **visible))
 
     def encode(inputs):
         x, table = features(inputs)
@@ -254,7 +309,8 @@ def make_model(case, schema=None):
             ids = [ids, inputs["last_category"]]
         x, targets, *visible = make_scheme(case.scheme)(between(x), ids)
         targets = targets if isinstance(ids, list) else [targets]
-        x = block(between(x), **dict(zip(["visible"], visible, strict=False)))
+        visible = dict(zip(["visible"], visible, strict=False))
+        x = run(inputs, between(x), **visible)
         return [between(x), table, *targets]
 
     inputs = schema.inputs()
@@ -273,7 +329,8 @@ def make_model(case, schema=None):
         head = t4r.GeneratorHead(**options)
         scores, replaced = head(x, targets[0], table, items)
         read, _ = features({**inputs, schema.item_id: replaced})
-        scores = t4r.ReplacedTokenDetection()(scores, block(read), replaced, items)
+        read = run(inputs, read)
+        scores = t4r.ReplacedTokenDetection()(scores, read, replaced, items)
     else:
         scores = t4r.NextItemHead(**options)(x, targets[0], table)
     if case.step == "no-repeat":

@@ -75,4 +75,6 @@ def _check_places(tensor, name):
                     "no ContextToken between it and the scheme. Leave it out."
                 )
             continue
-        waiting.extend((x, dropped, entered) for x in before)
+        # Masks say which events there are, and not what they are.
+        events = [x for x in before if x.dtype != "bool"]
+        waiting.extend((x, dropped, entered) for x in events)
