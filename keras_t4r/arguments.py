@@ -2,6 +2,7 @@
 
 import math
 import operator
+from collections.abc import Sequence
 from numbers import Real
 
 import numpy as np
@@ -129,3 +130,23 @@ def names(argument, value):
     if isinstance(value, (list, tuple)) and all(isinstance(v, str) for v in value):
         return tuple(value)
     raise TypeError(f"{argument} is {value!r}; it should be a list of names.")
+
+
+def ordered(argument, value, what):
+    """What has an order, as a list: a list, tuple, range, or an array of one axis.
+
+    Args:
+        argument: string. Its name.
+        value: what was passed.
+        what: string. What it should be a list of, for the sentence.
+
+    Raises:
+        TypeError: it has no order, as a set, or can be gone through once, as a
+            generator; or it is a text or a dict.
+    """
+    found = value
+    if not isinstance(value, str) and callable(getattr(value, "tolist", None)):
+        found = value.tolist()
+    if isinstance(found, str | bytes) or not isinstance(found, Sequence):
+        raise TypeError(f"{argument} is {value!r}; it should be a list of {what}.")
+    return list(found)

@@ -122,6 +122,13 @@ class TrainedModel(SteppingModel):
             config.update(keras.saving.serialize_keras_object(given))
         return config
 
+    @property
+    def compiled_with(self):
+        """What `compile` was given: a dict of `loss`, `loss_weights`, `metrics` and
+        `weighted_metrics`."""
+        self._need_compile()
+        return dict(self._arguments.given)
+
     def compile_from_config(self, config):
         self.compile(**keras.saving.deserialize_keras_object(config))
         # Its variables are loaded next.

@@ -51,7 +51,7 @@ def check_states(callbacks, states, arguments):
 
     Args:
         callbacks: list.
-        states: list. What `states_of` gave; empty where nothing was saved.
+        states: list. What `states_of` gave; `None` where nothing is known of them.
         arguments: list. `arguments_of` each.
 
     Raises:
@@ -59,7 +59,7 @@ def check_states(callbacks, states, arguments):
             or was made with other numbers or choices. Paths, and what is shown, may
             differ.
     """
-    if not states:
+    if states is None:
         return
     if len(callbacks) != len(states):
         raise ValueError(

@@ -8,8 +8,9 @@ import numpy as np
 
 from keras_t4r.backend import build_optimizer
 from keras_t4r.files import as_path, hold, new_folder
+from keras_t4r.training.description import first_difference
 
-_FORMAT = "keras_t4r.Checkpoint/2"
+_FORMAT = "keras_t4r.Checkpoint/3"
 # The key that stands for an array in the JSON of a state.
 _HELD = "held array"
 _DAMAGED = (
@@ -36,11 +37,16 @@ class Checkpoint:
         folder: path. Where the checkpoints go.
         run: dict of string to what JSON holds. What makes the run the one that it is: a
             checkpoint of another run is refused.
+
+    Raises:
+        NotADirectoryError: the folder, or one above it, is a file.
+        TypeError: the folder is no path, or `run` holds what JSON does not.
+        ValueError: the folder is empty text.
     """
 
     def __init__(self, folder, run=None):
-        self.folder = as_path(folder, "checkpoints")
-        self._run = json.loads(json.dumps(run or {}))
+        self.folder = checkpoint_folder(folder)
+        self.run = json.loads(json.dumps(run or {}, default=_by_value))
 
     def held(self):
         """A context in which no other run may use the folder.
@@ -69,7 +75,7 @@ class Checkpoint:
         kept = {f"{i:05d}": array for i, array in enumerate(held)}
         content = {
             "format": _FORMAT,
-            "run": self._run,
+            "run": self.run,
             "digest": _digest(state),
             "state": state,
         }
@@ -124,14 +130,15 @@ class Checkpoint:
         return state
 
     def _check_run(self, run, path):
-        for name in {**run, **self._run}:
-            was, now = run.get(name), self._run.get(name)
-            if was != now:
-                raise ValueError(
-                    f"The checkpoint {path} is of another run: its {name} was "
-                    f"{_short(was)}, and is {_short(now)} now. Take up the run as it "
-                    "was, or use another checkpoint folder."
-                )
+        found = first_difference(run, self.run)
+        if found is not None:
+            name, was, now = found
+            name = name or "run"
+            raise ValueError(
+                f"The checkpoint {path} is of another run: its {name} was {was}, and "
+                f"is {now} now. Take up the run as it was, or use another checkpoint "
+                "folder."
+            )
 
     def _existing(self):
         found = [p for p in self.folder.glob("checkpoint-*") if p.name[11:].isdigit()]
@@ -140,6 +147,27 @@ class Checkpoint:
     @staticmethod
     def _number(path):
         return int(path.name.rpartition("-")[2])
+
+
+def checkpoint_folder(path):
+    """The path of a folder of checkpoints, which need not be there yet; see
+    `Checkpoint`."""
+    folder = as_path(path, "checkpoints")
+    there = next((p for p in (folder, *folder.parents) if p.exists()), folder)
+    if there.is_file():
+        raise NotADirectoryError(
+            f"checkpoint is {str(folder)!r}, but {there} is a file: name a folder."
+        )
+    return folder
+
+
+def _by_value(value):
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(
+        f"What makes the run of a checkpoint holds {value!r}; it should hold numbers, "
+        "texts, and lists and dicts of them."
+    )
 
 
 def keras_array(variable):
@@ -158,11 +186,6 @@ def variables_of(model):
 
 def _digest(text):
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _short(value):
-    text = repr(value)
-    return text if len(text) <= 100 else f"{text[:97]}…"
 
 
 def _arrays(path):

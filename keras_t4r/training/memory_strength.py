@@ -3,12 +3,18 @@ from typing import NamedTuple
 import keras
 from keras import ops
 
+from keras_t4r.arguments import ordered
 from keras_t4r.layers.memory.transition_memory import TransitionMemory, as_strength
 from keras_t4r.metrics.ndcg import NDCG
 from keras_t4r.metrics.ranking_metric import RankingMetric
 from keras_t4r.models.graph import find_layers
 from keras_t4r.training.split_model import split_at
-from keras_t4r.training.tuning_data import check_sessions, item_target, model_inputs
+from keras_t4r.training.tuning_data import (
+    check_layer,
+    check_sessions,
+    item_target,
+    model_inputs,
+)
 
 #: The strength at which a memory says nothing.
 NO_MEMORY = float("inf")
@@ -51,7 +57,8 @@ def tune_memory(
         sessions: `KerasSequenceLoader` with `target="last"`. Sessions that neither
             network nor memory has learned: on sessions that it counted, a memory is
             always right.
-        grid: strengths to try besides the present one; `float("inf")` is no memory.
+        grid: list of strengths to try besides the present one; `float("inf")` is no
+            memory.
         metric: ranking metric. Defaults to the model's first, else to `NDCG(20)`.
         memory: the `TransitionMemory`, where the model has several.
         target: string. Which of the loader's targets the memory's scores rank, where
@@ -61,7 +68,8 @@ def tune_memory(
         A `TunedMemory`. The memory has the strength; of equal ones the present.
 
     Raises:
-        TypeError: the sessions are no loader, or the metric is none.
+        TypeError: the sessions are no loader, the grid no list of numbers, or the
+            metric, the memory or the target is none.
         ValueError: the model has no memory or several, a strength is below 1e-6, the
             loader has no target, or its ids were encoded by another vocabulary than
             the model's.
@@ -87,6 +95,8 @@ class MemoryTuner:
     """
 
     def __init__(self, model, memory=None):
+        if memory is not None:
+            check_layer("memory", memory, TransitionMemory)
         self.memory = _only_memory(model) if memory is None else memory
         self._model = model
         self._network, self._answer = split_at(model, self.memory)
@@ -97,6 +107,7 @@ class MemoryTuner:
         strength = self.memory.strength
         now = float(ops.convert_to_numpy(strength))
         # The first of equals is kept: without a reason the strength stays.
+        grid = ordered("grid", grid, "strengths")
         grid = [as_strength("A strength of the grid", value) for value in grid]
         grid = list(dict.fromkeys([now, *grid]))
         if metric is None:

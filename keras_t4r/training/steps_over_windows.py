@@ -13,6 +13,7 @@ from keras_t4r.models.graph import find_layers
 from keras_t4r.training.checkpoint import variables_of
 from keras_t4r.training.copy_fit import CopyTuner
 from keras_t4r.training.memory_strength import STRENGTHS, MemoryTuner
+from keras_t4r.training.window_report import MODEL, NETWORK
 
 # How much the sessions of a window weigh beside those of the next.
 _KEPT = 0.5
@@ -94,11 +95,11 @@ class StepsOverWindows:
         copy = self._copy and self._copy.copy.set_aside
         found = {}
         if memory:
-            found["model, no memory"] = memory
+            found[f"{MODEL}, no memory"] = memory
         if copy:
-            found["model, no copying"] = copy
+            found[f"{MODEL}, no copying"] = copy
         if memory and copy:
-            found["network alone"] = partial(_both, memory, copy)
+            found[NETWORK] = partial(_both, memory, copy)
         return found
 
     def learn(self, loader):

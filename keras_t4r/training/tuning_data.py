@@ -9,6 +9,10 @@ from keras_t4r.models.checks.id_checks import check_ids
 def check_sessions(model, sessions):
     """Raises where a model cannot be tuned on sessions.
 
+    Args:
+        model: functional `keras.Model`.
+        sessions: what was passed.
+
     Raises:
         TypeError: they are no loader.
         ValueError: their ids were encoded by another vocabulary than the model's.
@@ -19,6 +23,14 @@ def check_sessions(model, sessions):
             "KerasSequenceLoader with target='last'."
         )
     check_ids(model, sessions)
+
+
+def check_layer(argument, layer, kind):
+    """Raises `TypeError` where a layer to tune is of another kind."""
+    if not isinstance(layer, kind):
+        raise TypeError(
+            f"{argument} is {layer!r}; it should be the {kind.__name__} of the model."
+        )
 
 
 def model_inputs(model, x):
@@ -39,9 +51,16 @@ def item_target(y, sessions, target):
         target: string. Which of the dict; `None` for the items.
 
     Raises:
+        TypeError: `target` is no text.
         ValueError: there is none.
     """
+    if target is not None and not isinstance(target, str):
+        raise TypeError(f"target is {target!r}; it should be text.")
     if isinstance(y, dict):
+        if target is not None and target not in y:
+            raise ValueError(
+                f"The loader gives no target {target!r}; it gives {list(y)}."
+            )
         y = y.get(sessions.schema.item_id if target is None else target)
     elif target is not None:
         raise ValueError(f"The loader gives one target, but target is {target!r}.")

@@ -4,6 +4,18 @@ from collections.abc import Mapping
 
 import keras
 
+from keras_t4r.arguments import ordered
+from keras_t4r.models.session_model import SessionModel
+from keras_t4r.training.window_report import MODEL, NETWORK, is_of_model, window_name
+
+
+def check_model(model):
+    """Raises where it is no model that `fit_windows` can fit and rank by."""
+    if not isinstance(model, SessionModel):
+        raise TypeError(
+            f"model is of type {type(model).__name__}; it should be a SessionModel."
+        )
+
 
 def check_baselines(baselines):
     """Raises where it is no dict of name to what learns windows and predicts."""
@@ -14,7 +26,9 @@ def check_baselines(baselines):
             f"baselines is of type {type(baselines).__name__}; it should be a dict of "
             "name to baseline, as of standard_baselines(schema)."
         )
+    names = {}
     for name, baseline in baselines.items():
+        _check_name(name)
         if isinstance(baseline, type):
             raise TypeError(
                 f"The baseline {name!r} is a class: make one, {baseline.__name__}"
@@ -25,13 +39,36 @@ def check_baselines(baselines):
                 f"The baseline {name!r} is of type {type(baseline).__name__}; it "
                 "should be an object with update and predict."
             )
+        other = names.setdefault(id(baseline), name)
+        if other != name:
+            raise ValueError(
+                f"The baselines {other!r} and {name!r} are one object, which would "
+                "learn each window twice: make one for each name."
+            )
+
+
+def _check_name(name):
+    if not isinstance(name, str):
+        raise TypeError(f"The name of a baseline is {name!r}; it should be text.")
+    if name == MODEL or name == NETWORK or is_of_model(name):
+        raise ValueError(
+            f"A baseline is named {name!r}, as the report names the model, or a part "
+            "of it: name it otherwise."
+        )
 
 
 def window_list(windows):
-    """The names of windows as a list; one text is none."""
-    if isinstance(windows, str) or not hasattr(windows, "__iter__"):
-        raise TypeError(f"windows is {windows!r}; it should be a list of names.")
-    return list(windows)
+    """The names of windows as a list of texts and ints."""
+    return [window_name(window) for window in ordered("windows", windows, "names")]
+
+
+def file_name(argument, name):
+    """The name of the windows' files, without the ending, as text."""
+    if not isinstance(name, str):
+        raise TypeError(f"{argument} is {name!r}; it should be text.")
+    if not name:
+        raise ValueError(f"{argument} is empty text; it should be a file's name.")
+    return str(name)
 
 
 def callback_list(callbacks):

@@ -1,7 +1,13 @@
 import json
+import operator
 
 from keras_t4r.files import as_path, write_text
 from keras_t4r.files.sentences import first_line
+
+# The columns of a row that are no metrics.
+_COLUMNS = ("window", "model")
+# What the model itself is named in the reports of `fit_windows`, and a part of it.
+MODEL, NETWORK = "model", "network alone"
 
 
 class WindowReport:
@@ -23,6 +29,8 @@ class WindowReport:
         self.rows = list(rows)
 
     def add(self, window, model, metrics):
+        window = window_name(window)
+        check_metric_names(metrics)
         values = {name: float(value) for name, value in metrics.items()}
         self.rows.append({"window": window, "model": model, **values})
 
@@ -30,7 +38,7 @@ class WindowReport:
     def metrics(self):
         names = {}
         for row in self.rows:
-            names.update(dict.fromkeys(k for k in row if k not in ("window", "model")))
+            names.update(dict.fromkeys(k for k in row if k not in _COLUMNS))
         return list(names)
 
     @property
@@ -57,17 +65,17 @@ class WindowReport:
             }
         return out
 
-    def best_baseline(self, metric, model="model"):
+    def best_baseline(self, metric, model=MODEL):
         """Name of the baseline with the highest average of a metric.
 
-        A part of the model, as `"model, no memory"`, is no baseline.
+        A part of the model, as `"model, no memory"` or `"network alone"`, is none.
         """
         averages = self.average()
         others = [
             name
             for name in self.models
-            if name != model
-            and not name.startswith(f"{model}, ")
+            if name not in (model, NETWORK)
+            and not is_of_model(name, model)
             and metric in averages[name]
         ]
         if not others:
@@ -98,6 +106,42 @@ class WindowReport:
         for model in self.models:
             lines.append(_line("average", model, _cells(averages[model], self.metrics)))
         return "\n".join(lines)
+
+
+def window_name(window):
+    """The name of a window, which is a folder's, as `str` or `int`.
+
+    Raises:
+        TypeError: it is neither text nor a whole number.
+        ValueError: it is empty text.
+    """
+    if isinstance(window, str):
+        if not window:
+            raise ValueError("A window's name is empty text; it should be a folder's.")
+        return str(window)
+    try:
+        if isinstance(window, bool):
+            raise TypeError
+        return operator.index(window)
+    except TypeError:
+        raise TypeError(
+            f"A window's name is {window!r}; it should be text or a whole number."
+        ) from None
+
+
+def is_of_model(name, model=MODEL):
+    """Whether a name in a report is that of a model without one of its parts."""
+    return name.startswith(f"{model}, ")
+
+
+def check_metric_names(metrics):
+    """Raises where a metric is named as a column of the report."""
+    for name in metrics:
+        if name in _COLUMNS:
+            raise ValueError(
+                f"A metric is named {name!r}, as a column of the report: name it "
+                f'otherwise, as NDCG(20, name="my_{name}").'
+            )
 
 
 def _cells(values, names):

@@ -5,7 +5,8 @@ from itertools import pairwise
 
 import keras
 
-from keras_t4r.arguments import truth, whole_number
+from keras_t4r.arguments import optional, truth, whole_number
+from keras_t4r.data.loader.column_roles import ColumnRoles
 from keras_t4r.data.loader.sequence_loader import KerasSequenceLoader
 from keras_t4r.files import as_path
 from keras_t4r.schema import Schema, check_schema
@@ -15,16 +16,23 @@ from keras_t4r.training.callback_state import (
     set_states,
     states_of,
 )
-from keras_t4r.training.checkpoint import Checkpoint
+from keras_t4r.training.checkpoint import Checkpoint, checkpoint_folder
 from keras_t4r.training.evaluate import evaluate_scorer
+from keras_t4r.training.run_facts import facts_of, leave
 from keras_t4r.training.steps_over_windows import StepsOverWindows
 from keras_t4r.training.window_arguments import (
     callback_list,
     check_baselines,
+    check_model,
+    file_name,
     window_list,
 )
 from keras_t4r.training.window_files import WindowFiles, numbered_windows
-from keras_t4r.training.window_report import WindowReport
+from keras_t4r.training.window_report import (
+    MODEL,
+    WindowReport,
+    check_metric_names,
+)
 
 # Seeds of the loaders of two windows are this far apart.
 _SEED_STEP = 100_003
@@ -68,8 +76,8 @@ def fit_windows(
         folder: path. Sessions by window, `<window>/<name>.parquet`, as of
             `SessionETL.write`.
         schema: `Schema`. Defaults to `schema.pbtxt` in the folder.
-        windows: list of the names of windows, in order of time. Defaults to all
-            numbered folders.
+        windows: list of the names of windows, texts or whole numbers, in order of time.
+            Defaults to all numbered folders.
         train: string. Name of the parquet file to fit on.
         evaluate: string. Name of the parquet file to evaluate on.
         epochs: int. Epochs a window.
@@ -81,15 +89,20 @@ def fit_windows(
         replay: int. How many earlier windows to fit on again beside each.
         baselines: dict of name to baseline, as of `standard_baselines`. They learn
             the same windows, and are evaluated beside the model, by the metrics of
-            its outputs that score items.
+            its outputs that score items. No name may be one of the report's own:
+            "model", "model, …" or "network alone".
         callbacks: Keras callback, a list of them, or a function that makes them for a
             window.
         checkpoint: path. Folder of the run's checkpoint, written after every
             epoch. A run that finds one goes on from it, to the same result: with the
-            same arguments, files and callbacks, which get back what they had counted
-            (their numbers, texts and arrays, and lists and dicts of these). Paths are
-            those of the new callbacks; what else they were made with has to be as it
-            was.
+            same arguments, files, model, optimizer, losses and metrics, new baselines
+            made as they were, and the same callbacks. What Keras and baselines were
+            made with is compared by their configs and attributes; an object that has no
+            config, by its class alone, and a function by its name. `run_eagerly`,
+            `jit_compile` and `steps_per_execution` may differ. Callbacks get back what
+            they had counted (their numbers, texts and arrays, and lists and dicts of
+            these). Paths are those of the new callbacks; what else they were made with
+            has to be as it was.
         seed: int. Seed of the order of sessions.
         verbose: bool. Print a line a window and model.
 
@@ -99,10 +112,12 @@ def fit_windows(
     Raises:
         TypeError: an argument is of a wrong type.
         FileNotFoundError: a window's file is missing.
-        ValueError: fewer than two windows, a window without sessions to fit on or
-            to evaluate on, a model without ranking metrics or with several memories or
-            copy mechanisms, or a checkpoint that is damaged, of other arguments or
-            files, or was written with other callbacks.
+        NotADirectoryError: the checkpoint's folder is a file.
+        ValueError: an argument is out of its range, or a name is taken; fewer than two
+            windows, a window without sessions to fit on or to evaluate on, a model
+            without ranking metrics or with several memories or copy mechanisms, or a
+            checkpoint that is damaged, of other arguments, files, models or baselines,
+            or was written with other callbacks.
         BlockingIOError: another run uses the checkpoint's folder.
 
     Example:
@@ -124,7 +139,16 @@ def fit_windows(
         callbacks = callback_list(callbacks)
     if windows is not None:
         windows = window_list(windows)
+    train, evaluate = file_name("train", train), file_name("evaluate", evaluate)
+    epochs = whole_number("epochs", epochs)
+    batch_size = whole_number("batch_size", batch_size)
+    max_length = optional(whole_number, "max_length", max_length)
+    replay = whole_number("replay", replay, least=0)
+    seed = whole_number("seed", seed, least=0, most=None)
+    if checkpoint is not None:
+        checkpoint = checkpoint_folder(checkpoint)
     folder = as_path(folder, "sessions by window")
+    check_model(model)
     schema = schema or Schema.load(folder / "schema.pbtxt")
     baselines = baselines or {}
     windows = numbered_windows(folder) if windows is None else windows
@@ -140,30 +164,31 @@ def fit_windows(
                 f"Window {name} stands twice in windows={windows}: it would be "
                 "evaluated on after it was fit on."
             )
-    epochs = whole_number("epochs", epochs)
-    replay = whole_number("replay", replay, least=0)
-    seed = whole_number("seed", seed, least=0, most=None)
     metrics = _of_items(model)
     first = next(iter(metrics.values()))
     steps = StepsOverWindows.of(model)
     files = WindowFiles(folder, windows, train, evaluate)
     load = _Loaders(model, schema, max_length, targets)
     files.check(model, load, tuned=steps is not None)
-    about = {
-        "windows": names,
-        "train": train,
-        "evaluate": evaluate,
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "max_length": max_length,
-        "targets": targets,
-        "replay": replay,
-        "baselines": list(baselines),
-        "seed": seed,
-        "files": files.digests(),
-    }
-    kept = None if checkpoint is None else Checkpoint(checkpoint, about)
-    with _Run(model, kept, steps, verbose).going() as run:
+    kept = None
+    if checkpoint is not None:
+        about = {
+            "windows": names,
+            "train": train,
+            "evaluate": evaluate,
+            "epochs": epochs,
+            "batch_size": batch_size,
+            "max_length": max_length,
+            "targets": load.targets,
+            "replay": replay,
+            "seed": seed,
+            "callbacks": "a function" if callable(callbacks) else "a list",
+            "schema": schema.to_text(),
+            "files": files.digests(),
+            **facts_of(model, baselines, checkpoint),
+        }
+        kept = Checkpoint(checkpoint, about)
+    with _Run(model, kept, steps, verbose).going(callbacks) as run:
         for number, (now, after) in enumerate(pairwise(windows)):
             past = [files.train(w) for w in windows[max(0, number - replay) : number]]
             today, target = files.train(now), files.evaluate(after)
@@ -193,7 +218,7 @@ def fit_windows(
             note = f"{loader.num_sessions} sessions, {seconds:.0f} s"
             if steps and steps.memory:
                 note += f", strength {float(steps.memory.strength):g}"
-            run.add(after, "model", _evaluate(model, test), note)
+            run.add(after, MODEL, _evaluate(model, test), note)
             for name, left_out in (steps.without() if steps else {}).items():
                 with left_out():
                     logs = _evaluate(model, test)
@@ -203,7 +228,7 @@ def fit_windows(
                 found = evaluate_scorer(baseline, test, list(metrics.values()))
                 logs = {log: found[metric.name] for log, metric in metrics.items()}
                 run.add(after, name, logs, f"{time.perf_counter() - started:.0f} s")
-            run.finish_window([] if callable(callbacks) else made)
+            run.finish_window(None if callable(callbacks) else made)
     return run.report
 
 
@@ -213,6 +238,7 @@ def _of_items(model):
     for name, metrics in model.ranking_metrics.items():
         if model.heads[name].target is None:
             found.update(metrics)
+    check_metric_names(log for own in model.ranking_metrics.values() for log in own)
     if not found:
         raise ValueError(
             "The model has no ranking metrics to evaluate: compile it with "
@@ -234,10 +260,15 @@ class _Loaders:
     def __init__(self, model, schema, max_length, targets):
         self._schema = schema
         self.item_id = schema.item_id
-        self._targets = targets
         # Those of outputs that score no items, but categories and the like.
         columns = [head.target for head in model.heads.values()]
         self._next_columns = [name for name in columns if name is not None] or None
+        # Here, for what is wrong with them is no fault of a file.
+        roles = [
+            ColumnRoles.of(schema, None, target, targets, next_columns, None, {})
+            for target, next_columns in ((None, None), ("last", self._next_columns))
+        ]
+        self.targets = list(roles[0].targets) or None
         self._max_length = max_length
 
     def to_fit(self, paths, batch_size, **arguments):
@@ -246,7 +277,7 @@ class _Loaders:
             self._schema,
             batch_size,
             max_length=self._max_length,
-            targets=self._targets,
+            targets=self.targets,
             **arguments,
         )
 
@@ -259,7 +290,7 @@ class _Loaders:
             target="last",
             # The event that is held back takes a place.
             max_length=None if length is None else max(1, length - 1),
-            targets=self._targets,
+            targets=self.targets,
             next_columns=self._next_columns,
             **arguments,
         )
@@ -277,24 +308,32 @@ class _Run:
         self.epoch = 0
         self.stopped = False
         self.report = WindowReport()
-        self._states = []
+        # `None` where nothing is known of callbacks: each window has its own.
+        self._states = None
         # Of each callback that was seen, by its id: what it was made with.
         self._seen = {}
 
     @contextmanager
-    def going(self):
+    def going(self, callbacks):
         """The run, where its checkpoint left it; no other may use that meanwhile."""
         with self.checkpoint.held() if self.checkpoint else nullcontext():
-            self._resume()
-            yield self
+            try:
+                self._resume(callbacks)
+                yield self
+            finally:
+                if self.checkpoint:
+                    leave(self.model, self.checkpoint)
 
-    def _resume(self):
+    def _resume(self, callbacks):
         state = self.checkpoint and self.checkpoint.restore(self.model)
         if state:
             self.window, self.epoch = state["window"], state["epoch"]
             self.stopped = state["stopped"]
             self.report = WindowReport(state["rows"])
             self._states = state["callbacks"]
+            if not callable(callbacks):
+                # A run that is done has no window in which they were looked at.
+                check_states(callbacks, self._states, self._arguments(callbacks))
             if self.steps:
                 self.steps.sums = state["strengths"]
             self._say(f"Going on in window {self.window + 1}, epoch {self.epoch + 1}.")
@@ -306,16 +345,18 @@ class _Run:
                 "epoch": self.epoch,
                 "stopped": self.stopped,
                 "rows": self.report.rows,
-                "callbacks": states_of(callbacks, self._arguments(callbacks)),
+                "callbacks": callbacks
+                and states_of(callbacks, self._arguments(callbacks)),
                 "strengths": self.steps and self.steps.sums,
             }
             self.checkpoint.save(self.model, state)
 
     def fit(self, loader, epochs, callbacks):
         started = time.perf_counter()
-        states, self._states = self._states, []
+        states, self._states = self._states, None
         # Before `fit`, in which callbacks open their files.
         check_states(callbacks, states, self._arguments(callbacks))
+        states = states or []
         if self.epoch == 0:
             # Between two windows; in the midst of one, see _AfterEpoch.
             set_states(callbacks, states)

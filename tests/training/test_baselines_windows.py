@@ -228,6 +228,8 @@ def test_a_bad_batch_gets_one_sentence(batch, error, match):
         (Popularity, {"schema": "schema.pbtxt"}, "schema is 'schema.pbtxt'; it should"),
         (Popularity, {"item_column": 5}, "item_column is 5; it should be text"),
         (STAN, {"time_column": 5}, "time_column is 5; it should be text"),
+        (STAN, {"time_column": ""}, "time_column is empty text"),
+        (Popularity, {"item_column": ""}, "item_column is empty text"),
     ],
 )
 def test_a_bad_argument_gets_one_sentence(cls, options, match):

@@ -1,5 +1,6 @@
 """A checkpoint belongs to its run: it goes on there, and nowhere else."""
 
+import dataclasses
 import json
 import shutil
 
@@ -11,6 +12,7 @@ from seeds import set_seed
 
 import keras_t4r as t4r
 from keras_t4r.files.parquet import write_parquet
+from keras_t4r.training.baselines import Markov, Popularity
 from keras_t4r.training.callback_state import (
     arguments_of,
     check_states,
@@ -49,21 +51,23 @@ def folder(tmp_path_factory):
     return write_windows(tmp_path_factory.mktemp("log") / "sessions")
 
 
-def make_model():
+def make_model(activation=None, optimizer="adam", **how):
     set_seed(1)
     inputs = SCHEMA.inputs()
     x, table = t4r.SequenceEmbeddingFeatures(SCHEMA, embedding_dim=4)(inputs)
     x, targets = t4r.CausalLanguageModeling()(x, inputs["item_id"])
-    x = keras.layers.Dense(4)(x)
+    x = keras.layers.Dense(4, activation)(x)
     model = t4r.SessionModel(inputs, t4r.NextItemHead()(x, targets, table))
     eager = keras.backend.backend() == "tensorflow"
-    model.compile("adam", metrics=[t4r.metrics.NDCG(5)], run_eagerly=eager)
+    how = {"metrics": [t4r.metrics.NDCG(5)], "run_eagerly": eager, **how}
+    model.compile(optimizer, **how)
     return model
 
 
-def run(folder, place, **arguments):
+def run(folder, place, model=None, **arguments):
     options = {"epochs": 1, "batch_size": 4, "verbose": False, **arguments}
-    return t4r.fit_windows(make_model(), folder, checkpoint=place, **options)
+    model = model or make_model()
+    return t4r.fit_windows(model, folder, checkpoint=place, **options)
 
 
 @pytest.fixture(scope="module")
@@ -96,14 +100,126 @@ def test_the_same_run_has_its_report_again(folder, finished, place, tmp_path):
         dict(evaluate="valid"),
         dict(replay=1),
         dict(max_length=4),
-        dict(baselines={"popular": t4r.training.baselines.Popularity(SCHEMA)}),
+        dict(baselines={"popular": Popularity(SCHEMA)}),
+        dict(
+            schema=t4r.Schema(
+                [dataclasses.replace(SCHEMA["item_id"], value_count=(1, 5))]
+            )
+        ),
+        dict(callbacks=lambda window: []),
     ],
     ids=lambda change: "-".join(change),
 )
 def test_another_run_is_refused(folder, place, change):
     (name,) = change
-    with pytest.raises(ValueError, match=f"of another run: its {name} was"):
+    with pytest.raises(
+        ValueError, match=rf"of another run: its {name}\b.* was .*, and is "
+    ):
         run(folder, place, **change)
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (
+            dict(activation="relu"),
+            r"model\.config\.layers\[\d+\]\.config\.activation was 'linear', and is 'r",
+        ),
+        (dict(optimizer="sgd"), r"optimizer\.class_name was 'Adam', and is 'SGD'"),
+        (
+            dict(optimizer=keras.optimizers.Adam(0.01)),
+            r"optimizer\.config\.learning_rate was 0\.001, and is 0\.01 now",
+        ),
+        (
+            dict(optimizer=t4r.optimizers.RowSparseAdam(0.001)),
+            r"optimizer\.class_name was 'Adam', and is 'RowSparseAdam'",
+        ),
+        (
+            dict(optimizer=keras.optimizers.Adam(clipnorm=1.0)),
+            r"optimizer\.config\.clipnorm was None, and is 1\.0",
+        ),
+        (dict(loss_weights=2.0), r"loss_weights was None, and is 2\.0"),
+        (
+            dict(metrics=[t4r.metrics.NDCG(3)]),
+            r"metrics\[0\]\.config\..* was .*, and is",
+        ),
+        (dict(weighted_metrics=[t4r.metrics.MRR(3)]), "weighted_metrics was None"),
+    ],
+    ids=lambda change: "-".join(change) if isinstance(change, dict) else "",
+)
+def test_a_run_of_another_model_is_refused(folder, place, change, what):
+    model = make_model(**change)
+    with pytest.raises(ValueError, match=f"of another run: its {what}"):
+        run(folder, place, model)
+
+
+def test_a_run_with_other_baselines_is_refused(folder, tmp_path):
+    def go(baseline):
+        return run(folder, tmp_path / "run", baselines={"count": baseline})
+
+    used = Markov(SCHEMA, span=np.int64(2))
+    rows = go(used).rows
+    assert go(Markov(SCHEMA, span=2)).rows == rows
+    for other, what in (
+        (Markov(SCHEMA, span=3), r"span was 2, and is 3 now"),
+        (Markov(SCHEMA, span=2, half_life=4), r"half_life was None, and is 4\.0 now"),
+        (Popularity(SCHEMA), "class_name was 'Markov', and is 'Popularity' now"),
+        # It would learn the windows again.
+        (used, "windows was 0, and is 2 now"),
+    ):
+        with pytest.raises(ValueError, match=rf"its baselines\.count\.{what}"):
+            go(other)
+
+
+def test_a_run_that_is_done_has_its_callbacks(folder, place):
+    stop = keras.callbacks.EarlyStopping("loss")
+    with pytest.raises(ValueError, match="written with 0 callbacks, and here are 1"):
+        run(folder, place, callbacks=[stop])
+
+
+class Falls(keras.callbacks.Callback):
+    """Lowers the learning rate before each epoch; stops before the last, once."""
+
+    left = 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.model.optimizer.learning_rate.assign(0.01 / (epoch + 2))
+        Falls.left -= 1
+        if not Falls.left:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.backends
+def test_a_learning_rate_may_have_changed_in_the_run(folder, tmp_path):
+    def make():
+        return make_model(optimizer=keras.optimizers.Adam(0.01))
+
+    options = {"epochs": 2, "windows": [1, 2], "callbacks": [Falls()]}
+    model, Falls.left = make(), 2
+    with pytest.raises(KeyboardInterrupt):
+        run(folder, tmp_path, model, **options)
+    # A fault on the way does not cost the run.
+    with pytest.raises(ValueError, match="its seed was 0, and is 1 now"):
+        run(folder, tmp_path, model, seed=1, **options)
+    rows = run(folder, tmp_path, model, **options).rows
+    assert run(folder, tmp_path, model, **options).rows == rows
+    assert run(folder, tmp_path, make(), **options).rows == rows
+    model.optimizer.learning_rate.assign(0.5)
+    with pytest.raises(ValueError, match=r"learning_rate was 0\.01, and is 0\.5 now"):
+        run(folder, tmp_path, model, **options)
+
+
+def test_a_place_that_is_none_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file", tmp_path / "file" / "in it"):
+        with pytest.raises(NotADirectoryError, match="file is a file: name a folder"):
+            Checkpoint(path)
+    for path, error in (("", ValueError), (True, TypeError), (5, TypeError)):
+        with pytest.raises(error, match="The path of checkpoints is"):
+            Checkpoint(path)
+    assert Checkpoint(tmp_path, {"seed": np.int64(3)}).run == {"seed": 3}
+    with pytest.raises(TypeError, match=r"holds PosixPath.* it should hold numbers"):
+        Checkpoint(tmp_path, {"seed": tmp_path})
 
 
 def test_a_run_over_other_files_is_refused(place, tmp_path):
@@ -266,5 +382,5 @@ def test_a_run_goes_on_with_the_callbacks_that_it_had(folder, tmp_path, at, chan
 def test_the_state_is_readable_json(place):
     (path,) = place.iterdir()
     content = json.loads((path / "state.json").read_text())
-    assert content["format"] == "keras_t4r.Checkpoint/2"
+    assert content["format"] == "keras_t4r.Checkpoint/3"
     assert content["run"]["windows"] == ["1", "2", "3"]

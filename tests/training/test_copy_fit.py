@@ -151,6 +151,11 @@ def test_what_cannot_be_tuned_is_refused():
     model = make_model(t4r.CopyMechanism())
     with pytest.raises(TypeError, match="give a KerasSequenceLoader"):
         t4r.tune_copy(model, np.ones((3, 4)))
+    for value in ("copy", t4r.CopyMechanism, keras.layers.Dense(2)):
+        with pytest.raises(TypeError, match=r"copy is .* should be the CopyMechanism"):
+            t4r.tune_copy(model, loader(sessions(3)), copy=value)
+    with pytest.raises(TypeError, match="target is 5; it should be text"):
+        t4r.tune_copy(model, loader(sessions(3)), target=5)
     with pytest.raises(ValueError, match="make the loader with target='last'"):
         t4r.tune_copy(model, loader(sessions(3), None))
     items = keras.Input((None,), dtype="int32", name="item_id")

@@ -425,7 +425,7 @@ def test_a_checkpoint_of_another_model_is_refused(folder, tmp_path):
     run(folder, checkpoint=tmp_path / "checkpoint")
     other = make_model()
     other.compile(keras.optimizers.SGD(1e-2), metrics=[t4r.metrics.NDCG(5)])
-    with pytest.raises(ValueError, match="of another model or optimizer"):
+    with pytest.raises(ValueError, match="of another run: its optimizer"):
         run(folder, other, checkpoint=tmp_path / "checkpoint")
 
 

@@ -1,10 +1,16 @@
 """Arguments of fit_windows are looked at before the model and the files."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 
+import keras_t4r as t4r
 from keras_t4r.training import fit_windows
 from keras_t4r.training.baselines import Markov
+from keras_t4r.training.window_arguments import window_list
 
+COUNT = Markov(item_column="i", cardinality=9)
 BAD_ARGUMENTS = [
     (dict(schema="x"), "schema is 'x'; it should be a Schema"),
     (dict(windows="12"), "windows is '12'; it should be a list of names"),
@@ -21,10 +27,94 @@ BAD_ARGUMENTS = [
     ),
     (dict(baselines={"one": Markov}), "'one' is a class"),
     (dict(baselines={"one": 5}), "The baseline 'one' is of type int"),
+    *(
+        (dict(windows=windows), "^windows is .*; it should be a list of names")
+        for windows in ({"1", "2"}, {"1": "2"}, (w for w in "12"), np.array(7), b"12")
+    ),
+    *(
+        (dict(windows=["1", window]), "^A window's name is .* should be")
+        for window in ("", 1.5, True, None, Path("2"), ["3"], np.array([2, 3]))
+    ),
+    *(
+        (dict([(name, value)]), f"^{name} is .*; it should be a whole number")
+        for name in ("epochs", "batch_size", "max_length", "replay", "seed")
+        for value in ("2", 2.5, True, np.array([2, 3]), Path("2"))
+    ),
+    *(
+        (dict([(name, value)]), f"^{name} is {value}; it should be {least} or more")
+        for name, value, least in (
+            ("epochs", 0, 1),
+            ("batch_size", 0, 1),
+            ("max_length", 0, 1),
+            ("max_length", -1, 1),
+            ("replay", -1, 0),
+            ("seed", -1, 0),
+        )
+    ),
+    *(
+        (dict([(name, value)]), f"^{name} is .*; it should be ")
+        for name in ("train", "evaluate")
+        for value in (Path("sessions"), 5, None)
+    ),
+    (dict(train=""), "^train is empty text"),
+    *(
+        (dict(baselines={name: COUNT}), "^The name of a baseline is .* be text")
+        for name in (5, None, Path("a"))
+    ),
+    *(
+        (dict(baselines={name: COUNT}), f"^A baseline is named {name!r}, as the report")
+        for name in ("model", "model, no memory", "model, fast", "network alone")
+    ),
+    (dict(baselines={"a": COUNT, "b": COUNT}), "'a' and 'b' are one object"),
+    (dict(checkpoint=""), "^The path of checkpoints is empty text"),
+    (dict(checkpoint=True), "^The path of checkpoints is True"),
+    (dict(checkpoint=__file__), "is a file: name a folder"),
+    (dict(folder=None), "^The path of sessions by window is None"),
+    (dict(), "^model is of type NoneType; it should be a SessionModel"),
 ]
 
 
 @pytest.mark.parametrize(("arguments", "why"), BAD_ARGUMENTS)
 def test_a_bad_argument_gets_one_sentence(arguments, why):
-    with pytest.raises(TypeError, match=why):
-        fit_windows(None, "nowhere", **arguments)
+    with pytest.raises((TypeError, ValueError, NotADirectoryError), match=why):
+        fit_windows(None, **{"folder": "nowhere", **arguments})
+
+
+@pytest.mark.parametrize(
+    "windows",
+    [
+        range(1, 4),
+        (1, 2, 3),
+        np.array([1, 2, 3]),
+        [np.int64(1), np.int32(2), 3],
+        np.array(["1", "2", "3"]),
+    ],
+)
+def test_the_names_of_windows_are_taken_by_value(windows):
+    found = window_list(windows)
+    assert [str(name) for name in found] == ["1", "2", "3"]
+    assert {type(name) for name in found} <= {int, str}
+
+
+def test_a_report_of_numpy_numbers_is_saved(tmp_path):
+    report = t4r.WindowReport()
+    report.add(np.int64(2), "model", {"ndcg_5": np.float32(0.5)})
+    report.save(tmp_path / "report.json")
+    assert t4r.WindowReport.load(tmp_path / "report.json").rows == report.rows
+    with pytest.raises(TypeError, match="A window's name is PosixPath"):
+        report.add(tmp_path, "model", {})
+
+
+def test_a_report_names_no_metric_as_a_column():
+    report = t4r.WindowReport()
+    for name in ("window", "model"):
+        with pytest.raises(ValueError, match=f"named '{name}', as a column"):
+            report.add(1, "model", {name: 0.5})
+    assert report.rows == []
+
+
+def test_a_part_of_the_model_is_no_baseline():
+    report = t4r.WindowReport()
+    for name in ("model", "model, no memory", "network alone", "count"):
+        report.add(2, name, {"ndcg_5": 0.1 if name == "count" else 0.9})
+    assert report.best_baseline("ndcg_5") == "count"

@@ -73,6 +73,8 @@ class Baseline:
         for name, text in (("item_column", item_column), ("time_column", time_column)):
             if text is not None and not isinstance(text, str):
                 raise TypeError(f"{name} is {text!r}; it should be text.")
+            if text == "":
+                raise ValueError(f"{name} is empty text; it should be a column.")
         self._vocabulary = None
         if schema is not None:
             item_column = item_column or schema.item_id
