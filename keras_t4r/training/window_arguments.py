@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-import keras
+from keras_t4r.models.checks import run_arguments
 
 
 def check_baselines(baselines):
@@ -35,15 +35,6 @@ def window_list(windows):
 
 
 def callback_list(callbacks):
-    """A list of callbacks, of which one may stand for a list, as in `fit`."""
-    if callbacks is None:
-        return []
-    several = isinstance(callbacks, (list, tuple))
-    found = list(callbacks) if several else [callbacks]
-    for callback in found:
-        if not isinstance(callback, keras.callbacks.Callback):
-            raise TypeError(
-                f"{callback!r} among the callbacks is none: give Keras callbacks, or a "
-                "function that makes them for a window."
-            )
-    return found
+    """As of `run_arguments`; `fit_windows` takes a function of them, too."""
+    more = ", or a function that makes them for a window"
+    return run_arguments.callback_list(callbacks, more)
