@@ -13,7 +13,12 @@ from keras_t4r.layers.heads.copy_mechanism import (
 )
 from keras_t4r.models.graph import find_layers
 from keras_t4r.training.split_model import given_to
-from keras_t4r.training.tuning_data import check_sessions, item_target, model_inputs
+from keras_t4r.training.tuning_data import (
+    check_layer,
+    check_sessions,
+    item_target,
+    model_inputs,
+)
 
 # How much the coefficients of before weigh: as much as so many sessions.
 _KEPT = 10.0
@@ -65,7 +70,7 @@ def tune_copy(model, sessions, *, copy=None, target=None):
         A `TunedCopy`. The mechanism has the coefficients.
 
     Raises:
-        TypeError: the sessions are no loader.
+        TypeError: the sessions are no loader, or the mechanism or the target is none.
         ValueError: the model has no `CopyMechanism` or several, the loader has no
             target or no session whose last item can be answered, or its ids were
             encoded by another vocabulary than the model's.
@@ -90,12 +95,13 @@ class CopyTuner:
 
     def __init__(self, model, copy=None):
         self.copy = _only_copy(model) if copy is None else copy
+        check_layer("copy", self.copy, CopyMechanism)
         self._model = model
         self._given = given_to(model, self.copy)
 
     def tune(self, sessions, *, target=None):
         """See `tune_copy`."""
-        check_sessions(self._model, sessions)
+        check_sessions(self._model, sessions, target)
         found = [
             self._batch(sessions[i], sessions, target) for i in range(len(sessions))
         ]

@@ -8,7 +8,12 @@ from keras_t4r.metrics.ndcg import NDCG
 from keras_t4r.metrics.ranking_metric import RankingMetric
 from keras_t4r.models.graph import find_layers
 from keras_t4r.training.split_model import split_at
-from keras_t4r.training.tuning_data import check_sessions, item_target, model_inputs
+from keras_t4r.training.tuning_data import (
+    check_layer,
+    check_sessions,
+    item_target,
+    model_inputs,
+)
 
 #: The strength at which a memory says nothing.
 NO_MEMORY = float("inf")
@@ -61,10 +66,11 @@ def tune_memory(
         A `TunedMemory`. The memory has the strength; of equal ones the present.
 
     Raises:
-        TypeError: the sessions are no loader, or the metric is none.
-        ValueError: the model has no memory or several, a strength is below 1e-6, the
-            loader has no target, or its ids were encoded by another vocabulary than
-            the model's.
+        TypeError: the sessions are no loader, or the grid, the metric, the memory or
+            the target is none.
+        ValueError: the model has no memory or several, the grid is empty, a strength
+            is below 1e-6, less of the metric is better, the loader has no target,
+            or its ids were encoded by another vocabulary than the model's.
 
     Example:
 
@@ -88,17 +94,17 @@ class MemoryTuner:
 
     def __init__(self, model, memory=None):
         self.memory = _only_memory(model) if memory is None else memory
+        check_layer("memory", self.memory, TransitionMemory)
         self._model = model
         self._network, self._answer = split_at(model, self.memory)
 
     def tune(self, sessions, grid=STRENGTHS, *, metric=None, target=None):
         """See `tune_memory`."""
-        check_sessions(self._model, sessions)
+        check_sessions(self._model, sessions, target)
         strength = self.memory.strength
         now = float(ops.convert_to_numpy(strength))
         # The first of equals is kept: without a reason the strength stays.
-        grid = [as_strength("A strength of the grid", value) for value in grid]
-        grid = list(dict.fromkeys([now, *grid]))
+        grid = list(dict.fromkeys([now, *_strengths(grid)]))
         if metric is None:
             metric = next(
                 (m for m in self._model.metrics if isinstance(m, RankingMetric)),
@@ -107,6 +113,11 @@ class MemoryTuner:
         if not isinstance(metric, keras.metrics.Metric):
             raise TypeError(
                 f"metric is {metric!r}; it should be a ranking metric, as NDCG(20)."
+            )
+        if getattr(metric, "_direction", None) == "down":
+            raise ValueError(
+                f"Of the metric {metric.name!r} less is better, but the strength of "
+                "the most is taken: give a ranking metric, as NDCG(20)."
             )
         found = {s: type(metric).from_config(metric.get_config()) for s in grid}
         try:
@@ -125,6 +136,15 @@ class MemoryTuner:
         best = max(values, key=values.get)
         strength.assign(best)
         return TunedMemory(best, metric.name, values)
+
+
+def _strengths(grid):
+    if isinstance(grid, (str, bytes, dict)) or not hasattr(grid, "__iter__"):
+        raise TypeError(f"grid is {grid!r}; it should be a list of strengths.")
+    found = [as_strength("A strength of the grid", value) for value in grid]
+    if not found:
+        raise ValueError("grid is empty: give strengths to try, as [1, 10, 100].")
+    return found
 
 
 def _only_memory(model):

@@ -311,6 +311,21 @@ def test_what_cannot_be_tuned_is_refused():
     for value in (0, 1e-300, float("nan")):
         with pytest.raises(ValueError, match="strength of the grid is"):
             tune_memory(model, loader(RING), [value, 1])
+    for grid, error in (([], ValueError), ("12", TypeError), (5, TypeError)):
+        with pytest.raises(error, match=r"^grid is "):
+            tune_memory(model, loader(RING), grid)
+    for grid in ([-1], [True], ["1"]):
+        with pytest.raises((ValueError, TypeError), match="strength of the grid is"):
+            tune_memory(model, loader(RING), grid)
+    less = keras.metrics.SparseCategoricalCrossentropy(name="entropy")
+    with pytest.raises(ValueError, match="Of the metric 'entropy' less is better"):
+        tune_memory(model, loader(RING), metric=less)
+    with pytest.raises(TypeError, match="memory is 5; it should be the model's Tran"):
+        tune_memory(model, loader(RING), memory=5)
+    with pytest.raises(TypeError, match="target is 5; it should be the name"):
+        tune_memory(model, loader(RING), target=5)
+    with pytest.raises(TypeError, match="The sessions are of type NoneType; give a"):
+        tune_memory(model, None)
     with pytest.raises(TypeError, match="metric is 'x'; it should be a ranking metric"):
         tune_memory(model, loader(RING), metric="x")
     with pytest.raises(
