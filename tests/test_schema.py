@@ -204,7 +204,9 @@ def test_what_is_no_path_is_told_so(path):
             with pytest.raises(kind, match=f"The path of {what} is"):
                 use(wrong)
     if not isinstance(path, list):
-        with pytest.raises(TypeError, match="is no path; name files of clicks"):
+        with pytest.raises(
+            TypeError, match=r"The path of clicks is .*; it should be text"
+        ):
             ClickLog(path)
 
 

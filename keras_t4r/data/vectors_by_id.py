@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from keras_t4r.arguments import one_of
 from keras_t4r.data.loader.arrow_layouts import is_list, one_array
+from keras_t4r.files import as_path
 from keras_t4r.files.parquet import read_parquet
 from keras_t4r.schema import PADDING_ID, check_schema
 from keras_t4r.schema.plain_numbers import plain_numbers
@@ -95,7 +96,8 @@ def _columns(vectors):
     """What to call them, raw ids, and an array `(ids, width)`."""
     where = "the vectors"
     if isinstance(vectors, (str, os.PathLike)):
-        where, vectors = str(vectors), read_parquet(vectors)
+        path = as_path(vectors, "vectors")
+        where, vectors = str(path), read_parquet(path)
     elif isinstance(vectors, dict):
         arrays = {name: _as_arrow(values) for name, values in vectors.items()}
         vectors = pa.table(arrays)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from keras_t4r.files.packed import packing
+from keras_t4r.files.paths import as_text
 
 PARQUET_SUFFIXES = (".parquet", ".pq")
 _WILDCARDS = set("*?[")
@@ -36,13 +37,14 @@ def find_files(paths, is_data, what, beside=()):
     Raises:
         FileNotFoundError: a path leads to no file.
         TypeError: a path is none.
-        ValueError: the list of paths is empty, a path is empty text, or a file of data
-            is packed in a way that is not read: it is not passed over in silence.
+        ValueError: the list of paths is empty, a path can be none (see `as_path`), or a
+            file of data is packed in a way that is not read: it is not passed over in
+            silence.
     """
     if isinstance(paths, str | bytes | os.PathLike) or not isinstance(paths, Iterable):
         paths = [paths]
     found = []
-    for text in [_text(path, what) for path in paths]:
+    for text in [as_text(path, what) for path in paths]:
         path = Path(text)
         if path.is_dir():
             files = _in_folder(path, is_data, beside)
@@ -66,18 +68,6 @@ def find_files(paths, is_data, what, beside=()):
             f"The list of paths is empty; name at least one file of {what}."
         )
     return _once(found)
-
-
-def _text(path, what):
-    if not isinstance(path, str | os.PathLike):
-        raise TypeError(
-            f"{path!r} is no path; name files of {what} by text or pathlib paths."
-        )
-    if path == "":
-        raise ValueError(
-            f'A path is empty text; name a file of {what}, or "." for this folder.'
-        )
-    return os.fspath(path)
 
 
 def _once(files):

@@ -52,7 +52,8 @@ class Workshop:
             for other in _workshops(beside.parent):
                 if _end(other) is False:
                     _refuse_same(other, targets)
-            prefix = f".{beside.name}{_MARK}"
+            # A name of the greatest length would be too long with more around it.
+            prefix = f".{beside.name[:50]}{_MARK}"
             self.folder = Path(tempfile.mkdtemp(prefix=prefix, dir=beside.parent))
             self._lock = Lock(self.folder)
             about = {"format": _FORMAT, "targets": [str(path) for path in targets]}

@@ -21,6 +21,8 @@ class RankingMetric(keras.metrics.Metric):
     _direction = "up"
 
     def __init__(self, k=10, name=None, dtype=None):
+        if not isinstance(name, str | None):
+            raise TypeError(f"name is {name!r}; it should be text.")
         super().__init__(name=name or f"{self.short_name}_{k}", dtype=dtype)
         self.k = whole_number("k", k)
         # Made here and not at first use: JAX fixes its variables beforehand.

@@ -6,6 +6,7 @@ import numpy as np
 from keras import ops
 
 from keras_t4r.backend import build_optimizer
+from keras_t4r.files import as_text
 from keras_t4r.layers.context.context_features import ContextFeatures
 from keras_t4r.layers.features.kept_vocabularies import KeepsVocabularies
 from keras_t4r.layers.features.sequence_embedding_features import (
@@ -166,11 +167,13 @@ class ReadingModel(keras.Model):
         """Saves as `keras.Model.save` does, in Keras's own format.
 
         Raises:
+            TypeError: `filepath` is no path.
             ValueError: the path asks for HDF5, which holds no vocabularies; or a layer
                 is called in the model and in one nested in it, too: Keras would save
                 it with both, and could not load the file.
         """
-        if str(filepath).endswith((".h5", ".hdf5")):
+        filepath = as_text(filepath, "a model")
+        if filepath.endswith((".h5", ".hdf5")):
             raise ValueError(
                 f"A SessionModel is saved as .keras, not as {filepath}: HDF5 holds "
                 "neither its vocabularies nor the state of its random generators. "
@@ -187,13 +190,20 @@ class ReadingModel(keras.Model):
         build_optimizer(self)
         return super().save(filepath, *args, **kwargs)
 
+    def save_weights(self, filepath, *args, **kwargs):
+        """Saves as `keras.Model.save_weights` does; `~` is the home folder."""
+        filepath = as_text(filepath, "weights")
+        return super().save_weights(filepath, *args, **kwargs)
+
     def load_weights(self, filepath, *args, **kwargs):
         """Loads as `keras.Model.load_weights` does.
 
         Raises:
+            TypeError: `filepath` is no path.
             ValueError: the weights are of another model, or of one with another
                 vocabulary. The model is as before then.
         """
+        filepath = as_text(filepath, "weights")
         optimizer = getattr(self, "optimizer", None)
         variables = [*self.variables, *(optimizer.variables if optimizer else ())]
         before = [np.array(ops.convert_to_numpy(variable)) for variable in variables]

@@ -1,6 +1,6 @@
 import keras
 
-from keras_t4r.arguments import truth
+from keras_t4r.arguments import truth, whole_number
 from keras_t4r.backend import build_optimizer, has_global_random_state
 from keras_t4r.backend import name as backend_name
 from keras_t4r.data.loader.loader_epoch import follow_epochs, with_callback
@@ -11,6 +11,11 @@ from keras_t4r.models.checks.head_checks import check_trained
 from keras_t4r.models.checks.id_checks import check_ids
 from keras_t4r.models.checks.input_checks import check_inputs
 from keras_t4r.models.checks.probe import probe as try_out
+from keras_t4r.models.checks.run_arguments import (
+    check_epochs,
+    check_run,
+    check_validation,
+)
 from keras_t4r.models.checks.target_checks import check_targets, check_weights
 from keras_t4r.models.checks.vector_checks import check_vectors
 from keras_t4r.models.graph import by_output, find_layers, is_of_events
@@ -61,16 +66,19 @@ class TrainedModel(SteppingModel):
                 padding. It costs a few calls on one short session.
 
         Raises:
-            TypeError: `run_eagerly`, `jit_compile` or `probe` is no truth value.
+            TypeError: `run_eagerly`, `jit_compile` or `probe` is no truth value, a loss
+                weight no number, or `steps_per_execution` no whole one.
             ValueError: a name is not that of an output, a loss is meant for a next-item
-                output or a weight for one without a loss, a next-item output's metric
-                is no object, outputs of one head have weights of their own, or XLA is
-                asked for where it cannot be had.
+                output or a weight for one without a loss, a weight is below 0, a metric
+                is called `loss`, a next-item output's metric is no object, outputs of
+                one head have weights of their own, or XLA is asked for where it cannot
+                be had.
         """
         probe = truth("probe", probe)
         run_eagerly = truth("run_eagerly", run_eagerly)
         if jit_compile != "auto":
             jit_compile = truth("jit_compile", jit_compile)
+        steps_per_execution = whole_number("steps_per_execution", steps_per_execution)
         names, heads = self._names, self.heads
         arguments = CompileArguments.sort(
             names,
@@ -137,6 +145,13 @@ class TrainedModel(SteppingModel):
     def _need_compile(self):
         if self._arguments is None:
             raise ValueError("Compile the model first: call compile().")
+
+    def _need_optimizer(self):
+        if self.optimizer is None:
+            raise ValueError(
+                "The model was compiled with optimizer=None, so it can be evaluated, "
+                "not trained: compile it with an optimizer."
+            )
 
     @property
     def metrics(self):
@@ -206,6 +221,22 @@ class TrainedModel(SteppingModel):
                 weights below 0.
         """
         self._need_compile()
+        self._need_optimizer()
+        check_run(
+            x,
+            batch_size=batch_size,
+            verbose=verbose,
+            callbacks=callbacks,
+            steps_per_epoch=steps_per_epoch,
+        )
+        check_epochs(epochs, initial_epoch)
+        check_validation(
+            validation_data,
+            validation_split,
+            batch_size=validation_batch_size,
+            steps=validation_steps,
+            frequency=validation_freq,
+        )
         # Keras takes "batch" as well.
         if shuffle not in (None, "batch"):
             shuffle = truth("shuffle", shuffle)
@@ -302,6 +333,10 @@ class TrainedModel(SteppingModel):
                 `check_loader`), or there is no target; arrays: see `fit`.
         """
         self._need_compile()
+        how = dict(verbose=verbose, callbacks=callbacks, steps=steps)
+        # `fit` hands on its own batch size, which is none of a loader to validate on.
+        of_fit = "_use_cached_eval_dataset" in kwargs
+        check_run(x, batch_size=None if of_fit else batch_size, **how)
         exclude_seen = truth("exclude_seen", exclude_seen)
         self._check_inputs(x)
         if isinstance(x, KerasSequenceLoader):
@@ -338,6 +373,8 @@ class TrainedModel(SteppingModel):
             ValueError: arrays are no right-padded sessions (see `check_inputs`), or a
                 loader's ids were encoded by another vocabulary than the model's.
         """
+        how = dict(verbose=verbose, callbacks=callbacks, steps=steps)
+        check_run(x, batch_size=batch_size, **how)
         self._check_inputs(x)
         if isinstance(x, KerasSequenceLoader):
             check_ids(self, x)
@@ -352,6 +389,7 @@ class TrainedModel(SteppingModel):
     ):
         self._need_compile()
         self._check_losses()
+        self._need_optimizer()
         self._check_inputs(x)
         self._refuse_targets_of_heads(self._targets(y))
         self._refuse_class_weight(class_weight)

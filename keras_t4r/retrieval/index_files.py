@@ -42,7 +42,7 @@ def read_index(path, kind=None):
         FileNotFoundError: there is no index at the path.
         ValueError: it is of another kind, or damaged.
     """
-    about, path = _about(path), Path(path)
+    about, path = _about(path), as_path(path, "an index")
     if kind not in (None, about["kind"]):
         raise ValueError(
             f"{path} holds an index of kind {about['kind']}, not {kind}: read it by "

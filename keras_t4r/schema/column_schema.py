@@ -234,6 +234,13 @@ class ColumnSchema:
         return max(int(self.domain.min), PADDING_ID + 1)
 
     @property
+    def lowest_id(self):
+        """The lowest id that an event or a session may have: 0 is padding, but for a
+        column of other ids than the items', whose domain holds it."""
+        plain = self.domain.min == PADDING_ID and Tags.ITEM_ID not in self.tags
+        return PADDING_ID if plain else PADDING_ID + 1
+
+    @property
     def table_name(self):
         """Columns with the same table name share one embedding table."""
         return (self.domain and self.domain.name) or self.name

@@ -9,7 +9,7 @@ from keras_t4r.files.sentences import first_line
 from keras_t4r.schema.plain_numbers import plain_numbers
 
 # What polars ends in where it has no type for values.
-_NO_SERIES = (
+NO_SERIES = (
     TypeError,
     ValueError,
     NotImplementedError,
@@ -39,6 +39,32 @@ def read_values(values, name):
             "or text."
         )
     return series
+
+
+def read_ids(values, what):
+    """Encoded ids as an int64 series: integers, or floats that are exactly whole.
+
+    Nothing else is an id, whatever it could be read as: no text, truth value, date,
+    time or decimal.
+
+    Args:
+        values: as of `read_values`.
+        what: string. What holds them, for the sentences.
+    """
+    series = _plain_series(values, what, "whole ids")
+    if series.dtype.is_float():
+        series = series.cast(pl.Float64)
+        # NaN is beyond every number here.
+        fine = (series.floor() == series) & (series.abs() < 2.0**63)
+        if not fine.fill_null(True).all():
+            value = series.filter(~fine)[0]
+            raise TypeError(f"{what} holds {value}; encoded ids are whole numbers.")
+    elif not (series.dtype.is_integer() or series.dtype == pl.Null):
+        raise TypeError(
+            f"{what} holds values of type {series.dtype}; encoded ids are whole "
+            "numbers."
+        )
+    return _int64(series, what)
 
 
 def read_counts(counts, size, name):
@@ -84,7 +110,7 @@ def _plain_series(values, what, wanted):
         return pl.from_arrow(pa.array(plain_numbers(list(values)), from_pandas=True))
     except OverflowError as error:
         raise _beyond(what) from error
-    except _NO_SERIES as error:
+    except NO_SERIES as error:
         raise TypeError(
             f"{what} cannot be read ({first_line(error)}): pass a list of {wanted}."
         ) from error

@@ -180,10 +180,7 @@ class Vocabulary:
                 value would be wrong.
         """
         values = self._cast(values)
-        if len(values) * _BINARY_SEARCH_BELOW < len(self):
-            rows, known = self._search(values)
-        else:
-            rows, known = self._look_up(values)
+        rows, known = self._find(values)
         if self.unknown_id is None and not known.all():
             value = values[int(np.argmin(known))]
             raise ValueError(
@@ -195,6 +192,10 @@ class Vocabulary:
         return np.where(known, self._rows[rows] + self.first_id, unknown).astype(
             np.int32
         )
+
+    def holds(self, values):
+        """Which of raw values are here, as a bool array; for arguments see `encode`."""
+        return self._find(self._cast(values))[1]
 
     def _cast(self, values):
         try:
@@ -210,6 +211,12 @@ class Vocabulary:
                 f"holds {self.dtype}."
             )
         return series
+
+    def _find(self, values):
+        """Places of values among the sorted ones, and which are there."""
+        if len(values) * _BINARY_SEARCH_BELOW < len(self):
+            return self._search(values)
+        return self._look_up(values)
 
     def _search(self, values):
         """A binary search, so that a request need not hash the vocabulary."""
@@ -256,7 +263,7 @@ class Vocabulary:
             ) from error
         if not ids.size:
             ids = ids.astype(np.int32)
-        if not np.issubdtype(ids.dtype, np.integer):
+        if ids.dtype.kind not in "iu":
             raise TypeError(f"Ids are integers; these are {ids.dtype}.")
         if ids.size and (ids.min() < 0 or ids.max() > self.last_id):
             raise ValueError(

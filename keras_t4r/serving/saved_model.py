@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from keras_t4r.arguments import truth
-from keras_t4r.files import new_folder
+from keras_t4r.files import as_path, new_folder
 from keras_t4r.models.answers.recommender import NO_ITEM
 from keras_t4r.models.checks.vector_checks import check_vectors
 from keras_t4r.schema import LARGEST_NUMBER
@@ -57,9 +57,11 @@ def export_saved_model(model, path, k=20, exclude_seen=False, overwrite=False):
 
     Raises:
         FileExistsError: `path` exists, and `overwrite` is false.
-        ValueError: `k` is not between 1 and the number of items; `exclude_seen` is
-            asked of a model that has no output of the items; two tensors of the answer
-            would have the same name; or Keras runs on another backend than TensorFlow.
+        TypeError: `path` is no path.
+        ValueError: there can be no such path; `k` is not between 1 and the number of
+            items; `exclude_seen` is asked of a model that has no output of the items;
+            two tensors of the answer would have the same name; or Keras runs on another
+            backend than TensorFlow.
 
     Example:
 
@@ -71,6 +73,8 @@ def export_saved_model(model, path, k=20, exclude_seen=False, overwrite=False):
     """
     exclude_seen = truth("exclude_seen", exclude_seen)
     overwrite = truth("overwrite", overwrite)
+    # Before the answer is built, which takes long.
+    path = as_path(path, "a SavedModel")
     columns = ServedOutputs.of(model).columns
     vocabularies = {name: model.vocabulary(name) for name in columns}
     write_saved_model(model, path, vocabularies, k, exclude_seen, overwrite)

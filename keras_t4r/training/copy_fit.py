@@ -97,12 +97,13 @@ class CopyTuner:
         if copy is not None:
             check_layer("copy", copy, CopyMechanism)
         self.copy = _only_copy(model) if copy is None else copy
+        check_layer("copy", self.copy, CopyMechanism)
         self._model = model
         self._given = given_to(model, self.copy)
 
     def tune(self, sessions, *, target=None):
         """See `tune_copy`."""
-        check_sessions(self._model, sessions)
+        check_sessions(self._model, sessions, target)
         found = [
             self._batch(sessions[i], sessions, target) for i in range(len(sessions))
         ]

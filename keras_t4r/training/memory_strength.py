@@ -68,11 +68,11 @@ def tune_memory(
         A `TunedMemory`. The memory has the strength; of equal ones the present.
 
     Raises:
-        TypeError: the sessions are no loader, the grid no list of numbers, or the
-            metric, the memory or the target is none.
-        ValueError: the model has no memory or several, a strength is below 1e-6, the
-            loader has no target, or its ids were encoded by another vocabulary than
-            the model's.
+        TypeError: the sessions are no loader, or the grid, the metric, the memory or
+            the target is none.
+        ValueError: the model has no memory or several, the grid is empty, a strength
+            is below 1e-6, less of the metric is better, the loader has no target,
+            or its ids were encoded by another vocabulary than the model's.
 
     Example:
 
@@ -95,21 +95,18 @@ class MemoryTuner:
     """
 
     def __init__(self, model, memory=None):
-        if memory is not None:
-            check_layer("memory", memory, TransitionMemory)
         self.memory = _only_memory(model) if memory is None else memory
+        check_layer("memory", self.memory, TransitionMemory)
         self._model = model
         self._network, self._answer = split_at(model, self.memory)
 
     def tune(self, sessions, grid=STRENGTHS, *, metric=None, target=None):
         """See `tune_memory`."""
-        check_sessions(self._model, sessions)
+        check_sessions(self._model, sessions, target)
         strength = self.memory.strength
         now = float(ops.convert_to_numpy(strength))
         # The first of equals is kept: without a reason the strength stays.
-        grid = ordered("grid", grid, "strengths")
-        grid = [as_strength("A strength of the grid", value) for value in grid]
-        grid = list(dict.fromkeys([now, *grid]))
+        grid = list(dict.fromkeys([now, *_strengths(grid)]))
         if metric is None:
             metric = next(
                 (m for m in self._model.metrics if isinstance(m, RankingMetric)),
@@ -118,6 +115,11 @@ class MemoryTuner:
         if not isinstance(metric, keras.metrics.Metric):
             raise TypeError(
                 f"metric is {metric!r}; it should be a ranking metric, as NDCG(20)."
+            )
+        if getattr(metric, "_direction", None) == "down":
+            raise ValueError(
+                f"Of the metric {metric.name!r} less is better, but the strength of "
+                "the most is taken: give a ranking metric, as NDCG(20)."
             )
         found = {s: type(metric).from_config(metric.get_config()) for s in grid}
         try:
@@ -136,6 +138,14 @@ class MemoryTuner:
         best = max(values, key=values.get)
         strength.assign(best)
         return TunedMemory(best, metric.name, values)
+
+
+def _strengths(grid):
+    grid = ordered("grid", grid, "strengths")
+    found = [as_strength("A strength of the grid", value) for value in grid]
+    if not found:
+        raise ValueError("grid is empty: give strengths to try, as [1, 10, 100].")
+    return found
 
 
 def _only_memory(model):

@@ -6,15 +6,15 @@ from keras_t4r.data.loader.sequence_loader import KerasSequenceLoader
 from keras_t4r.models.checks.id_checks import check_ids
 
 
-def check_sessions(model, sessions):
+def check_sessions(model, sessions, target=None):
     """Raises where a model cannot be tuned on sessions.
 
     Args:
         model: functional `keras.Model`.
-        sessions: what was passed.
+        sessions, target: what was passed.
 
     Raises:
-        TypeError: they are no loader.
+        TypeError: they are no loader, or the target is no name.
         ValueError: their ids were encoded by another vocabulary than the model's.
     """
     if not isinstance(sessions, KerasSequenceLoader):
@@ -22,14 +22,16 @@ def check_sessions(model, sessions):
             f"The sessions are of type {type(sessions).__name__}; give a "
             "KerasSequenceLoader with target='last'."
         )
+    if target is not None and not isinstance(target, str):
+        raise TypeError(f"target is {target!r}; it should be the name of a target.")
     check_ids(model, sessions)
 
 
 def check_layer(argument, layer, kind):
-    """Raises `TypeError` where a layer to tune is of another kind."""
+    """Raises `TypeError` where what was passed as the layer to tune is none."""
     if not isinstance(layer, kind):
         raise TypeError(
-            f"{argument} is {layer!r}; it should be the {kind.__name__} of the model."
+            f"{argument} is {layer!r}; it should be the model's {kind.__name__}."
         )
 
 
@@ -51,15 +53,13 @@ def item_target(y, sessions, target):
         target: string. Which of the dict; `None` for the items.
 
     Raises:
-        TypeError: `target` is no text.
         ValueError: there is none.
     """
-    if target is not None and not isinstance(target, str):
-        raise TypeError(f"target is {target!r}; it should be text.")
     if isinstance(y, dict):
         if target is not None and target not in y:
             raise ValueError(
-                f"The loader gives no target {target!r}; it gives {list(y)}."
+                f"target is {target!r}, but the loader gives {sorted(y)}: take one of "
+                "them."
             )
         y = y.get(sessions.schema.item_id if target is None else target)
     elif target is not None:

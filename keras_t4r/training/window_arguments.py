@@ -2,9 +2,8 @@
 
 from collections.abc import Mapping
 
-import keras
-
 from keras_t4r.arguments import ordered
+from keras_t4r.models.checks import run_arguments
 from keras_t4r.models.session_model import SessionModel
 from keras_t4r.training.window_report import MODEL, NETWORK, is_of_model, window_name
 
@@ -72,15 +71,6 @@ def file_name(argument, name):
 
 
 def callback_list(callbacks):
-    """A list of callbacks, of which one may stand for a list, as in `fit`."""
-    if callbacks is None:
-        return []
-    several = isinstance(callbacks, (list, tuple))
-    found = list(callbacks) if several else [callbacks]
-    for callback in found:
-        if not isinstance(callback, keras.callbacks.Callback):
-            raise TypeError(
-                f"{callback!r} among the callbacks is none: give Keras callbacks, or a "
-                "function that makes them for a window."
-            )
-    return found
+    """As of `run_arguments`; `fit_windows` takes a function of them, too."""
+    more = ", or a function that makes them for a window"
+    return run_arguments.callback_list(callbacks, more)

@@ -201,6 +201,12 @@ FAULTS = {
     ),
     "sample_weight='dwell' has one value an event": dict(sample_weight="dwell"),
     "No column is left for x": dict(columns=["spent"], targets=["spent"]),
+    "unknown_targets='drop' leaves out sessions by their target, but there is": dict(
+        unknown_targets="drop"
+    ),
+    "workers is 'x'; it should be a whole number": dict(workers="x"),
+    "max_queue_size is 0; it should be 1 or more": dict(max_queue_size=0),
+    "use_multiprocessing is 'no'; it should be True": dict(use_multiprocessing="no"),
     "unknown_targets is 'keep'; it should be one of ['miss', 'drop']": dict(
         unknown_targets="keep"
     ),

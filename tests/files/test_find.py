@@ -140,10 +140,12 @@ def test_a_file_is_taken_once_whatever_leads_to_it(tmp_path):
 
 
 def test_what_is_no_path_is_refused():
-    with pytest.raises(ValueError, match="A path is empty text"):
+    with pytest.raises(ValueError, match="The path of data is empty text"):
         find_files("", is_parquet, "data")
     for path in (1, b"a.parquet", (1, 2)):
-        with pytest.raises(TypeError, match="is no path; name files of data"):
+        with pytest.raises(
+            TypeError, match=r"The path of data is .*; it should be text"
+        ):
             find_files([path], is_parquet, "data")
 
 

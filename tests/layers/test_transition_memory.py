@@ -224,6 +224,16 @@ def test_what_cannot_be_learned_is_refused():
     held_back = t4r.KerasSequenceLoader(table, SCHEMA, 1, target="last")
     with pytest.raises(ValueError, match="make it without target='last'"):
         memory.adapt(held_back)
+    table = pa.table({"item_id": pa.array([[2, 3], [4, 3], [2, 5]])})
+    short = t4r.KerasSequenceLoader(table, SCHEMA, 2, drop_last=True)
+    with pytest.raises(ValueError, match="leaves out 1 of 3 sessions, which fill no"):
+        memory.adapt(short)
+    for data in (None, "sessions/1", 5, table, table.to_pandas(), {"item_id": [[2]]}):
+        kind = type(data).__name__
+        with pytest.raises(TypeError, match=f"learns from a Keras.*; this is a {kind}"):
+            memory.adapt(data)
+    with pytest.raises(ValueError, match="sessions of several lengths: pad them"):
+        memory.adapt([[2, 3], [4]])
     with pytest.raises(ValueError, match="ids from 2 to 99, but those of the memory"):
         memory.adapt(np.array([[2, 99]]))
     with pytest.raises(ValueError, match="from integer ids"):
@@ -292,3 +302,12 @@ def test_the_config_holds_arguments_and_nothing_else():
     again = t4r.TransitionMemory.from_config(config)
     assert again.get_config() == config
     assert float(ops.convert_to_numpy(again.strength)) == 3.0
+
+
+def test_a_loader_that_leaves_nothing_out_is_learned():
+    ids = sessions(32)
+    rows = [row[row > 0].tolist() for row in ids]
+    table = pa.table({"item_id": pa.array(rows, pa.list_(pa.int32()))})
+    whole = t4r.KerasSequenceLoader(table, SCHEMA, 16, drop_last=True)
+    memory = t4r.TransitionMemory(SCHEMA)
+    assert ops.convert_to_numpy(memory.adapt(whole).total).any()

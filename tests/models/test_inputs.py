@@ -41,10 +41,14 @@ def batch(**columns):
     return {"item": items, "age": np.zeros((2, 4), "float32"), **columns}
 
 
+def good(model):
+    return {n: v for n, v in {**batch(), **ids()}.items() if n in model.input}
+
+
 WAYS = {
     "fit": lambda model, x: model.fit(x, verbose=0),
     "validate": lambda model, x: model.fit(
-        batch(), validation_data=(x, np.array([3, 4])), verbose=0
+        good(model), validation_data=(x, np.array([3, 4])), verbose=0
     ),
     "evaluate": lambda model, x: model.evaluate(x, np.array([3, 4]), verbose=0),
     "predict": lambda model, x: model.predict(x, verbose=0),
@@ -81,6 +85,65 @@ def test_good_ones_are_not(model, way):
     WAYS[way](model, batch(item=batch()["item"].astype("int32")))
 
 
+@pytest.fixture(scope="module")
+def with_others():
+    """A model that reads other ids than items, of an event and of a session."""
+    columns = (
+        t4r.ColumnSchema("item", "int64", ("item_id",), t4r.Domain(2, 20), (1, 8)),
+        t4r.ColumnSchema("kind", "int64", ("categorical",), t4r.Domain(1, 5), (1, 8)),
+        t4r.ColumnSchema("odd", "int64", ("categorical",), t4r.Domain(0, 5), (1, 8)),
+        t4r.ColumnSchema(
+            "tags", "int64", ("categorical",), t4r.Domain(1, 5), (1, 8), (1, 2)
+        ),
+    )
+    schema, country = (
+        t4r.Schema(columns),
+        t4r.ColumnSchema("country", "int64", ("categorical",), t4r.Domain(1, 5)),
+    )
+    inputs = t4r.Schema((*columns, country)).inputs()
+    x, table = t4r.SequenceEmbeddingFeatures(schema, embedding_dim=8)(inputs)
+    context = t4r.ContextFeatures(t4r.Schema((*columns, country)))(inputs)
+    x, targets = t4r.CausalLanguageModeling()(x, inputs["item"])
+    x = t4r.ContextFusion()(x, context)
+    x = keras.layers.Dense(8)(x)
+    model = t4r.SessionModel(inputs, t4r.NextItemHead()(x, targets, table))
+    model.compile("sgd")
+    return model
+
+
+def ids(**columns):
+    kind = np.array([[1, 2, 3, 0], [1, 2, 0, 0]])
+    return {
+        "item": batch()["item"],
+        "kind": kind,
+        "odd": kind * 0,
+        "tags": np.stack([kind, kind * 0], -1),
+        "country": np.array([1, 2]),
+        **columns,
+    }
+
+
+PADDING_INSIDE = {
+    "kind": np.array([[1, 2, 3, 0], [0, 2, 0, 0]]),
+    "tags": np.array(
+        [[[1, 0], [2, 2], [1, 0], [0, 0]], [[0, 2], [2, 0]] + [[0, 0]] * 2]
+    ),
+    "country": np.array([1, 0]),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_padding_is_no_id_of_an_event_in_any_column(with_others, way):
+    before = with_others.get_weights()
+    for name, values in PADDING_INSIDE.items():
+        with pytest.raises(ValueError, match=f"'{name}' .* id 0 inside session 2, but"):
+            WAYS[way](with_others, ids(**{name: values}))
+    if way != "validate":
+        for one, other in zip(before, with_others.get_weights(), strict=True):
+            np.testing.assert_array_equal(one, other)
+    WAYS[way](with_others, ids())
+
+
 NO_INPUTS = {
     "are of type Table": pa.table({"item": [[5, 6]], "age": [[0.0, 1.0]]}),
     "are of type DataFrame": pl.DataFrame({"item": [[5, 6]], "age": [[0.0, 1.0]]}),
@@ -88,6 +151,7 @@ NO_INPUTS = {
     "are of type PosixPath": Path("sessions/1"),
     "are lists of values": [[5, 6]],
     r"hold no array in \['item'\]": batch(item=[[5, 6]]),
+    "holds timedelta64": batch(item=np.zeros((2, 4), "timedelta64[s]")),
     "have no column 'age'": {"item": np.array([[5, 6]])},
 }
 
@@ -195,3 +259,11 @@ def test_so_are_sessions_to_recommend_for(model, make, sessions, why):
 def test_counts_are_whole_numbers(model, arguments):
     with pytest.raises((ValueError, TypeError), match=r"k |batch_size"):
         model.recommend({"item": [[5]], "age": [[0.0]]}, **arguments)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_ragged_and_sparse_tensors_are_no_arrays(model, way):
+    tf = pytest.importorskip("tensorflow")
+    for odd in (tf.ragged.constant([[5, 6], [3]]), tf.sparse.from_dense([[5, 6]] * 2)):
+        with pytest.raises(TypeError, match=r"hold no array in \['item'\]; the model"):
+            WAYS[way](model, batch(item=odd))

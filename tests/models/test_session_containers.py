@@ -1,5 +1,6 @@
 """Sessions to recommend for, in whatever a caller has them: taken, or one sentence."""
 
+import datetime
 import decimal
 
 import numpy as np
@@ -9,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 import keras_t4r as t4r
+from keras_t4r.models.answers.excluded import excluded_ids
 from keras_t4r.models.answers.sessions import RaggedSessions
 
 SCHEMA = t4r.Schema(
@@ -63,7 +65,7 @@ def test_numbers_of_several_types_are_each_their_own_value(pair):
 def test_ids_of_several_types_are_ids():
     for items in ([[np.uint8(3), 4], [np.int64(5)]], [[3.0, np.float16(4)], [5]]):
         assert values("item", items) == [[3, 4, 0, 0], [5, 0, 0, 0]]
-    with pytest.raises(TypeError, match=r"'item' of the sessions: Float value 4.5"):
+    with pytest.raises(TypeError, match=r"'item' of the sessions holds 4.5; enc"):
         read(item=[[3, np.float16(4.5)], [5]])
 
 
@@ -92,9 +94,12 @@ def test_a_generator_is_no_column_and_may_be_a_session():
         ([3, 4], "holds int64 values; it needs a list of values for each session"),
         (["ab", "c"], "holds string values; it needs a list"),
         ([{3, 4}, {5}], "a session is a set, which has no order"),
-        ([[[3, 4]], [[5]]], "Unsupported cast from list"),
-        ([[pd.Timestamp(0)] * 2, [pd.Timestamp(0)]], "Unsupported cast from timestamp"),
-        ([[3, 4], 5], "cannot mix list and non-list"),
+        ([[[3, 4]], [[5]]], "holds list<.*> values for each event; it needs one"),
+        ([[[]], [[]]], "holds list<.*> values for each event"),
+        ([[pd.Timestamp(0)] * 2, [pd.Timestamp(0)]], "values of type Datetime.*whole"),
+        ([[3, 4], 5], "cannot mix list and non-list.*: give a list of ids .integers"),
+        ([[object()] * 2, [object()]], "cannot be read .*: give a list of ids .integ"),
+        ([[3, "4"], [5]], "cannot be read .*: give a list of ids .integ"),
     ],
 )
 def test_what_holds_no_sessions_is_told_so(items, sentence):
@@ -161,3 +166,93 @@ def test_numbers_of_vectors_are_each_their_own_value_too():
         if isinstance(events, list):
             (x,) = t4r.KerasSequenceLoader(sessions, schema, 2, shuffle=False)[0]
             assert x["v"][0, 0].tolist() == [1, 0.5]
+
+
+# What could be read as the id 3, and is none.
+NO_IDS = {
+    "text": "3",
+    "bytes": b"3",
+    "truth": True,
+    "numpy's truth": np.True_,
+    "date": datetime.date(1970, 1, 4),
+    "datetime": datetime.datetime(1970, 1, 1),
+    "time": datetime.time(0, 0, 3),
+    "duration": datetime.timedelta(3),
+    "decimal": decimal.Decimal(3),
+    "fraction": 3.5,
+}
+CONTAINERS = {
+    "list": lambda value: [[value, value], [value]],
+    "arrays": lambda value: [np.array([value] * 2), np.array([value])],
+    "arrow": lambda value: pa.array([[value, value], [value]]),
+    "dictionary": lambda value: pa.ListArray.from_arrays(
+        [0, 2, 3], pa.array([value] * 3).dictionary_encode()
+    ),
+    "pandas": lambda value: pd.Series([[value, value], [value]]),
+    "polars": lambda value: pl.Series([[value, value], [value]]),
+}
+IDS = {"encoded": {}, "integers": {"item": t4r.Vocabulary([3, 4], name="item")}}
+
+
+@pytest.mark.parametrize("known", IDS)
+@pytest.mark.parametrize("container", CONTAINERS)
+@pytest.mark.parametrize("kind", NO_IDS)
+def test_values_of_other_types_are_no_ids(kind, container, known):
+    items = CONTAINERS[container](NO_IDS[kind])
+    with pytest.raises(TypeError, match=r"Column 'item' .* (ids|holds int64)"):
+        RaggedSessions({**GOOD, "item": items}, SCHEMA, IDS[known])
+    # Nor is one in a table that a loader reads.
+    if known == "encoded" and container == "arrow":
+        with pytest.raises(TypeError, match="column 'item' holds values of type"):
+            t4r.KerasSequenceLoader({**GOOD, "item": items}, SCHEMA, 2)
+
+
+@pytest.mark.parametrize("value", [3, 2.5, b"b", datetime.date(1970, 1, 4)])
+def test_a_vocabulary_of_texts_has_ids_of_texts(value):
+    texts = {"item": t4r.Vocabulary(["3", "b"], name="item")}
+    for make in CONTAINERS.values():
+        with pytest.raises(TypeError, match=r"'item' .* holds string"):
+            RaggedSessions({**GOOD, "item": make(value)}, SCHEMA, texts)
+
+
+@pytest.mark.parametrize("first_id", [1, 2])
+@pytest.mark.parametrize("value", [*NO_IDS.values(), "b"], ids=str)
+def test_nor_are_they_ids_that_are_excluded(value, first_id):
+    held = t4r.Vocabulary([3, 4], first_id=first_id, name="item")
+    for vocabulary in (held, None):
+        with pytest.raises(TypeError, match=r"^exclude"):
+            excluded_ids([value], 2, vocabulary, 6)
+    assert (
+        excluded_ids([np.uint8(3), 9], 2, held, 6)[:, :2].tolist()
+        == [[first_id, first_id - 1]] * 2
+    )
+    assert excluded_ids([np.uint8(3), 9], 2, None, 6)[:, :2].tolist() == [[3, 0]] * 2
+
+
+@pytest.mark.parametrize("price", ["0.5", b"0.5", datetime.date(1970, 1, 4)], ids=str)
+def test_values_of_other_types_are_no_numbers(price):
+    for make in CONTAINERS.values():
+        with pytest.raises(TypeError, match=r"'price' of the sessions .*numbers"):
+            read(price=make(price))
+    with pytest.raises(TypeError, match=r"'age' of the sessions .*numbers"):
+        read(age=[price, price])
+
+
+def test_padding_is_no_id_of_an_event_in_any_column():
+    ids = dict(dtype="int64", tags=("categorical",), value_count=(1, 8))
+    for low, column in (
+        (1, dict(ids)),
+        (0, dict(ids)),
+        (1, {**ids, "value_count": None}),
+    ):
+        kind = t4r.ColumnSchema("kind", domain=t4r.Domain(low, 5), **column)
+        schema = t4r.Schema((*SCHEMA, kind))
+        kinds = [[1, 0], [2]] if kind.is_list else [1, 0]
+        sessions = {**GOOD, "kind": kinds}
+        if low == 0:
+            assert len(RaggedSessions(sessions, schema, {})) == 2
+            continue
+        with pytest.raises(ValueError, match="'kind' holds id 0; its ids run from 1"):
+            RaggedSessions(sessions, schema, {})
+        with pytest.raises(ValueError, match=r"'kind'.*id 0 is padding"):
+            t4r.KerasSequenceLoader(sessions, schema, 2, columns=["item", "kind"])

@@ -158,6 +158,10 @@ def test_what_cannot_be_tuned_is_refused():
         t4r.tune_copy(model, loader(sessions(3)), target=5)
     with pytest.raises(ValueError, match="make the loader with target='last'"):
         t4r.tune_copy(model, loader(sessions(3), None))
+    with pytest.raises(TypeError, match="copy is 5; it should be the model's Copy"):
+        t4r.tune_copy(model, loader(sessions(3)), copy=5)
+    with pytest.raises(TypeError, match="target is 5; it should be the name"):
+        t4r.tune_copy(model, loader(sessions(3)), target=5)
     items = keras.Input((None,), dtype="int32", name="item_id")
     one, other = t4r.CopyMechanism(name="one"), t4r.CopyMechanism(name="other")
     both = keras.Model({"item_id": items}, other(one(Alike()(items), items), items))

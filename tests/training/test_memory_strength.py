@@ -315,10 +315,20 @@ def test_what_cannot_be_tuned_is_refused():
         with pytest.raises(TypeError, match=r"grid is .* should be a list of st"):
             tune_memory(model, loader(RING), value)
     for value in ("memory", t4r.TransitionMemory, keras.layers.Dense(2)):
-        with pytest.raises(TypeError, match=r"memory is .* be the TransitionMemory of"):
+        with pytest.raises(TypeError, match=r"memory is .* model's TransitionMemory"):
             tune_memory(model, loader(RING), memory=value)
-    with pytest.raises(TypeError, match="target is 5; it should be text"):
+    with pytest.raises(ValueError, match="grid is empty"):
+        tune_memory(model, loader(RING), [])
+    for grid in ([-1], [True], ["1"]):
+        with pytest.raises((ValueError, TypeError), match="strength of the grid is"):
+            tune_memory(model, loader(RING), grid)
+    less = keras.metrics.SparseCategoricalCrossentropy(name="entropy")
+    with pytest.raises(ValueError, match="Of the metric 'entropy' less is better"):
+        tune_memory(model, loader(RING), metric=less)
+    with pytest.raises(TypeError, match="target is 5; it should be the name"):
         tune_memory(model, loader(RING), target=5)
+    with pytest.raises(TypeError, match="The sessions are of type NoneType; give a"):
+        tune_memory(model, None)
     with pytest.raises(TypeError, match="metric is 'x'; it should be a ranking metric"):
         tune_memory(model, loader(RING), metric="x")
     with pytest.raises(

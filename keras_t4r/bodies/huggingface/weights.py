@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_t4r.bodies.huggingface.config_data import config_from_dict
 from keras_t4r.bodies.registry import make_body
+from keras_t4r.files import as_text
 
 
 def load_hf_body(folder, causal=None, **kwargs):
@@ -30,9 +31,10 @@ def load_hf_body(folder, causal=None, **kwargs):
 
     >>> block = TransformerBlock(load_hf_body("checkpoints/bert-small"))
     """
-    path = os.path.join(os.fspath(folder), "config.json")
+    folder = as_text(folder, "a checkpoint")
+    path = os.path.join(folder, "config.json")
     if not os.path.isfile(path):
-        raise FileNotFoundError(f"There is no config.json in {os.fspath(folder)!r}.")
+        raise FileNotFoundError(f"There is no config.json in {folder!r}.")
     with open(path, encoding="utf-8") as file:
         config = config_from_dict(json.load(file))
     body = make_body(config, causal, **kwargs)
@@ -112,7 +114,7 @@ def match_weights(body, source):
 
 
 def _read_folder(folder):
-    folder = os.fspath(folder)
+    folder = as_text(folder, "a checkpoint")
     index = os.path.join(folder, "model.safetensors.index.json")
     if os.path.isfile(os.path.join(folder, "model.safetensors")):
         files = ["model.safetensors"]

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_t4r.files import as_path
+
 
 class LookedUpVectors:
     """Vectors of a column's ids, looked up a batch at a time.
@@ -45,7 +47,7 @@ class LookedUpVectors:
                 "could be looked up."
             )
         if isinstance(self._source, (str, os.PathLike)):
-            self._source = Path(self._source)
+            self._source = as_path(self._source, "vectors")
             if not self._source.is_file():
                 raise FileNotFoundError(
                     f"There is no file of vectors at {self._source}."

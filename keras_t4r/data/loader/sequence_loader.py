@@ -2,6 +2,7 @@
 
 import operator
 import threading
+from functools import partial
 
 import keras
 import numpy as np
@@ -68,7 +69,7 @@ class KerasSequenceLoader(keras.utils.PyDataset):
             `(x, y, sample_weight)`, where `y` is `{}` if there is no target and
             the weights are float32 `(batch,)`.
         unknown_targets: `"miss"`, or `"drop"` to leave out the sessions whose last
-            item the vocabulary does not hold. Asked where `target="last"`.
+            item the vocabulary does not hold. Only with `target="last"`.
         shuffle: bool. Whether to draw a new order each epoch. Defaults to `True`
             without a target, and to `False`, the order of the files, with one.
         seed: int. Seed of the order.
@@ -145,11 +146,16 @@ class KerasSequenceLoader(keras.utils.PyDataset):
         buffer_rows=None,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(**_checked(kwargs))
         check_schema(schema, needed=True)
         one_of("target", target, [None, "last"])
         one_of("unknown_targets", unknown_targets, ["miss", "drop"])
         one_of("engine", engine, ["arrow", "merlin"])
+        if unknown_targets == "drop" and target is None:
+            raise ValueError(
+                "unknown_targets='drop' leaves out sessions by their target, but there "
+                "is none: give target='last', too, or leave it out."
+            )
         self.schema = schema
         self.batch_size = whole_number("batch_size", batch_size)
         self.target = target
@@ -383,6 +389,16 @@ class KerasSequenceLoader(keras.utils.PyDataset):
             world_size=self.world_size,
         )
         return sessions, plan
+
+
+def _checked(kwargs):
+    """Arguments of `PyDataset`, which does not look at them."""
+    checks = {
+        "workers": partial(whole_number, least=0),
+        "use_multiprocessing": truth,
+        "max_queue_size": whole_number,
+    }
+    return {n: checks[n](n, v) if n in checks else v for n, v in kwargs.items()}
 
 
 def _longest_input(schema, target):

@@ -89,7 +89,7 @@ class SessionPiece:
             if not column.is_list:
                 scalars[name] = reader.scalar_column(array, column, name == weight)
                 continue
-            own, lists[name] = reader.list_column(array, column, name == item)
+            own, lists[name] = reader.list_column(array, column)
             if lengths is None:
                 lengths = own
             reader.same_lengths(own, lengths, column, item)

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from keras_t4r.data.loader.arrow_layouts import is_list
 from keras_t4r.data.loader.padding import event_cells, pad
-from keras_t4r.schema import LARGEST_NUMBER, PADDING_ID
+from keras_t4r.schema import LARGEST_NUMBER
 
 
 class ColumnReader:
@@ -25,7 +25,7 @@ class ColumnReader:
         self.where = where
         self.first_row = first_row
 
-    def list_column(self, array, column, is_item=False):
+    def list_column(self, array, column):
         """Lengths and flat values of a list column."""
         if not is_list(array.type):
             self._fail_type(array.type, column, "single values", "a list a row")
@@ -41,7 +41,7 @@ class ColumnReader:
         np.cumsum(lengths, out=offsets[1:])
         if column.event_count is not None:
             return lengths, self._values_of_events(array.flatten(), column, offsets)
-        values = self._values(array.flatten(), column, is_item, offsets)
+        values = self._values(array.flatten(), column, offsets)
         return lengths, values
 
     def _values_of_events(self, array, column, offsets):
@@ -68,7 +68,7 @@ class ColumnReader:
             )
         within = np.zeros(len(lengths) + 1, np.int64)
         np.cumsum(lengths, out=within[1:])
-        values = self._values(array.flatten(), column, False, within[offsets])
+        values = self._values(array.flatten(), column, within[offsets])
         if column.is_vector:
             return values.reshape(-1, most)
         if not len(lengths):
@@ -80,7 +80,7 @@ class ColumnReader:
         """Values of a column with one value a session."""
         if is_list(array.type):
             self._fail_type(array.type, column, "lists", "one value a row")
-        values = self._values(array, column, False, np.arange(len(array) + 1))
+        values = self._values(array, column, np.arange(len(array) + 1))
         if is_weight:
             self._refuse_rows(values < 0, column, "a weight is below 0")
         return values
@@ -96,15 +96,15 @@ class ColumnReader:
                 "of a session one value an event."
             )
 
-    def _values(self, values, column, is_item, offsets):
+    def _values(self, values, column, offsets):
         kind = values.type
-        floating = column.is_float
-        wanted = "integer ids" if column.is_categorical else "whole numbers"
+        floating, is_id = column.is_float, column.is_categorical
+        wanted = "integer ids" if is_id else "whole numbers"
         if is_list(kind):
             self._fail_type(kind, column, "lists of lists", "one number an event")
         if not (
             pa.types.is_integer(kind)
-            or pa.types.is_boolean(kind)
+            or (pa.types.is_boolean(kind) and not (is_id and column.lowest_id))
             or (floating and pa.types.is_floating(kind))
         ):
             self._fail_type(kind, column, "values", "numbers" if floating else wanted)
@@ -130,7 +130,7 @@ class ColumnReader:
                     "in before training",
                 )
             return numbers
-        return self._ids(values, column, is_item, offsets)
+        return self._ids(values, column, offsets)
 
     def _whole_numbers(self, values, column, offsets):
         """Labels and counts, which are no ids."""
@@ -147,14 +147,13 @@ class ColumnReader:
         )
         return numbers.astype(np.int32)
 
-    def _ids(self, values, column, is_item, offsets):
+    def _ids(self, values, column, offsets):
         if pa.types.is_boolean(values.type):
             values = values.cast(pa.int8())
         ids = values.to_numpy()
         if not len(ids):
             return ids.astype(np.int32)
-        domain = column.domain
-        lowest = PADDING_ID + 1 if is_item else min(PADDING_ID + 1, int(domain.min))
+        lowest = column.lowest_id
         if ids.min() < lowest:
             place, value = self._first(ids < lowest, offsets, column, ids)
             meaning = "id 0 is padding" if value == 0 else f"ids begin at {lowest}"
@@ -162,7 +161,7 @@ class ColumnReader:
                 f"{place}: id {value} inside a session, but {meaning}; "
                 "encode the column again."
             )
-        highest = int(domain.max)
+        highest = column.cardinality - 1
         if ids.max() > highest:
             place, value = self._first(ids > highest, offsets, column, ids)
             raise ValueError(

@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow as pa
 
@@ -10,6 +9,7 @@ from keras_t4r.data.etl.split import SPLIT_NAMES
 from keras_t4r.data.etl.state import WORKFLOW_FOLDER
 from keras_t4r.data.loader.session_arrays import SessionPiece
 from keras_t4r.data.loader.session_tables import as_table
+from keras_t4r.files import as_path
 from keras_t4r.files.find import find_files, is_parquet
 from keras_t4r.files.parquet import open_parquet, reading_parquet
 from keras_t4r.schema import VOCABULARY_FOLDER
@@ -197,7 +197,8 @@ def find_parquet(paths):
 
 def _check_one_part(files, paths):
     """Nobody means to train on the sessions that are to test it."""
-    named = set(map(Path, paths if isinstance(paths, (list, tuple)) else [paths]))
+    given = paths if isinstance(paths, (list, tuple)) else [paths]
+    named = {as_path(path, "sessions") for path in given}
     parts = defaultdict(set)
     for file in files:
         if file.stem in SPLIT_NAMES and file not in named:

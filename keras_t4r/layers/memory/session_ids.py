@@ -3,6 +3,8 @@
 import keras
 import numpy as np
 
+from keras_t4r.data.loader.session_tables import is_frame
+
 # Events counted at once. Counts of more are added up: each addition goes over all
 # counts so far, so there should be few.
 EVENTS_AT_ONCE = 4_000_000
@@ -12,10 +14,12 @@ def id_batches(data):
     """Items `(batch, time)`, batch by batch, of a loader or an array.
 
     Raises:
+        TypeError: it is neither.
         ValueError: the loader holds items back, or gives a part of the sessions.
     """
-    if not hasattr(data, "schema"):
-        yield np.asarray(data)
+    # A table has a schema, too.
+    if not hasattr(data, "check_ids"):
+        yield _array(data)
         return
     if data.target is not None:
         raise ValueError(
@@ -28,6 +32,12 @@ def id_batches(data):
             "only, but every rank's memory has to hold all: make a loader for it "
             "without rank and world_size."
         )
+    left = data.num_sessions % data.batch_size
+    if data.drop_last and left:
+        raise ValueError(
+            f"The loader leaves out {left} of {data.num_sessions} sessions, which fill "
+            "no batch: make one for TransitionMemory without drop_last=True."
+        )
     item = data.schema.item_id
     for i in range(len(data)):
         x, _, _ = keras.utils.unpack_x_y_sample_weight(data[i])
@@ -37,6 +47,24 @@ def id_batches(data):
                 "TransitionMemory learns from."
             )
         yield x[item]
+
+
+def _array(data):
+    """Items that were given as an array, or as lists that make one."""
+    plain = hasattr(data, "__array__") or isinstance(data, (list, tuple))
+    if not plain or is_frame(data):
+        raise TypeError(
+            "TransitionMemory learns from a KerasSequenceLoader, which reads tables "
+            "and files of sessions, or from an int array (batch, time); this is a "
+            f"{type(data).__name__}."
+        )
+    try:
+        return np.asarray(data)
+    except ValueError as error:
+        raise ValueError(
+            "TransitionMemory was given sessions of several lengths: pad them on the "
+            "right with 0, as [[5, 6, 7], [8, 9, 0]]."
+        ) from error
 
 
 def joined(batches, most=None):

@@ -223,6 +223,7 @@ class TransitionMemory(ScoreStep):
             The memory itself.
 
         Raises:
+            TypeError: the data are neither.
             ValueError: the loader holds the last item back or gives a part of the
                 sessions, an id is beyond the items, or ids were encoded by another
                 vocabulary than the memory's (of arrays that cannot be known). The
@@ -290,7 +291,7 @@ class TransitionMemory(ScoreStep):
 
     def _events(self, ids):
         """The items of one batch `(batch, time)`, and the row of each."""
-        if ids.ndim != 2 or not np.issubdtype(ids.dtype, np.integer):
+        if ids.ndim != 2 or ids.dtype.kind not in "iu":
             raise ValueError(
                 "TransitionMemory learns from integer ids (batch, time), not from "
                 f"{ids.dtype} {ids.shape}."

@@ -3,6 +3,7 @@
 import numpy as np
 
 from keras_t4r.files.sentences import first_line
+from keras_t4r.schema.raw_values import read_ids
 
 # Widths are powers of two of it, so that few shapes are compiled.
 _LEAST_WIDTH = 8
@@ -55,24 +56,20 @@ def excluded_ids(exclude, sessions, vocabulary, rows):
 def _encoded(values, vocabulary, rows):
     if not values:
         return np.zeros(0, "int32")
-    if vocabulary is not None:
+    if vocabulary is None:
+        ids = read_ids(values, "exclude").fill_null(0).to_numpy()
+        return np.where((ids > 0) & (ids < rows), ids, 0).astype("int32")
+    try:
         if vocabulary.unknown_id is None:
-            # It has no id for them, and they are no answers anyway.
-            known = set(vocabulary.values.filter(vocabulary.values.is_in(values)))
-            values = [value if value in known else None for value in values]
+            # It has no id for unknown values, and they are no answers anyway.
+            held = vocabulary.holds(values)
             ids = np.zeros(len(values), "int32")
-            held = [n for n, value in enumerate(values) if value is not None]
-            if held:
-                ids[held] = vocabulary.encode([values[n] for n in held])
+            known = [value for value, there in zip(values, held, strict=True) if there]
+            ids[held] = vocabulary.encode(known)
             return ids
-        try:
-            return vocabulary.encode(values)
-        except TypeError as error:
-            raise TypeError(f"exclude: {first_line(error)}.") from error
-    ids = np.asarray(values)
-    if ids.dtype.kind not in "iu":
-        raise TypeError(f"exclude holds {ids.dtype} values; ids are whole numbers.")
-    return np.where((ids > 0) & (ids < rows), ids, 0).astype("int32")
+        return vocabulary.encode(values)
+    except TypeError as error:
+        raise TypeError(f"exclude: {first_line(error)}.") from error
 
 
 def _width(most):

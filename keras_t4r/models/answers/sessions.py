@@ -17,6 +17,7 @@ from keras_t4r.models.answers.session_keys import as_they_came
 from keras_t4r.schema import LARGEST_NUMBER, Tags
 from keras_t4r.schema.encoded_ids import check_encoded, encoded_columns
 from keras_t4r.schema.plain_numbers import plain_numbers
+from keras_t4r.schema.raw_values import NO_SERIES, read_ids
 
 
 class RaggedSessions:
@@ -91,7 +92,7 @@ class RaggedSessions:
                 values = events.values
             if column.name in vocabularies:
                 values = pa.array(vocabularies[column.name].encode(values))
-            flat = _numbers(values, column, item)
+            flat = (_encoded if column.is_categorical else _numbers)(values, column)
             if events is not None:
                 flat = events.padded(flat)
             self._flat[column.name] = (flat, offsets)
@@ -178,17 +179,13 @@ def _refuse_lost_mark(sessions, schema):
 
 def _values(data, column, rows):
     """Flat values and, for list columns, offsets."""
-    try:
-        array = one_array(_in_arrow(data, column))
-    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-        raise TypeError(
-            f"Column {column.name!r} of the sessions: {first_line(error)}."
-        ) from error
+    array = _in_arrow(data, column)
     if len(array) != rows:
         raise ValueError(
             f"Column {column.name!r} has {len(array)} rows, the items have {rows}."
         )
     if not column.is_list:
+        _refuse_lists(array, column, "session")
         return _plain_values(array), None
     if rows == 0:
         return pa.array([], pa.int64()), np.zeros(1, "int64")
@@ -205,8 +202,17 @@ def _values(data, column, rows):
     lengths = pc.list_value_length(array).to_numpy(zero_copy_only=False)
     values = array.flatten()
     if column.event_count is None:
+        _refuse_lists(values, column, "event")
         values = _plain_values(values)
     return values, np.concatenate([[0], np.cumsum(lengths, dtype="int64")])
+
+
+def _refuse_lists(values, column, owner):
+    if is_list(values.type):
+        raise TypeError(
+            f"Column {column.name!r} of the sessions holds {values.type} values for "
+            f"each {owner}; it needs one value."
+        )
 
 
 class _Events:
@@ -229,7 +235,9 @@ class _Events:
                 f"{lengths[wrong][0]} values; they should be {least} to {self._most}."
             )
         self._lengths = lengths.astype("int64")
-        self.values = _plain_values(array.flatten())
+        self.values = array.flatten()
+        _refuse_lists(self.values, column, "value of an event")
+        self.values = _plain_values(self.values)
 
     def padded(self, flat):
         """An array `(events, most)` of the values, encoded."""
@@ -241,14 +249,21 @@ class _Events:
 
 
 def _in_arrow(data, column):
-    if isinstance(data, pl.Series):
-        return data.to_arrow()
-    if isinstance(data, pa.Array | pa.ChunkedArray):
-        return data
-    if column.is_list:
-        data = [_as_list(row) for row in data]
-    # Among ids NaN is what pandas writes for "no value".
-    return pa.array(plain_numbers(list(data)), from_pandas=column.is_categorical)
+    try:
+        if isinstance(data, pl.Series):
+            data = data.to_arrow()
+        elif not isinstance(data, pa.Array | pa.ChunkedArray):
+            rows = [_as_list(row) for row in data] if column.is_list else list(data)
+            # Among ids NaN is what pandas writes for "no value".
+            data = pa.array(plain_numbers(rows), from_pandas=column.is_categorical)
+        return one_array(data)
+    except (OverflowError, *NO_SERIES) as error:
+        wanted = "ids (integers, or text)" if column.is_categorical else "numbers"
+        wanted = f"a list of {wanted}" if column.is_list else f"one of {wanted}"
+        raise TypeError(
+            f"Column {column.name!r} of the sessions cannot be read "
+            f"({first_line(error)}): give {wanted} for each session."
+        ) from error
 
 
 def _as_list(row):
@@ -272,36 +287,39 @@ def _is_text(kind):
     return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
-def _numbers(values, column, item):
-    dtype = "int32" if column.is_categorical else "float32"
-    try:
-        if column.is_categorical:
-            values = pc.cast(values, dtype)
-        else:
-            # Of large whole numbers float32 keeps what it can, as in the loader.
-            numeric = pa.types.is_integer(values.type) or pa.types.is_floating(
-                values.type
-            )
-            values = pc.cast(values, "float", safe=not numeric)
-    except pa.ArrowException as error:
-        raise TypeError(
-            f"Column {column.name!r} of the sessions: {first_line(error)}."
-        ) from error
-    if values.null_count:
+def _encoded(ids, column):
+    """Encoded ids as int32, all within the column's."""
+    series = read_ids(ids, f"Column {column.name!r} of the sessions")
+    if series.null_count():
         raise ValueError(f"Column {column.name!r} of the sessions has a null value.")
-    numbers = values.to_numpy(zero_copy_only=False).astype(dtype, copy=False)
-    if column.is_categorical and len(numbers):
-        low, high = numbers.min(), numbers.max()
-        least = 1 if column.name == item else 0
-        if low < least or high >= column.cardinality:
-            raise ValueError(
-                f"Column {column.name!r} holds id {low if low < least else high}; its "
-                f"ids run from {least} to {column.cardinality - 1}."
-            )
-    elif not np.abs(numbers).max(initial=0) <= LARGEST_NUMBER:
+    least, most = column.lowest_id, column.cardinality - 1
+    if len(series) and (series.min() < least or series.max() > most):
+        wrong = series.min() if series.min() < least else series.max()
         raise ValueError(
-            f"Column {column.name!r} of the sessions has a value that is no number, or "
-            f"beyond {LARGEST_NUMBER:g}."
+            f"Column {column.name!r} holds id {wrong}; its ids run from {least} to "
+            f"{most}."
+        )
+    return series.to_numpy().astype("int32")
+
+
+def _numbers(values, column):
+    kind, what = values.type, f"Column {column.name!r} of the sessions"
+    plain = pa.types.is_integer(kind) or pa.types.is_floating(kind)
+    others = (
+        pa.types.is_boolean(kind),
+        pa.types.is_decimal(kind),
+        pa.types.is_null(kind),
+    )
+    if not (plain or any(others)):
+        raise TypeError(f"{what} holds {kind} values; it should hold numbers.")
+    # Of large whole numbers float32 keeps what it can, as in the loader.
+    values = pc.cast(values, "float", safe=not plain)
+    if values.null_count:
+        raise ValueError(f"{what} has a null value.")
+    numbers = values.to_numpy(zero_copy_only=False)
+    if not np.abs(numbers).max(initial=0) <= LARGEST_NUMBER:
+        raise ValueError(
+            f"{what} has a value that is no number, or beyond {LARGEST_NUMBER:g}."
         )
     return numbers
 

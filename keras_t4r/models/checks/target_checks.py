@@ -28,7 +28,7 @@ def check_targets(targets, heads):
                 f"y of {name!r} has shape {ids.shape}; it should be one id a session, "
                 "that of what came next."
             )
-        if not np.issubdtype(ids.dtype, np.integer):
+        if ids.dtype.kind not in "iu":
             raise TypeError(
                 f"y of {name!r} holds {ids.dtype}; it should hold whole ids, those of "
                 "what came next."

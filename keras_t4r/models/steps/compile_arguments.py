@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import keras
 
+from keras_t4r.arguments import number
 from keras_t4r.models.steps.ranking import Ranking
 
 
@@ -37,15 +38,18 @@ class CompileArguments:
             **given: `loss`, `loss_weights`, `metrics` and `weighted_metrics`.
 
         Raises:
-            ValueError: see `SessionModel.compile`.
+            TypeError, ValueError: see `SessionModel.compile`.
         """
         sorted_ = {
             what: split_by_output(value, what, names, heads)
             for what, value in given.items()
         }
+        for what in ("metrics", "weighted_metrics"):
+            for metrics in sorted_[what]:
+                check_metric_names(metrics, what)
         losses_of_heads, losses = sorted_["loss"]
         refuse_losses_of_heads(losses_of_heads)
-        weights_of_heads, weights = sorted_["loss_weights"]
+        weights_of_heads, weights = map(checked_weights, sorted_["loss_weights"])
         owners = {}
         for name, head in heads.items():
             other = owners.setdefault(id(head), name)
@@ -123,6 +127,11 @@ def split_by_output(argument, what, names, heads):
         by_name = argument
     elif len(names) == 1:
         if what in ("loss", "loss_weights") and isinstance(argument, (list, tuple)):
+            if len(argument) != 1:
+                raise ValueError(
+                    f"{what} is a list of {len(argument)}, but the model has one "
+                    f"output, {names[0]!r}."
+                )
             (argument,) = argument
         by_name = {names[0]: argument}
     elif isinstance(argument, (list, tuple)) and len(argument) == len(names):
@@ -162,6 +171,37 @@ def metrics_of_heads(metrics, what):
                 )
         found[name] = given
     return found
+
+
+def check_metric_names(metrics, what):
+    """Raises where a metric has the name of the loss in the logs.
+
+    Args:
+        metrics: dict of output name to metrics.
+        what: string. Name of the argument, for errors.
+
+    Raises:
+        ValueError: one has.
+    """
+    for metric in keras.tree.flatten(metrics):
+        if isinstance(metric, keras.metrics.Metric) and metric.name == "loss":
+            raise ValueError(
+                f"{what} has a metric of the name 'loss', which the logs have for the "
+                "loss: give it another name."
+            )
+
+
+def checked_weights(weights):
+    """Loss weights by output as floats.
+
+    Raises:
+        TypeError: one is no number.
+        ValueError: one is NaN, infinite or below 0.
+    """
+    return {
+        name: number(f"The loss weight of {name!r}", weight, least=0)
+        for name, weight in weights.items()
+    }
 
 
 def refuse_losses_of_heads(losses):

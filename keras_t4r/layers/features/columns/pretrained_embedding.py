@@ -1,5 +1,4 @@
 import os
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -7,6 +6,7 @@ from keras import ops
 
 from keras_t4r.arguments import truth, whole_number
 from keras_t4r.backend import as_table, take_rows
+from keras_t4r.files import as_path
 from keras_t4r.layers.features.columns.array_table import ArrayTable
 
 _CHUNK = 65_536
@@ -120,7 +120,8 @@ class PretrainedEmbedding(ArrayTable):
 def _checked(vectors):
     """What a caller gave, as a float32 array."""
     if isinstance(vectors, (str, os.PathLike)):
-        if not Path(vectors).is_file():
+        vectors = as_path(vectors, "vectors")
+        if not vectors.is_file():
             raise FileNotFoundError(f"There is no file of vectors at {vectors}.")
         vectors = np.load(vectors, mmap_mode="r", allow_pickle=False)
     array = np.asarray(vectors)
