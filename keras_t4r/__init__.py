@@ -25,10 +25,15 @@ from keras_t4r.layers.context.drop_context_token import DropContextToken
 from keras_t4r.layers.features.columns.buckets import Buckets
 from keras_t4r.layers.features.columns.column_table import ColumnTable
 from keras_t4r.layers.features.columns.given_vectors import GivenVectors
+from keras_t4r.layers.features.columns.hashed_embedding import HashedEmbedding
+from keras_t4r.layers.features.columns.id_embedding import IdEmbedding
 from keras_t4r.layers.features.columns.item_attribute import ItemAttribute
 from keras_t4r.layers.features.columns.item_content import ItemContent
 from keras_t4r.layers.features.columns.periodic_time import PeriodicTime
 from keras_t4r.layers.features.columns.pretrained_embedding import PretrainedEmbedding
+from keras_t4r.layers.features.columns.quotient_remainder import (
+    QuotientRemainderEmbedding,
+)
 from keras_t4r.layers.features.columns.soft_embedding import SoftEmbedding
 from keras_t4r.layers.features.columns.time_gap import TimeGap
 from keras_t4r.layers.features.sequence_embedding_features import (

@@ -6,6 +6,7 @@ Everything else in the package is written in `keras.ops`.
 import contextlib
 import contextvars
 import math
+import zlib
 
 import keras
 from keras import ops
@@ -128,6 +129,14 @@ class RowGradient:
         return isinstance(gradient, tf.IndexedSlices)
 
     @staticmethod
+    def of_all(gradient):
+        """A whole gradient as that of all rows, in float32."""
+        import tensorflow as tf
+
+        rows, values = tf.range(tf.shape(gradient)[0]), tf.cast(gradient, "float32")
+        return tf.IndexedSlices(values, rows, tf.shape(gradient))
+
+    @staticmethod
     def summed(gradient):
         """The same with each row once."""
         import tensorflow as tf
@@ -135,6 +144,8 @@ class RowGradient:
         rows, place = tf.unique(tf.reshape(gradient.indices, (-1,)))
         shape = tf.concat([[-1], tf.shape(gradient.values)[1:]], axis=0)
         values = tf.reshape(gradient.values, shape)
+        if values.dtype == tf.bfloat16:
+            values = tf.cast(values, tf.float32)
         values = tf.math.unsorted_segment_sum(values, place, tf.size(rows))
         return tf.IndexedSlices(values, rows, gradient.dense_shape)
 
@@ -155,19 +166,31 @@ class RowGradient:
 class Rows:
     """Some rows of a variable, to read and to write, on TensorFlow.
 
+    Those of a variable in bfloat16 are read as float32, and written rounded up or down
+    by chance: what is written is what the variable is on average. Rounded to what is
+    nearest, a change of less than a 512th of a number would be none, however often.
+
     Args:
         variable: Keras's, or `tf.Variable`.
         ids: int tensor `(m,)`. The rows, each once.
+        step: int scalar tensor. Each step has a chance of its own, the same for all
+            replicas, and for a run that is resumed.
     """
 
-    def __init__(self, variable, ids):
+    def __init__(self, variable, ids, step):
         of_keras = isinstance(variable, keras.Variable)
         self._variable = variable.value if of_keras else variable
-        self._ids = ids
+        self._ids, self._step = ids, step
+        # A table and its moments are rounded each by a chance of its own.
+        self._salt = zlib.crc32(variable.name.encode()) >> 1
+        dtype = keras.backend.standardize_dtype(variable.dtype)
+        self._is_half = dtype == "bfloat16"
+        #: What values are read and written in.
+        self.dtype = "float32" if self._is_half else dtype
 
     def of(self, variable):
         """The same rows of another variable."""
-        return Rows(variable, self._ids)
+        return Rows(variable, self._ids, self._step)
 
     def begin_as(self, other, begins):
         """Puts the whole variable of other rows in place of the whole of these.
@@ -187,14 +210,26 @@ class Rows:
     def read(self):
         import tensorflow as tf
 
-        return tf.gather(self._variable, self._ids)
+        return tf.cast(tf.gather(self._variable, self._ids), self.dtype)
 
     def write(self, values):
         """Puts the values `(m, …)` in place of the rows; returns them."""
         import tensorflow as tf
 
-        self._variable.scatter_update(tf.IndexedSlices(values, self._ids))
+        written = self._rounded(values) if self._is_half else values
+        self._variable.scatter_update(tf.IndexedSlices(written, self._ids))
         return values
+
+    def _rounded(self, values):
+        import tensorflow as tf
+
+        # A bfloat16 is the upper half of a float32: chance carries into it.
+        seed = tf.stack([tf.cast(self._step, "int32"), self._salt])
+        shape, low = tf.shape(values), tf.constant(0xFFFF, tf.uint32)
+        chance = tf.random.stateless_uniform(shape, seed, None, None, tf.uint32)
+        bits = tf.bitcast(values, tf.uint32) + tf.bitwise.bitwise_and(chance, low)
+        bits = tf.bitwise.bitwise_and(bits, tf.bitwise.invert(low))
+        return tf.cast(tf.bitcast(bits, tf.float32), tf.bfloat16)
 
 
 def zeros_to_fill(x):

@@ -39,6 +39,7 @@ TAKERS = {
     ),
     t4r.GivenVectors: t4r.GivenVectors,
     t4r.PretrainedEmbedding: lambda **how: t4r.PretrainedEmbedding(VECTORS, **how),
+    t4r.HashedEmbedding: lambda **how: t4r.HashedEmbedding(9, 4, **how),
     t4r.SoftEmbedding: t4r.SoftEmbedding,
     t4r.TimeGap: t4r.TimeGap,
     t4r.DotInteraction: t4r.DotInteraction,

@@ -18,7 +18,8 @@ class RowSparseAdam(RowSparse, keras.optimizers.Adam):
         *args, **kwargs: of `keras.optimizers.Adam`.
 
     Raises:
-        ValueError: `gradient_accumulation_steps` is given.
+        ValueError: `gradient_accumulation_steps` is given; or a variable is in float16,
+            when it is built.
         NotImplementedError: the backend is not TensorFlow; when it is built.
 
     Example:

@@ -20,6 +20,11 @@ class RowSparse:
     touches every row it is the optimizer that it is mixed into. Variables with whole
     gradients it trains as that.
 
+    A table in bfloat16, and moments and average, which are then in bfloat16 too, take
+    half the memory. A step is computed in float32, and what it writes is rounded up or
+    down by chance, so that on average nothing of a change is lost. In float16 the
+    squares of small gradients would be 0: variables in it are refused.
+
     A sampled loss, and any that only gathers rows of the table (`keras_t4r.backend`'s
     `take_rows`), has such gradients, up to a head's bias. A loss that scores all items
     has whole ones. After a first step with such gradients TensorFlow copies the table
@@ -42,6 +47,13 @@ class RowSparse:
                 f"TensorFlow has; on {name()} they are of all rows. Take Keras's "
                 "optimizer there."
             )
+        narrow = [v.path for v in variables if v.dtype == "float16"]
+        if narrow:
+            raise ValueError(
+                f"{narrow[0]!r} is in float16, in which {type(self).__name__} would "
+                "lose small gradients: give its layer dtype='bfloat16', or, for a "
+                "model that computes in float16, 'mixed_float16'."
+            )
         super().build(variables)
         # Before a model is traced, which reads its tables accordingly.
         mark_rows_trained_alone(variables)
@@ -50,7 +62,7 @@ class RowSparse:
         """One step on some rows of a variable.
 
         Args:
-            gradient: tensor `(m, …)`, of the variable's dtype.
+            gradient: tensor `(m, …)`, in the dtype that rows are read in.
             rows: `Rows` of the variable: `read()` gives a tensor `(m, …)`, and
                 `write(values)` takes one.
             index: int. The variable's place among the optimizer's.
@@ -63,18 +75,18 @@ class RowSparse:
             super().update_step(gradient, variable, learning_rate)
             return
         index = self._get_variable_index(variable)
-        values = ops.cast(gradient.values, variable.dtype)
-        learning_rate = ops.cast(learning_rate, variable.dtype)
-        rows = Rows(variable, gradient.indices)
+        rows = Rows(variable, gradient.indices, self.iterations)
+        values = ops.cast(gradient.values, rows.dtype)
+        learning_rate = ops.cast(learning_rate, rows.dtype)
         if self.weight_decay is not None and self._use_weight_decay(variable):
-            decay = ops.cast(self.weight_decay, variable.dtype) * learning_rate
+            decay = ops.cast(self.weight_decay, rows.dtype) * learning_rate
             rows.write(rows.read() * (1 - decay))
         self.update_rows(values, rows, index, learning_rate)
         if self.use_ema:
             average = rows.of(self._model_variables_moving_average[index])
             # Of all rows: one that is met late, or never, has an average, too.
             average.begin_as(rows, ops.equal(self.iterations, 0))
-            share = self._ema_share(variable.dtype)
+            share = self._ema_share(rows.dtype)
             average.write(share * average.read() + (1 - share) * rows.read())
 
     def _ema_share(self, dtype):
@@ -89,8 +101,10 @@ class RowSparse:
         super().apply(grads, trainable_variables)
 
     def _backend_apply_gradients(self, grads, trainable_variables):
-        # A row that was gathered twice has its gradients' sum, before it is clipped.
-        grads = [RowGradient.summed(g) if RowGradient.is_one(g) else g for g in grads]
+        grads = [
+            _row_gradient(g, variable)
+            for variable, g in zip(trainable_variables, grads, strict=True)
+        ]
         self._lazy = {
             self._var_key(variable)
             for variable, g in zip(trainable_variables, grads, strict=True)
@@ -118,6 +132,17 @@ class RowSparse:
                 continue
             share = self._ema_share(variable.dtype)
             average.assign(share * average + (1 - share) * variable)
+
+
+def _row_gradient(gradient, variable):
+    """The gradient as it is clipped and applied."""
+    if RowGradient.is_one(gradient):
+        # A row that was gathered twice has the sum.
+        return RowGradient.summed(gradient)
+    if variable.dtype == "bfloat16" and len(variable.shape):
+        # Keras's step would round to what is nearest.
+        return RowGradient.of_all(gradient)
+    return gradient
 
 
 def variables_by_rows(optimizer):

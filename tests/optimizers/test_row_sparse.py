@@ -4,54 +4,13 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from row_sparse_models import session_model, sessions
+from row_sparse_models import OPTIMIZERS, session_model, sessions
 
 import keras_t4r as t4r
 from keras_t4r.backend import as_table, take_rows
 
 ROWS, DIM = 30, 4
 ALL = np.arange(ROWS)
-
-OPTIMIZERS = {
-    "adam": (t4r.optimizers.RowSparseAdam, keras.optimizers.Adam, {}),
-    "amsgrad": (
-        t4r.optimizers.RowSparseAdam,
-        keras.optimizers.Adam,
-        {"amsgrad": True},
-    ),
-    "adamw": (
-        t4r.optimizers.RowSparseAdamW,
-        keras.optimizers.AdamW,
-        {"weight_decay": 0.1},
-    ),
-    "adagrad": (t4r.optimizers.RowSparseAdagrad, keras.optimizers.Adagrad, {}),
-    "sgd": (t4r.optimizers.RowSparseSGD, keras.optimizers.SGD, {}),
-    "momentum": (
-        t4r.optimizers.RowSparseSGD,
-        keras.optimizers.SGD,
-        {"momentum": 0.9},
-    ),
-    "nesterov": (
-        t4r.optimizers.RowSparseSGD,
-        keras.optimizers.SGD,
-        {"momentum": 0.9, "nesterov": True},
-    ),
-    "average": (
-        t4r.optimizers.RowSparseAdam,
-        keras.optimizers.Adam,
-        {"use_ema": True, "ema_momentum": 0.8},
-    ),
-    "clipped": (
-        t4r.optimizers.RowSparseAdagrad,
-        keras.optimizers.Adagrad,
-        {"global_clipnorm": 0.5},
-    ),
-    "scaled": (
-        t4r.optimizers.RowSparseAdagrad,
-        keras.optimizers.Adagrad,
-        {"loss_scale_factor": 64.0},
-    ),
-}
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow",

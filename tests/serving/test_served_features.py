@@ -57,6 +57,7 @@ def model(etl, log, tmp_path_factory):
     kinds = random.integers(0, 4, len(vectors))
     content = [t4r.PretrainedEmbedding(vectors), t4r.ItemAttribute(kinds, dim=3)]
     (price,) = (c.name for c in schema.features if "price" in c.name)
+    category, country = (schema[name].cardinality for name in ("category", "country"))
     features = t4r.SequenceEmbeddingFeatures(
         schema,
         d_output=16,
@@ -64,6 +65,8 @@ def model(etl, log, tmp_path_factory):
         aggregation="gated",
         columns={
             "item_id": t4r.ItemContent(content, dim=8, seed=1),
+            "category": t4r.HashedEmbedding(category, 4, dim=3),
+            "country": t4r.QuotientRemainderEmbedding(country, dim=3),
             price: t4r.SoftEmbedding(),
             "seconds": [t4r.TimeGap(t4r.SoftEmbedding()), t4r.PeriodicTime()],
         },

@@ -1,11 +1,54 @@
 """A model that gathers rows of its item table, to train by one optimizer or another."""
 
+import keras
 import numpy as np
 
 import keras_t4r as t4r
 
 ITEMS = 400
 ROWS = ITEMS + 1
+
+# Kind → the row-sparse optimizer, Keras's, and arguments of both.
+OPTIMIZERS = {
+    "adam": (t4r.optimizers.RowSparseAdam, keras.optimizers.Adam, {}),
+    "amsgrad": (
+        t4r.optimizers.RowSparseAdam,
+        keras.optimizers.Adam,
+        {"amsgrad": True},
+    ),
+    "adamw": (
+        t4r.optimizers.RowSparseAdamW,
+        keras.optimizers.AdamW,
+        {"weight_decay": 0.1},
+    ),
+    "adagrad": (t4r.optimizers.RowSparseAdagrad, keras.optimizers.Adagrad, {}),
+    "sgd": (t4r.optimizers.RowSparseSGD, keras.optimizers.SGD, {}),
+    "momentum": (
+        t4r.optimizers.RowSparseSGD,
+        keras.optimizers.SGD,
+        {"momentum": 0.9},
+    ),
+    "nesterov": (
+        t4r.optimizers.RowSparseSGD,
+        keras.optimizers.SGD,
+        {"momentum": 0.9, "nesterov": True},
+    ),
+    "average": (
+        t4r.optimizers.RowSparseAdam,
+        keras.optimizers.Adam,
+        {"use_ema": True, "ema_momentum": 0.8},
+    ),
+    "clipped": (
+        t4r.optimizers.RowSparseAdagrad,
+        keras.optimizers.Adagrad,
+        {"global_clipnorm": 0.5},
+    ),
+    "scaled": (
+        t4r.optimizers.RowSparseAdagrad,
+        keras.optimizers.Adagrad,
+        {"loss_scale_factor": 64.0},
+    ),
+}
 
 
 def session_model(loss=None, normalize=False, optimizer="adam", dim=8):

@@ -31,7 +31,7 @@ def check_item(item, columns, tables):
         raise TypeError(
             f"The encoder of the item column {item.name!r} is a "
             f"{type(encoder).__name__}, which has no table for heads to score with: "
-            "give it a ColumnTable, as PretrainedEmbedding or ItemContent."
+            "give it a ColumnTable, as IdEmbedding or PretrainedEmbedding."
         )
 
 

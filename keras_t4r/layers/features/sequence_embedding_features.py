@@ -92,8 +92,8 @@ class SequenceEmbeddingFeatures(
 
     Returns:
         The pair of the events, `(batch, time, d_output)`, with a mask; and the table
-        of items, `(cardinality, dim)`, which heads score with. Without an encoder for
-        the items, and on TensorFlow where a row-sparse optimizer was made, it is the
+        of items, `(cardinality, dim)`, which heads score with. Where that is a weight,
+        and on TensorFlow where a row-sparse optimizer was made, it is the
         variable itself, in its own dtype: whoever gathers rows of it gets a gradient of
         these rows only.
 

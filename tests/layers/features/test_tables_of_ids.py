@@ -7,6 +7,7 @@ from feature_cases import (
     AGE,
     COUNTRY,
     ITEM,
+    answers,
     batch,
     check_everything,
     column,
@@ -121,3 +122,26 @@ def test_a_regularised_table_weighs_in_the_loss():
     country = values(make_model(SCHEMA).features.tables["country"])
     expected = (before**2).sum() + (country**2).sum()
     assert logs[1] - logs[0] == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "aggregation", ["concat", "gated", "element-wise-sum-item-multi"]
+)
+def test_a_table_may_be_in_another_dtype(aggregation, tmp_path):
+    columns = {"item_id": t4r.IdEmbedding(21, 4, dtype="bfloat16"), "bought": "item_id"}
+    more = {"columns": columns, "aggregation": aggregation, "layer_norm": True}
+    model = make_model(SCHEMA, **more)
+    x = batch(*SCHEMA)
+    model.fit(x, verbose=0)
+    dtypes = {w.dtype for w in model.features.weights}
+    assert dtypes == {"float32", "bfloat16"}
+    out, table = model.features(x)
+    kinds = [keras.backend.standardize_dtype(y.dtype) for y in (out, table)]
+    assert kinds == ["float32", "bfloat16"]
+    before = answers(model, x)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(answers(loaded, x), before)
+    sessions = {"item_id": [[3, 4]], "bought": [[5, 6]], "age": [[1.0, 2.0]]}
+    found = model.recommend({**sessions, "country": [2]}, k=3, encoded=True)
+    assert np.isfinite(found["scores"]).all()

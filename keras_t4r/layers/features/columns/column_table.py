@@ -47,8 +47,12 @@ class ColumnTable(ShardedRows, keras.layers.Layer):
         return self.look_up(table, ids), table
 
     def look_up(self, table, ids):
-        """The rows of ids in the compute dtype; zero, with no gradient, for id 0."""
-        rows = ops.cast(take_rows(table, ids), self.compute_dtype)
+        """The vectors of ids; see `vectors_of`."""
+        return self.vectors_of(take_rows(table, ids), ids)
+
+    def vectors_of(self, rows, ids):
+        """Rows of ids in the compute dtype; zero, with no gradient, for id 0."""
+        rows = ops.cast(rows, self.compute_dtype)
         return rows * ops.cast(ops.expand_dims(ops.not_equal(ids, 0), -1), rows.dtype)
 
     def call(self, ids, training=None):

@@ -9,9 +9,14 @@ from keras_t4r.layers.fresh_initializer import fresh
 
 @keras.saving.register_keras_serializable(package="keras_t4r")
 class IdEmbedding(ColumnTable):
-    """Ids in a table that is learnt: what a column of ids is encoded by.
+    """Ids in a table that is learnt: what a column of ids is encoded by without more.
 
-    Row 0 is zero and is never trained.
+    `e(id) = T[id]`. Row 0 is zero and is never trained.
+
+    `columns` needs one where a table is to differ from others, as by its dtype: with
+    `dtype="bfloat16"` it takes half the memory, and so do the moments of an optimizer
+    of `keras_t4r.optimizers`, which rounds such that training goes on as in float32.
+    Keras's own optimizers round to what is nearest, and small steps are lost.
 
     Args:
         cardinality: int. Rows of the table: the highest id plus one.
@@ -25,19 +30,32 @@ class IdEmbedding(ColumnTable):
 
     Returns:
         A tensor of that shape and one axis more, `dim` wide.
+
+    Raises:
+        TypeError, ValueError: an argument is no number, or out of its range.
+
+    Example:
+
+    ```python
+    items = IdEmbedding(schema["item_id"].cardinality, 64, dtype="bfloat16")
+    features = SequenceEmbeddingFeatures(schema, columns={"item_id": items})
+    ```
     """
 
     def __init__(
         self,
         cardinality,
-        dim,
-        embeddings_initializer="uniform",
+        dim=64,
+        embeddings_initializer=None,
         embeddings_regularizer=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
         self.cardinality = whole_number("cardinality", cardinality)
         self._dim = whole_number("dim", dim)
+        if embeddings_initializer is None:
+            # Small enough that tied logits start near zero.
+            embeddings_initializer = keras.initializers.RandomNormal(stddev=0.05)
         self.embeddings_initializer = keras.initializers.get(embeddings_initializer)
         self.embeddings_regularizer = keras.regularizers.get(embeddings_regularizer)
 

@@ -89,9 +89,7 @@ class PretrainedEmbedding(ArrayTable):
 
     def call(self, ids, training=None):
         # Only what is asked for is adapted.
-        rows = self._adapt(take_rows(as_table(self.given), ids))
-        real = ops.expand_dims(ops.not_equal(ids, 0), -1)
-        return ops.cast(rows, self.compute_dtype) * ops.cast(real, self.compute_dtype)
+        return self.vectors_of(self._adapt(take_rows(as_table(self.given), ids)), ids)
 
     def _adapt(self, rows):
         if self.adaptor is None:
