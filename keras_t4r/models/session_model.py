@@ -228,13 +228,7 @@ class SessionModel(TrainedModel):
         batch_size = whole_number("batch_size", batch_size)
         exclude_seen = truth("exclude_seen", exclude_seen)
         encoded = optional(truth, "encoded", encoded)
-        if index is not None:
-            self._check_index(index, self.heads[head])
-            if candidates is None:
-                candidates = max(_CANDIDATES * k, _LEAST_CANDIDATES)
-            candidates = max(k, whole_number("candidates", candidates))
-        elif candidates is not None:
-            raise ValueError("candidates come from an index: give index=, too.")
+        candidates = self.candidates_of(index, k, head, candidates)
         return self._recommender.recommend(
             sessions,
             batch_size,
@@ -267,12 +261,7 @@ class SessionModel(TrainedModel):
             ValueError: what comes after the head does not go with an index.
         """
         graph = QueryGraph(self, self.output_of(self._head_name(head)))
-        # The table does not depend on what the sessions are.
-        session = {
-            name: ops.ones([1 if n is None else n for n in x.shape], x.dtype)
-            for name, x in self.input.items()
-        }
-        vectors = ops.convert_to_numpy(graph.head.items(graph.table(session)))
+        vectors = ops.convert_to_numpy(graph.head.items(graph.table()))
         first = graph.head.first_id
         return np.arange(first, len(vectors)), vectors[first:]
 
@@ -300,6 +289,28 @@ class SessionModel(TrainedModel):
                 "The index was built for the items of another vocabulary than the "
                 "model's: build one of this model, as IVFIndex.of(model)."
             )
+
+    def candidates_of(self, index, k, head=None, candidates=None):
+        """How many candidates an index is asked for at first; `None` without one.
+
+        Args:
+            index, k, head, candidates: as of `recommend`.
+
+        Raises:
+            TypeError: it is no index.
+            ValueError: it is of another vocabulary, or holds more or fewer items; `k`
+                is out of range; or candidates are asked for without an index.
+        """
+        if index is None:
+            if candidates is not None:
+                raise ValueError("candidates come from an index: give index=, too.")
+            return None
+        head = self.heads[self._head_name(head)]
+        self._check_k(k, [head])
+        self._check_index(index, head)
+        if candidates is None:
+            candidates = max(_CANDIDATES * k, _LEAST_CANDIDATES)
+        return max(k, whole_number("candidates", candidates))
 
     def _check_index(self, index, head):
         if not isinstance(index, ItemIndex):

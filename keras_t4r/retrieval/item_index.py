@@ -72,18 +72,23 @@ class ItemIndex(ABC):
         model.check_extends(self.vocabulary)
         ids, vectors = model.item_vectors(head)
         held_ids, held = self._contents()
-        place = np.searchsorted(held_ids, ids, sorter=(order := np.argsort(held_ids)))
-        place = order[np.minimum(place, len(order) - 1)] if len(order) else place
-        same = np.zeros(len(ids), bool)
-        if len(order) and self.dim == vectors.shape[1]:
-            same = held_ids[place] == ids
-            same[same] = (held[place[same]] == vectors[same]).all(axis=1)
+        same = _are_held(held_ids, held, ids, vectors)
         if 2 * same.sum() < len(ids) or not np.isin(held_ids, ids).all():
             self.build(ids, vectors)
         else:
             self.update(ids[~same], vectors[~same])
         self.vocabulary = model.item_fingerprint
         return self
+
+    def holds(self, ids, vectors, rounding=0.0):
+        """Whether each item is held, with that vector: a bool array `(n,)`.
+
+        Args:
+            ids: int array `(n,)`.
+            vectors: float32 array `(n, dim)`.
+            rounding: float. How far numbers may differ, and by what share of them.
+        """
+        return _are_held(*self._contents(), ids, vectors, rounding)
 
     def build(self, ids, vectors):
         """Holds these items, and no others.
@@ -246,3 +251,17 @@ class ItemIndex(ABC):
     def _restore(self, arrays):
         """Holds what `_arrays` gave."""
         self._build(arrays["ids"], arrays["vectors"])
+
+
+def _are_held(held_ids, held, ids, vectors, rounding=0.0):
+    """As `ItemIndex.holds`."""
+    same = np.zeros(len(ids), bool)
+    if not len(held_ids) or held.shape[1] != vectors.shape[1]:
+        return same
+    order = np.argsort(held_ids)
+    place = np.searchsorted(held_ids, ids, sorter=order)
+    place = order[np.minimum(place, len(order) - 1)]
+    same = held_ids[place] == ids
+    there = held[place[same]]
+    same[same] = np.isclose(there, vectors[same], rounding, rounding).all(axis=1)
+    return same

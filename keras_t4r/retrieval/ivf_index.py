@@ -213,7 +213,9 @@ class IVFIndex(ItemIndex):
         sizes, centres = arrays["sizes"], arrays["centres"]
         self._radius = float(arrays["radius"])
         fits = len(ids) == len(vectors) == sizes.sum() and len(sizes) == len(centres)
-        if not fits or (sizes < 0).any() or centres.shape[1] != vectors.shape[1] + 1:
+        # Each by itself as well, for a sum of large ones may go round.
+        fits = fits and ((sizes >= 0) & (sizes <= len(ids))).all()
+        if not fits or centres.shape[1] != vectors.shape[1] + 1:
             raise ValueError("The arrays are not of one index.")
         index = self._empty(len(sizes), vectors.shape[1])
         index.quantizer.add(np.ascontiguousarray(centres, "float32"))

@@ -87,19 +87,9 @@ def write_saved_model(model, path, vocabularies, k, exclude_seen, overwrite=Fals
         vocabularies: dict of each column that is answered to its `Vocabulary`, or to
             `None`.
     """
-    if keras.backend.backend() != "tensorflow":
-        raise ValueError(
-            f"Keras runs on {keras.backend.backend()!r} here, and a SavedModel is "
-            "written by TensorFlow: save the model as .keras, and export it in a "
-            "process started with KERAS_BACKEND=tensorflow."
-        )
-    check_vectors(model)
-    archive = keras.export.ExportArchive()
-    archive.track(model)
+    archive = archive_of(model)
     answer = _answerer(model, vocabularies, k, exclude_seen)
-    archive.add_endpoint(
-        "serving_default", answer, [_signature(model.schema, _encoded_type)]
-    )
+    archive.add_endpoint("serving_default", answer, [encoded_signature(model.schema)])
     if _reads_raw(model):
         encode, tables = _encoder(model)
         for table in tables:
@@ -113,6 +103,20 @@ def write_saved_model(model, path, vocabularies, k, exclude_seen, overwrite=Fals
         archive.write_out(str(folder), verbose=False)
 
 
+def archive_of(model):
+    """An `ExportArchive` that holds a model's variables, and no signature yet."""
+    if keras.backend.backend() != "tensorflow":
+        raise ValueError(
+            f"Keras runs on {keras.backend.backend()!r} here, and a SavedModel is "
+            "written by TensorFlow: save the model as .keras, and export it in a "
+            "process started with KERAS_BACKEND=tensorflow."
+        )
+    check_vectors(model)
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    return archive
+
+
 def raw_type(model, column):
     """`"int64"` or `"string"`: what a column's vocabulary holds."""
     return model.vocabulary(column.name).dtype
@@ -123,29 +127,29 @@ def _answerer(model, vocabularies, k, exclude_seen):
     import tensorflow as tf
 
     served, item = ServedOutputs.of(model), model.schema.item_id
-    raw = {
-        column: _raw_by_id(vocabulary)
-        for column, vocabulary in vocabularies.items()
-        if vocabulary is not None
-    }
+    raw = {column: decoder(v) for column, v in vocabularies.items()}
 
     def answer(inputs):
-        with tf.control_dependencies(_assertions(model.schema, inputs)):
-            inputs = {name: tf.identity(x) for name, x in inputs.items()}
+        inputs = checked(model.schema, inputs)
         outputs = model.answers(inputs, k, exclude_seen)
         found = {name: outputs[name] for name in served.plain}
         for name, (ids, scores, column) in served.ranked.items():
             found[scores], index = outputs[name]
-            if column in raw:
-                found[ids] = tf.gather(raw[column], index)
-            else:
-                found[ids] = tf.cast(index, tf.int64)
+            found[ids] = raw[column](index)
         if served.of_events:
             events = tf.math.count_nonzero(inputs[item], axis=1, dtype=tf.int32)
             found[EVENTS] = tf.minimum(events, model.max_history)
         return found
 
     return answer
+
+
+def checked(schema, inputs):
+    """Encoded inputs that stop the graph where they are no sessions of the schema."""
+    import tensorflow as tf
+
+    with tf.control_dependencies(_assertions(schema, inputs)):
+        return {name: tf.identity(x) for name, x in inputs.items()}
 
 
 def _assertions(schema, inputs):
@@ -173,13 +177,17 @@ def _assertions(schema, inputs):
     return [tf.debugging.Assert(fine, [why]) for fine, why in checks]
 
 
-def _raw_by_id(vocabulary):
-    """A constant that holds the raw value of each id, also of those that have none."""
+def decoder(vocabulary):
+    """A function from encoded to raw ids; to int64 ones without a vocabulary."""
     import tensorflow as tf
 
+    if vocabulary is None:
+        return lambda ids: tf.cast(ids, tf.int64)
+    # Also of ids that have no raw value.
     nothing = np.full(vocabulary.first_id, _PADDING[vocabulary.dtype], object)
     values = np.concatenate([nothing, _plain(vocabulary)])
-    return tf.constant(values.tolist(), vocabulary.dtype)
+    raw = tf.constant(values.tolist(), vocabulary.dtype)
+    return lambda ids: tf.gather(raw, ids)
 
 
 def _encoder(model):
@@ -229,6 +237,13 @@ def _reads_raw(model):
     return True
 
 
+def encoded_signature(schema):
+    """Dict of column to the `TensorSpec` of its encoded input."""
+    return _signature(
+        schema, lambda column: "int32" if column.is_categorical else "float32"
+    )
+
+
 def _signature(schema, dtype):
     import tensorflow as tf
 
@@ -240,10 +255,6 @@ def _signature(schema, dtype):
         )
         for column in schema
     }
-
-
-def _encoded_type(column):
-    return "int32" if column.is_categorical else "float32"
 
 
 def _plain(vocabulary):

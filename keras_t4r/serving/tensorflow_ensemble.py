@@ -1,13 +1,17 @@
 """Workflow and model as a Triton model repository: raw rows in, raw ids out."""
 
+import json
 import pathlib
 import shutil
 
 from keras_t4r.arguments import truth, whole_number
 from keras_t4r.files import PLAIN, as_path, is_plain, new_folders
+from keras_t4r.models.answers.retriever import ROUNDING
+from keras_t4r.models.graph import output_names
 from keras_t4r.serving import triton_config
+from keras_t4r.serving.candidates_saved_model import write_candidates_model
 from keras_t4r.serving.saved_model import write_saved_model
-from keras_t4r.serving.served_outputs import ServedOutputs
+from keras_t4r.serving.served_outputs import SCORES, ServedOutputs
 
 RESULT = "result_"
 PLATFORMS = ("python", "tensorflow_savedmodel")
@@ -24,6 +28,8 @@ def export_tensorflow_ensemble(
     version=1,
     platform="python",
     overwrite=False,
+    index=None,
+    candidates=None,
 ):
     """Writes a Triton ensemble that turns raw clicks into recommendations.
 
@@ -32,7 +38,9 @@ def export_tensorflow_ensemble(
     - `NAME`: the ensemble, the one to ask.
     - `NAME_nvt`: the workflow (in `NAME_nvt/VERSION/workflow/`), in Triton's Python
       backend. Raw rows become the padded inputs of the model.
-    - `NAME_tf`: the model with its top-k, as `export_saved_model` writes it.
+    - `NAME_tf`: the model with its top-k, as `export_saved_model` writes it. With an
+      index, the model and the index (in `NAME_tf/VERSION/index/`), which answer as
+      `SessionModel.recommend` does with that index.
 
     A request holds raw interaction rows, of one session or many, as one `(rows, 1)`
     tensor a raw column: int64, float64 or text, as in `workflow.input_columns`. NaN
@@ -68,14 +76,23 @@ def export_tensorflow_ensemble(
             on any Triton; `"tensorflow_savedmodel"` in its TensorFlow backend, which
             Triton images have up to 25.02.
         overwrite: bool. Replace models of these names.
+        index: `ItemIndex` of the model, as `IVFIndex.of(model)`. It is copied: to
+            serve another one, or what it has become, export anew and load the ensemble
+            again. The server's Python needs `keras_t4r`, and faiss for an `IVFIndex`.
+        candidates: int. How many the index is asked for at first; see
+            `SessionModel.recommend`.
 
     Returns:
         List of the three folders, the ensemble's first.
 
     Raises:
         FileExistsError: a model of that name is there, and `overwrite` is false.
+        TypeError: the index is none.
         ValueError: workflow and model do not fit, an argument is out of range, or two
-            tensors of request and answer would have the same name.
+            tensors of request and answer would have the same name; an index is not of
+            this model as it is now, or goes with another `platform` than `"python"`;
+            the model has other outputs than the items, or a step after the head, that
+            do not go with an index.
 
     Example:
 
@@ -88,6 +105,14 @@ def export_tensorflow_ensemble(
     exclude_seen = truth("exclude_seen", exclude_seen)
     overwrite = truth("overwrite", overwrite)
     _check(model, workflow, name, version, platform)
+    if index is not None:
+        _check_goes_with_index(model, platform)
+    candidates = model.candidates_of(index, k, candidates=candidates)
+    if index is not None and not index.holds(*model.item_vectors(), ROUNDING).all():
+        raise ValueError(
+            "The index holds other vectors than the model: the model was trained "
+            "further, or loaded, after the index was built. Call index.refresh(model)."
+        )
     path = as_path(path, "a model repository")
     targets = [path / name, path / f"{name}_nvt", path / f"{name}_tf"]
     # The ensemble comes last, when its parts are there; and nothing is written inside
@@ -96,7 +121,12 @@ def export_tensorflow_ensemble(
         ensemble, nvt, tf = folders[::-1]
         _write_ensemble(ensemble, model, workflow, k, version)
         _write_workflow(nvt, model, workflow, version)
-        _write_model(tf, model, workflow, k, exclude_seen, version, platform)
+        if index is None:
+            _write_model(tf, model, workflow, k, exclude_seen, version, platform)
+        else:
+            _write_index_model(
+                tf, model, workflow, k, exclude_seen, version, index, candidates
+            )
     return targets
 
 
@@ -143,11 +173,7 @@ def _write_workflow(folder, model, workflow, version):
 
 
 def _write_model(folder, model, workflow, k, exclude_seen, version, platform):
-    outputs = _answers(model, workflow, k)
-    inputs = [
-        {**tensor, "name": column.plain_name}
-        for tensor, column in zip(_model_inputs(model), model.schema, strict=True)
-    ]
+    inputs, outputs = _plain_inputs(model), _answers(model, workflow, k)
     if platform == "python":
         config = triton_config.python_model(folder.name, inputs, outputs)
         inside = _save(folder, config, version, "triton_saved_model.py")
@@ -160,10 +186,33 @@ def _write_model(folder, model, workflow, k, exclude_seen, version, platform):
     write_saved_model(model, target, vocabularies, k, exclude_seen)
 
 
+def _write_index_model(
+    folder, model, workflow, k, exclude_seen, version, index, candidates
+):
+    inside = folder / str(version)
+    item = model.schema[model.schema.item_id]
+    vocabulary = workflow.vocabulary(item.name)
+    target = inside / "model.savedmodel"
+    how = {
+        "k": int(k),
+        "candidates": candidates,
+        "seen": item.plain_name if exclude_seen else None,
+        "reads_rest": write_candidates_model(model, target, vocabulary, k),
+    }
+    config = triton_config.python_model(
+        folder.name,
+        _plain_inputs(model),
+        _answers(model, workflow, k),
+        retrieval=json.dumps(how),
+    )
+    _save(folder, config, version, "triton_index_model.py")
+    index.save(inside / "index")
+
+
 def _save(folder, config, version, program=None):
     """Writes the configuration and the version folder, which is returned."""
     inside = folder / str(version)
-    inside.mkdir(parents=True)
+    inside.mkdir(parents=True, exist_ok=True)
     text = triton_config.to_text(config)
     (folder / "config.pbtxt").write_text(text, encoding="utf-8")
     if program is not None:
@@ -193,6 +242,14 @@ def _model_inputs(model):
             (-1, -1) if column.is_list else (-1,),
         )
         for column in model.schema
+    ]
+
+
+def _plain_inputs(model):
+    """Those of the model under the names that a SavedModel has for them."""
+    return [
+        {**tensor, "name": column.plain_name}
+        for tensor, column in zip(_model_inputs(model), model.schema, strict=True)
     ]
 
 
@@ -253,3 +310,17 @@ def _check(model, workflow, name, version, platform):
                 f"({made.cardinality} ids) and model ({column.cardinality}): export "
                 "with the workflow that made the model's training data."
             )
+
+
+def _check_goes_with_index(model, platform):
+    if platform != "python":
+        raise ValueError(
+            "An index is searched in Triton's Python backend, and platform is "
+            f"{platform!r}: leave platform out, or index."
+        )
+    if ServedOutputs.of(model).names != [model.schema.item_id, SCORES]:
+        raise ValueError(
+            "With an index a model answers with items alone, and this one has the "
+            f"outputs {output_names(model)}: export a SessionModel of the items' "
+            "scores, or leave index out."
+        )

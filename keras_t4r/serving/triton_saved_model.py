@@ -26,12 +26,16 @@ class TritonPythonModel:
         for gpu in tf.config.list_physical_devices("GPU"):
             tf.config.experimental.set_memory_growth(gpu, True)
         folder = pathlib.Path(args["model_repository"]) / args["model_version"]
-        self.loaded = tf.saved_model.load(str(folder / "model.savedmodel"))
-        self.serve = self.loaded.signatures["serving_default"]
         config = json.loads(args["model_config"])
         self.inputs = [column["name"] for column in config["input"]]
         self.outputs = [column["name"] for column in config["output"]]
+        self.serve = self.load(folder, config)
         self.warm_up(config["input"])
+
+    def load(self, folder, config):
+        """The function from tensors to those of the answer, by their names."""
+        self.loaded = tf.saved_model.load(str(folder / "model.savedmodel"))
+        return self.loaded.signatures["serving_default"]
 
     def warm_up(self, columns):
         """Two sessions of padding, so that no caller waits for TensorFlow."""
@@ -53,7 +57,7 @@ class TritonPythonModel:
             inputs[name] = tf.convert_to_tensor(values)
         try:
             outputs = self.serve(**inputs)
-        except tf.errors.InvalidArgumentError as error:
+        except (tf.errors.InvalidArgumentError, ValueError) as error:
             # One caller's fault is no fault of those who asked at the same time.
             return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error)))
         return pb_utils.InferenceResponse(

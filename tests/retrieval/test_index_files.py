@@ -88,6 +88,22 @@ def test_arrays_that_do_not_fit_are_refused(saved):
         load_index(path)
 
 
+def test_lists_of_absurd_sizes_are_refused(faiss, items, tmp_path):
+    """Their sum goes round, and is the number of items again."""
+    from keras_t4r.retrieval.index_files import _digest
+
+    path = tmp_path / "index"
+    IVFIndex(lists=8).build(*items[:2]).save(path)
+    sizes = np.zeros(8, "int64")
+    sizes[:5] = [2**62, 2**62, 2**62, 2**62, len(items[0])]
+    np.save(path / "sizes.npy", sizes)
+    about = json.loads((path / "index.json").read_text(encoding="utf-8"))
+    about["sha256"]["sizes"] = _digest(path / "sizes.npy")
+    (path / "index.json").write_text(json.dumps(about), encoding="utf-8")
+    with pytest.raises(ValueError, match="does not fit together"):
+        load_index(path)
+
+
 def test_nothing_is_unpickled(saved, items):
     from keras_t4r.retrieval.index_files import _digest
 

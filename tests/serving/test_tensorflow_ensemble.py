@@ -5,7 +5,9 @@ import keras
 import numpy as np
 import pytest
 
+import keras_t4r as t4r
 from keras_t4r.data.etl.session_etl import SessionETL
+from keras_t4r.retrieval import ExactIndex
 from keras_t4r.serving.tensorflow_ensemble import export_tensorflow_ensemble
 
 tf = pytest.importorskip("tensorflow")
@@ -252,3 +254,58 @@ def test_a_workflow_of_other_ids_of_a_second_output_is_refused(
     with pytest.raises(ValueError, match="'category' do not mean the same"):
         export_tensorflow_ensemble(model, etl, "shop", tmp_path / "m")
     assert not (tmp_path / "m").exists()
+
+
+class OnlyAll(t4r.ScoreStep):
+    """A step that does not say what it does to candidates."""
+
+    def change(self, scores, items):
+        return scores
+
+
+@pytest.mark.parametrize(
+    ("case", "error", "message"),
+    [
+        ("no index", TypeError, "should be an index of"),
+        ("candidates alone", ValueError, "give index=, too"),
+        ("no candidates", ValueError, "candidates is 0"),
+        ("another vocabulary", ValueError, "of another vocabulary"),
+        ("fewer items", ValueError, r"call index\.refresh"),
+        ("another table", ValueError, r"Call index\.refresh"),
+        ("k", ValueError, "k must lie between"),
+        ("platform", ValueError, "searched in Triton's Python backend"),
+        ("outputs", ValueError, r"has the outputs \['next_item', 'bought'\]"),
+        ("step", ValueError, "comes after the head and sees the scores of all"),
+    ],
+)
+def test_an_index_that_does_not_fit_is_refused(
+    model, schema, etl, build_model, build_tasks_model, tmp_path, case, error, message
+):
+    ids, vectors = model.item_vectors()
+    mine = ExactIndex(vocabulary=model.item_fingerprint)
+    index, options = mine.build(ids, vectors), {}
+    if case == "no index":
+        index = "index"
+    elif case == "candidates alone":
+        index, options = None, {"candidates": 30}
+    elif case == "no candidates":
+        options = {"candidates": 0}
+    elif case == "another vocabulary":
+        index = ExactIndex(vocabulary="90-abc").build(ids, vectors)
+    elif case == "fewer items":
+        index = mine.build(ids[1:], vectors[1:])
+    elif case == "another table":
+        index = mine.build(ids, 1.01 * vectors)
+    elif case == "k":
+        options = {"k": len(ids) + 1}
+    elif case == "platform":
+        options = {"platform": "tensorflow_savedmodel"}
+    elif case == "outputs":
+        model = build_tasks_model(schema, ["next_item", "bought"])
+    else:
+        model = build_model(schema, memory=OnlyAll(name="all"))
+    with pytest.raises(error, match=message):
+        export_tensorflow_ensemble(
+            model, etl, "shop", tmp_path / "m", index=index, **options
+        )
+    assert list(tmp_path.iterdir()) == []

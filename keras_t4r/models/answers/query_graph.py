@@ -1,6 +1,7 @@
 """A model's graph cut at the head that answers: what an index is asked with."""
 
 import keras
+from keras import ops
 
 from keras_t4r.layers.score_step import ScoreStep
 from keras_t4r.models.graph import calls_from_head, lifted
@@ -38,6 +39,7 @@ class QueryGraph:
             items = lifted(_arguments(node, ("scores", "items"))[1], entered)
             tensors[f"items_{len(self.steps)}"] = items
             self.steps.append(step)
+        self._inputs = model.input
         self._read = _Part(model, tensors)
         self._table = None if of_head is None else _Part(model, of_head)
 
@@ -54,12 +56,16 @@ class QueryGraph:
         items = [found[f"items_{place}"] for place in range(len(self.steps))]
         return self.head.query(asked, training=False), items
 
-    def table(self, inputs):
+    def table(self):
         """The table that the head is called with, or `None` for its own."""
         if self._table is None:
             return None
-        # It does not depend on the sessions: one does.
-        return self._table.of({name: x[:1] for name, x in inputs.items()})["table"]
+        # It does not depend on the sessions: any one does.
+        session = {
+            name: ops.ones([1 if n is None else n for n in x.shape], x.dtype)
+            for name, x in self._inputs.items()
+        }
+        return self._table.of(session)["table"]
 
 
 class _Part:

@@ -107,7 +107,7 @@ class Recommender:
         model = self._model
 
         def make():
-            return Retriever(model, model.output_of(head), k)
+            return Retriever.of(model, model.output_of(head), k)
 
         return self._made("retriever", (k, head), make)
 

@@ -1,14 +1,12 @@
 import numpy as np
-from keras import ops
 
+from keras_t4r.models.answers.candidate_graph import CandidateGraph
 from keras_t4r.models.answers.compiled import Compiled
-from keras_t4r.models.answers.query_graph import QueryGraph
 
 # How far the scores of an index may be from the model's, of the largest.
-_ROUNDING = 1e-3
+ROUNDING = 1e-3
 # A sum of nothing, in logarithms: small enough, and a number.
 _NOTHING = -1e30
-_INF = float("inf")
 
 
 class Retriever:
@@ -23,51 +21,23 @@ class Retriever:
     `exp(score)` add up to) the index tells.
 
     Args:
-        model: `SessionModel`.
-        output: the `KerasTensor` of the scores.
+        ask, rank: functions of dicts of arrays: `CandidateGraph.query` and
+            `CandidateGraph.best`, here or out of a SavedModel.
         k: int.
+        reads_rest: bool. As of `CandidateGraph`.
     """
 
-    def __init__(self, model, output, k):
-        self._graph = QueryGraph(model, output)
-        self._model, self._k = model, k
-        parts = [self._graph.head, *self._graph.steps, *self._graph.models]
-        self._ask = Compiled(model, self._query, parts)
-        self._rank = Compiled(model, self._best, parts)
+    def __init__(self, ask, rank, k, reads_rest):
+        self._ask, self._rank = ask, rank
+        self._k, self._reads_rest = k, reads_rest
 
-    # Compiled
-
-    def _query(self, inputs):
-        query, items = self._graph.query(self._model.newest(inputs))
-        must = [
-            ops.cast(step.candidates(of_step), "int32")
-            for step, of_step in zip(self._graph.steps, items, strict=True)
-        ]
-        must.append(ops.zeros((ops.shape(query)[0], 1), "int32"))
-        found = {"query": query, "must": ops.concatenate(must, axis=1)}
-        return {**found, **{f"items_{n}": x for n, x in enumerate(items)}}
-
-    def _best(self, given):
-        head, ids = self._graph.head, given["ids"]
-        vectors = head.items(self._graph.table(given["inputs"]), ids)
-        scores = ops.matmul(vectors, given["query"][:, :, None])[:, :, 0]
-        scores = ops.where(ids > 0, scores, -_INF)
-        # What the index has is compared with the model's own.
-        hits = given["hit"]
-        gap = ops.abs(ops.where(hits, scores - given["score"], 0.0))
-        gap = ops.max(gap / (1.0 + ops.abs(given["score"])), axis=1)
-        rest = given["rest"]
-        for place, step in enumerate(self._graph.steps):
-            items = given[f"items_{place}"]
-            scores, rest = step.change_candidates(scores, ids, rest, items)
-        scores = ops.where(given["allowed"], scores, -_INF)
-        left = ops.sum(ops.cast(ops.logical_and(hits, scores > -_INF), "int32"), axis=1)
-        best, place = ops.top_k(scores, self._k)
-        found = ops.take_along_axis(ids, place, axis=1)
-        found = ops.where(best > -_INF, found, 0)
-        return {"scores": best, "ids": found, "left": left, "gap": gap}
-
-    # Not compiled
+    @classmethod
+    def of(cls, model, output, k):
+        """That of a model in this process; see `CandidateGraph`."""
+        graph = CandidateGraph(model, output, k)
+        ask = Compiled(model, graph.query, graph.parts)
+        rank = Compiled(model, graph.best, graph.parts)
+        return cls(ask.answer, rank.answer, k, graph.reads_rest)
 
     def answer(self, x, index, count, exclude=None):
         """Scores and ids `(batch, k)` of a batch, as NumPy arrays.
@@ -78,9 +48,8 @@ class Retriever:
             count: int. Candidates that the index is asked for at first.
             exclude: int array `(batch, n)`, 0 for none.
         """
-        asked = self._ask.answer(x)
+        asked = self._ask(x)
         must = asked.pop("must")
-        must = np.where(must < self._graph.head.first_id, 0, must)
         rows = np.arange(len(must))
         scores = np.empty((len(rows), self._k), "float32")
         ids = np.empty((len(rows), self._k), "int32")
@@ -89,8 +58,7 @@ class Retriever:
             of_rows = {name: values[rows] for name, values in asked.items()}
             out = None if exclude is None else exclude[rows]
             found = self._candidates(of_rows["query"], must[rows], index, count, out)
-            inputs = {name: values[rows] for name, values in x.items()}
-            best = self._rank.answer({**of_rows, **found, "inputs": inputs})
+            best = self._rank({**of_rows, **found})
             self._check(best["gap"])
             scores[rows], ids[rows] = best["scores"], best["ids"]
             if count == len(index):
@@ -128,7 +96,7 @@ class Retriever:
         if exclude is not None:
             allowed = np.logical_and(allowed, ~_stands_in(ids, exclude))
         rest = np.zeros(len(ids), "float32")
-        if any(step.reads_rest for step in self._graph.steps):
+        if self._reads_rest:
             rest = np.maximum(index.log_rest(query, ids), _NOTHING).astype("float32")
         scores = np.where(hit, scores, 0.0).astype("float32")
         return {
@@ -141,7 +109,7 @@ class Retriever:
 
     def _check(self, gap):
         # Turned round, so that a NaN is found as well.
-        if not (gap <= _ROUNDING).all():
+        if not (gap <= ROUNDING).all():
             raise ValueError(
                 "The index answers with other scores than the model: the model was "
                 "trained further, or loaded, after the index was built. Call "
