@@ -2,7 +2,7 @@
 
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable
 from numbers import Real
 
 import numpy as np
@@ -133,7 +133,7 @@ def names(argument, value):
 
 
 def ordered(argument, value, what):
-    """What has an order, as a list: a list, tuple, range, or an array of one axis.
+    """What has an order, as a list: a list, an array of one axis, a generator.
 
     Args:
         argument: string. Its name.
@@ -141,12 +141,17 @@ def ordered(argument, value, what):
         what: string. What it should be a list of, for the sentence.
 
     Raises:
-        TypeError: it has no order, as a set, or can be gone through once, as a
-            generator; or it is a text or a dict.
+        TypeError: it has no order, as a set, or is a text, a dict or one value.
     """
-    found = value
-    if not isinstance(value, str) and callable(getattr(value, "tolist", None)):
-        found = value.tolist()
-    if isinstance(found, str | bytes) or not isinstance(found, Sequence):
+    plain = isinstance(value, str | bytes | dict | set | frozenset)
+    # An array gives Python's own numbers.
+    found = value.tolist() if hasattr(value, "tolist") else value
+    if plain or not isinstance(found, Iterable):
         raise TypeError(f"{argument} is {value!r}; it should be a list of {what}.")
     return list(found)
+
+
+def is_frame(value):
+    """Whether it is a table, of whatever maker."""
+    # Arrow's own protocol, and the older one of data frames (pandas 1).
+    return hasattr(value, "__arrow_c_stream__") or hasattr(value, "__dataframe__")

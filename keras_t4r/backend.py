@@ -229,7 +229,10 @@ class Rows:
         chance = tf.random.stateless_uniform(shape, seed, None, None, tf.uint32)
         bits = tf.bitcast(values, tf.uint32) + tf.bitwise.bitwise_and(chance, low)
         bits = tf.bitwise.bitwise_and(bits, tf.bitwise.invert(low))
-        return tf.cast(tf.bitcast(bits, tf.float32), tf.bfloat16)
+        rounded = tf.cast(tf.bitcast(bits, tf.float32), tf.bfloat16)
+        # A carry would make a number of what is none.
+        finite = tf.math.is_finite(values)
+        return tf.where(finite, rounded, tf.cast(values, tf.bfloat16))
 
 
 def zeros_to_fill(x):

@@ -22,8 +22,14 @@ def as_path(path, what):
     return Path(as_text(path, what))
 
 
-def as_text(path, what):
-    """As `as_path`, as text: for a pattern, or what Keras reads (`gs://…`)."""
+def as_text(path, what, home=True):
+    """As `as_path`, as text: for a pattern, or for what Keras reads (`gs://…`).
+
+    Args:
+        path, what: as of `as_path`.
+        home: bool. Whether `~` is the home folder: not where Keras reads or writes at
+            the same path by itself, for which it is a name like others.
+    """
     text = os.fspath(path) if isinstance(path, os.PathLike) else path
     if not isinstance(text, str):
         raise TypeError(
@@ -33,7 +39,8 @@ def as_text(path, what):
         raise ValueError(f'The path of {what} is empty text; "." is this folder.')
     if "\0" in text:
         raise ValueError(f"The path of {what} holds a null character: {text!r}.")
-    text = os.path.expanduser(text)
+    if home:
+        text = os.path.expanduser(text)
     longest = max(text.split("/"), key=_size)
     if _size(longest) > _LONGEST_NAME or _size(text) > _LONGEST_PATH:
         raise ValueError(

@@ -26,6 +26,8 @@ def _copy(part):
         return keras.random.SeedGenerator.from_config(part.get_config())
     if type(part) in (list, tuple):
         return type(part)(map(_copy, part))
+    if type(part) is dict:
+        return {name: _copy(value) for name, value in part.items()}
     if not isinstance(part, (NextItemLoss, NegativeSampler)):
         return part
     made = copy.copy(part)

@@ -172,7 +172,7 @@ class ReadingModel(keras.Model):
                 is called in the model and in one nested in it, too: Keras would save
                 it with both, and could not load the file.
         """
-        filepath = as_text(filepath, "a model")
+        filepath = as_text(filepath, "a model", home=False)
         if filepath.endswith((".h5", ".hdf5")):
             raise ValueError(
                 f"A SessionModel is saved as .keras, not as {filepath}: HDF5 holds "
@@ -191,8 +191,13 @@ class ReadingModel(keras.Model):
         return super().save(filepath, *args, **kwargs)
 
     def save_weights(self, filepath, *args, **kwargs):
-        """Saves as `keras.Model.save_weights` does; `~` is the home folder."""
-        filepath = as_text(filepath, "weights")
+        """Saves as `keras.Model.save_weights` does.
+
+        Raises:
+            TypeError: `filepath` is no path.
+            ValueError: there can be no such path.
+        """
+        filepath = as_text(filepath, "weights", home=False)
         return super().save_weights(filepath, *args, **kwargs)
 
     def load_weights(self, filepath, *args, **kwargs):
@@ -203,7 +208,7 @@ class ReadingModel(keras.Model):
             ValueError: the weights are of another model, or of one with another
                 vocabulary. The model is as before then.
         """
-        filepath = as_text(filepath, "weights")
+        filepath = as_text(filepath, "weights", home=False)
         optimizer = getattr(self, "optimizer", None)
         variables = [*self.variables, *(optimizer.variables if optimizer else ())]
         before = [np.array(ops.convert_to_numpy(variable)) for variable in variables]

@@ -1,6 +1,6 @@
 import keras
 
-from keras_t4r.arguments import truth, whole_number
+from keras_t4r.arguments import optional, truth, whole_number
 from keras_t4r.backend import build_optimizer, has_global_random_state
 from keras_t4r.backend import name as backend_name
 from keras_t4r.data.loader.loader_epoch import follow_epochs, with_callback
@@ -69,13 +69,15 @@ class TrainedModel(SteppingModel):
             TypeError: `run_eagerly`, `jit_compile` or `probe` is no truth value, a loss
                 weight no number, or `steps_per_execution` no whole one.
             ValueError: a name is not that of an output, a loss is meant for a next-item
-                output or a weight for one without a loss, a weight is below 0, a metric
-                is called `loss`, a next-item output's metric is no object, outputs of
+                output or a weight for one without a loss, a metric is
+                called `loss`, a next-item output's metric is no object, outputs of
                 one head have weights of their own, or XLA is asked for where it cannot
                 be had.
         """
         probe = truth("probe", probe)
-        run_eagerly = truth("run_eagerly", run_eagerly)
+        run_eagerly = bool(optional(truth, "run_eagerly", run_eagerly))
+        # Keras reads `None` so.
+        jit_compile = "auto" if jit_compile is None else jit_compile
         if jit_compile != "auto":
             jit_compile = truth("jit_compile", jit_compile)
         steps_per_execution = whole_number("steps_per_execution", steps_per_execution)
@@ -118,6 +120,7 @@ class TrainedModel(SteppingModel):
         self._arguments = arguments
         self._output_losses = OutputLosses(heads, arguments.loss_weights)
         self._probe, self._probed = probe, not probe
+        self._losses_checked = False
 
     def get_compile_config(self):
         config = super().get_compile_config()
@@ -409,8 +412,10 @@ class TrainedModel(SteppingModel):
             check_vectors(self)
 
     def _check_losses(self):
-        for head in find_layers(self, NextItemHead):
-            head.check_loss()
+        if not self._losses_checked:
+            for head in find_layers(self, NextItemHead):
+                head.check_loss()
+        self._losses_checked = True
 
     def _refuse_class_weight(self, class_weight):
         if class_weight is not None and self.heads:

@@ -21,9 +21,10 @@ class RowSparse:
     gradients it trains as that.
 
     A table in bfloat16, and moments and average, which are then in bfloat16 too, take
-    half the memory. A step is computed in float32, and what it writes is rounded up or
-    down by chance, so that on average nothing of a change is lost. In float16 the
-    squares of small gradients would be 0: variables in it are refused.
+    half the memory. A step is computed in float32, as a whole gradient is held, and
+    what it writes is rounded up or down by chance, so that on average nothing of a
+    change is lost. In float16 the squares of small gradients would be 0: variables in
+    it are refused.
 
     A sampled loss, and any that only gathers rows of the table (`keras_t4r.backend`'s
     `take_rows`), has such gradients, up to a head's bias. A loss that scores all items

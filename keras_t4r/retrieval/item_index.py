@@ -263,5 +263,9 @@ def _are_held(held_ids, held, ids, vectors, rounding=0.0):
     place = order[np.minimum(place, len(order) - 1)]
     same = held_ids[place] == ids
     there = held[place[same]]
-    same[same] = np.isclose(there, vectors[same], rounding, rounding).all(axis=1)
+    wanted = vectors[same]
+    alike = (
+        np.isclose(there, wanted, rounding, rounding) if rounding else there == wanted
+    )
+    same[same] = alike.all(axis=1)
     return same

@@ -6,7 +6,6 @@ import shutil
 
 from keras_t4r.arguments import truth, whole_number
 from keras_t4r.files import PLAIN, as_path, is_plain, new_folders
-from keras_t4r.models.answers.retriever import ROUNDING
 from keras_t4r.models.graph import output_names
 from keras_t4r.serving import triton_config
 from keras_t4r.serving.candidates_saved_model import write_candidates_model
@@ -15,6 +14,8 @@ from keras_t4r.serving.served_outputs import SCORES, ServedOutputs
 
 RESULT = "result_"
 PLATFORMS = ("python", "tensorflow_savedmodel")
+# The same vectors, computed twice: a step of training changes them by more.
+_ROUNDING = 1e-6
 
 
 def export_tensorflow_ensemble(
@@ -108,7 +109,7 @@ def export_tensorflow_ensemble(
     if index is not None:
         _check_goes_with_index(model, platform)
     candidates = model.candidates_of(index, k, candidates=candidates)
-    if index is not None and not index.holds(*model.item_vectors(), ROUNDING).all():
+    if index is not None and not index.holds(*model.item_vectors(), _ROUNDING).all():
         raise ValueError(
             "The index holds other vectors than the model: the model was trained "
             "further, or loaded, after the index was built. Call index.refresh(model)."

@@ -216,11 +216,7 @@ class TritonServer:
             bool.
         """
         place = "v2/health/ready" if name is None else f"v2/models/{name}/ready"
-        try:
-            with urllib.request.urlopen(f"http://{self.http_url}/{place}", timeout=5):
-                return True
-        except (OSError, http.client.HTTPException):
-            return False
+        return _answers(f"http://{self.http_url}/{place}")
 
     def _command(self, wheel):
         command = [
@@ -244,7 +240,8 @@ class TritonServer:
 
     def _wait(self):
         deadline = time.monotonic() + self.startup_timeout
-        while not self.ready():
+        # The metrics are the last that it offers.
+        while not (self.ready() and _answers(self.metrics_url)):
             if self._process.poll() is not None:
                 raise RuntimeError(
                     f"Triton ended at its start, with status "
@@ -293,6 +290,14 @@ def _names(load):
             f'`load` is "all" or a sequence of model names; received: {load!r}.'
         )
     return tuple(load)
+
+
+def _answers(url):
+    try:
+        with urllib.request.urlopen(url, timeout=5):
+            return True
+    except (OSError, http.client.HTTPException):
+        return False
 
 
 def main(arguments=None):

@@ -19,7 +19,7 @@ def facts_of(model, baselines, folder):
         folder: path. That of the run's checkpoint.
     """
     optimizer = described(model.optimizer)
-    began, left = _LEFT.get(model.optimizer, {}).get(folder, (None, None))
+    began, left = _LEFT.get(model.optimizer, {}).get(folder.absolute(), (None, None))
     return {
         "model": described(model),
         "optimizer": began if optimizer == left else optimizer,
@@ -40,4 +40,4 @@ def leave(model, checkpoint):
     """
     now = described(model.optimizer)
     of_runs = _LEFT.setdefault(model.optimizer, {})
-    of_runs[checkpoint.folder] = checkpoint.run["optimizer"], now
+    of_runs[checkpoint.folder.absolute()] = checkpoint.run["optimizer"], now

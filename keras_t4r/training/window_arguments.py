@@ -14,6 +14,11 @@ def check_model(model):
         raise TypeError(
             f"model is of type {type(model).__name__}; it should be a SessionModel."
         )
+    if model.compiled and model.optimizer is None:
+        raise ValueError(
+            "The model was compiled with optimizer=None, so it can be evaluated, not "
+            "trained: compile it with an optimizer."
+        )
 
 
 def check_baselines(baselines):

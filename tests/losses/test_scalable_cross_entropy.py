@@ -7,7 +7,7 @@ from keras import ops
 import keras_t4r as t4r
 from keras_t4r.losses import softmax_cross_entropy
 
-pytestmark = pytest.mark.backends
+pytestmark = pytest.mark.backends("torch")
 ROWS, ITEMS, DIM, FIRST = 12, 60, 5, 2
 
 
@@ -35,6 +35,7 @@ def gradients(loss, arrays):
     return value_and_gradients(lambda *x: loss.call(*x, targets, weights), arrays[:3])
 
 
+@pytest.mark.backends("jax")
 def test_buckets_of_everything_are_the_full_softmax():
     arrays = example()
     full = softmax_cross_entropy(*map(ops.convert_to_tensor, arrays))
@@ -71,6 +72,7 @@ def test_its_negatives_score_higher_than_drawn_ones():
     assert hard > (hidden @ table.T).mean() + 0.8 * (hidden @ table.T).std()
 
 
+@pytest.mark.backends("jax")
 @pytest.mark.parametrize("rows", [0, 1, 3])
 def test_few_targets_or_none(rows):
     if rows == 0 and keras.backend.backend() == "jax":

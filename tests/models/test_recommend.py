@@ -17,7 +17,7 @@ from keras_t4r.schema.encoded_ids import encoded_columns, mark_encoded
 from keras_t4r.training.baselines import Popularity
 from keras_t4r.training.evaluate import evaluate_scorer
 
-pytestmark = pytest.mark.backends
+pytestmark = pytest.mark.backends("torch")
 # Raw ids that could be taken for encoded ones, and the other way round.
 RAW = np.random.default_rng(0).permutation(np.arange(2, 42)).tolist()
 SESSIONS = {"item_id": [[3, 7], [41], [5, 5, 9, 2]]}
@@ -138,7 +138,6 @@ def test_ids_of_another_vocabulary_are_refused_and_of_a_shorter_one_taken():
     assert today.recommend(etl.transform(clicks()))["item"].shape == (60, 10)
 
 
-@pytest.mark.backends("torch")
 def test_training_and_evaluation_refuse_the_ids_of_another_etl(tmp_path):
     folders = [tmp_path / "ours", tmp_path / "theirs"]
     for seed, folder in enumerate(folders):
@@ -168,7 +167,6 @@ def test_training_and_evaluation_refuse_the_ids_of_another_etl(tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.backends("torch")
 def test_memory_and_baselines_refuse_the_ids_of_another_etl(tmp_path):
     folders = [tmp_path / "ours", tmp_path / "theirs"]
     for seed, folder in enumerate(folders):
@@ -212,7 +210,6 @@ def test_every_file_of_an_etl_carries_the_mark(tmp_path, split, rows_in_memory):
     assert encoded_columns(pa.schema([("item", pa.int64())])) is None
 
 
-@pytest.mark.backends("torch")
 def test_a_mark_that_was_lost_is_asked_for(tmp_path):
     etl = make_etl()
     etl.write(clicks(), tmp_path / "out", progress=False)
@@ -242,6 +239,7 @@ def test_numbers_that_the_etl_standardised_are_not_taken_from_the_log():
     assert_same(model.recommend(columns, k=5, encoded=True), expected)
 
 
+@pytest.mark.backends("jax")
 def test_answers_come_in_the_order_of_the_sessions_whatever_the_batch(model):
     random = np.random.default_rng(2)
     lists = [random.choice(RAW, n).tolist() for n in random.integers(1, 30, 23)]
@@ -260,6 +258,7 @@ def test_answers_come_in_the_order_of_the_sessions_whatever_the_batch(model):
                 assert not set(one["item_id"][0]) & set(lists[row])
 
 
+@pytest.mark.backends("jax")
 def test_places_without_an_item_are_marked(model):
     seen = RAW[:30]
     answer = model.recommend({"item_id": [seen, RAW[:1]]}, k=15, exclude_seen=True)
@@ -297,7 +296,6 @@ KEYS = [
 ]
 
 
-@pytest.mark.backends("torch")
 @pytest.mark.parametrize("keys", KEYS, ids=str)
 def test_session_ids_come_back_as_they_went_in(model, keys):
     model.features.session_column = "session"
@@ -306,7 +304,6 @@ def test_session_ids_come_back_as_they_went_in(model, keys):
     assert list(map(type, found.tolist())) == list(map(type, keys))
 
 
-@pytest.mark.backends("torch")
 def test_session_ids_of_one_type_stay_one(model):
     model.features.session_column = "session"
     for keys in ([1, 2], np.array([1, 2]), pa.array([1, 2]), pl.Series([1, 2])):
@@ -316,7 +313,6 @@ def test_session_ids_of_one_type_stay_one(model):
     assert model.recommend(gap, k=1)["session"].tolist() == [1, None]
 
 
-@pytest.mark.backends("torch")
 @pytest.mark.parametrize("role", ["item_id", "session_id"])
 def test_a_column_named_as_the_scores_are_is_refused(build, role):
     item = build.schema["item_id"]
@@ -329,7 +325,6 @@ def test_a_column_named_as_the_scores_are_is_refused(build, role):
         model.recommend({"item_id": [[3]], "scores": [[3]]}, k=1)
 
 
-@pytest.mark.backends("torch")
 def test_lists_and_texts_are_read_in_every_layout(build):
     words = t4r.Vocabulary([f"i{i}" for i in range(40)])
     model = make_model(t4r.Schema((build.schema["item_id"],)), {"item_id": words})
@@ -367,6 +362,7 @@ def test_lists_and_texts_are_read_in_every_layout(build):
         model.recommend(twice, k=3)
 
 
+@pytest.mark.backends("jax")
 def test_a_compiled_answer_is_made_once_and_follows_the_weights(model, monkeypatch):
     traces = []
     top_k = type(model).top_k

@@ -59,8 +59,7 @@ FIT = [
     (dict(validation_freq=2), ValueError, "validation_freq has no meaning without"),
     (dict(validation_freq=0), ValueError, "validation_freq is 0; it should be 1 or"),
     (dict(steps_per_epoch=0), ValueError, "steps_per_epoch is 0; it should be 1 or"),
-    (dict(epochs=0), ValueError, "epochs is 0; it should be 1 or more"),
-    (dict(epochs=-1), ValueError, "epochs is -1; it should be 1 or more"),
+    (dict(epochs=-1), ValueError, "epochs is -1; it should be 0 or more"),
     (dict(epochs=1.5), TypeError, "epochs is 1.5; it should be a whole number"),
     (dict(initial_epoch=-1), ValueError, "initial_epoch is -1; it should be 0 or"),
     (dict(epochs=2, initial_epoch=3), ValueError, "epochs is the number of the last"),
@@ -113,18 +112,18 @@ def test_a_loader_to_validate_on_makes_its_own_batches(model, train, test):
     model.fit(train, epochs=3, initial_epoch=3, validation_steps=1, **both)
 
 
-WEIGHTS = [-1.0, float("nan"), float("inf"), "1", True, [1.0, 2.0], [], {"item": -1}]
+WEIGHTS = [float("nan"), float("inf"), "1", True, [1.0, 2.0], [], {"item": "1"}]
 
 
 @pytest.mark.parametrize("weights", WEIGHTS, ids=str)
-def test_loss_weights_are_numbers_from_0_on(made, weights):
+def test_loss_weights_are_finite_numbers(made, weights):
     if isinstance(weights, dict):
-        weights = dict.fromkeys(made.output_names, -1)
+        weights = dict.fromkeys(made.output_names, "1")
     with pytest.raises(
         (ValueError, TypeError), match=r"^(The loss weight|loss_weights)"
     ):
         made.compile("sgd", loss_weights=weights)
-    made.compile("sgd", loss_weights=[np.float32(0.5)])
+    made.compile("sgd", loss_weights=[np.float32(-0.5)])
 
 
 def test_without_an_optimizer_a_model_is_evaluated_only(made, train, test):

@@ -8,7 +8,7 @@ from keras import ops
 import keras_t4r as t4r
 from keras_t4r.retrieval import ExactIndex, IVFIndex
 
-pytestmark = pytest.mark.backends
+pytestmark = pytest.mark.backends("torch")
 SESSIONS = {"item_id": models.sessions(30, seed=9)}
 
 
@@ -54,6 +54,7 @@ def assert_same(one, other, atol=1e-4):
     assert (one["item_id"] == other["item_id"]).mean() > 0.99
 
 
+@pytest.mark.backends("jax")
 @pytest.mark.parametrize("candidates, exclude_seen", [(None, False), (10, True)])
 def test_an_exact_index_answers_as_the_whole_catalogue(model, exclude_seen, candidates):
     how = {"k": 10, "exclude_seen": exclude_seen}
@@ -256,6 +257,7 @@ def test_a_step_of_the_users_says_how_it_goes_with_an_index():
     assert_same(found, model.recommend(SESSIONS, 10))
 
 
+@pytest.mark.backends("jax")
 def test_no_answer_depends_on_who_else_asked(remembering):
     index = ExactIndex.of(remembering)
     together = remembering.recommend(SESSIONS, 10, index=index)

@@ -12,7 +12,10 @@ import sys
 
 KIND, FILE = sys.argv[1:]
 DEVICES = 1 if KIND == "one" else 2
-os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={DEVICES}"
+# Beside what compiles quickly, as the tests that start it have it.
+_FLAGS = os.environ.get("XLA_FLAGS", "").split()
+_FLAGS.append(f"--xla_force_host_platform_device_count={DEVICES}")
+os.environ["XLA_FLAGS"] = " ".join(_FLAGS)
 
 # As in conftest: PyTorch's GPU compiler does not stand TensorFlow beside it.
 sys.modules.setdefault("triton", None)

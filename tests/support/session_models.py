@@ -285,9 +285,10 @@ def make_model(case, schema=None):
         vocabularies=vocabularies_of(case) or None,
         **FEATURES[case.features](case, schema),
     )
-    read_context = t4r.ContextFeatures(
-        schema, ["country"], embedding_dim=4, embeddings_initializer=wide
-    )
+    if context_apart:
+        read_context = t4r.ContextFeatures(
+            schema, ["country"], embedding_dim=4, embeddings_initializer=wide
+        )
     block = make_block(case.body, case.causal)
     between = _between if case.nesting == "between" else lambda x: x
 

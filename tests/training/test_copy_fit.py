@@ -10,7 +10,7 @@ import keras_t4r as t4r
 from keras_t4r.layers.heads.copy_mechanism import START, TERMS
 from keras_t4r.training.copy_fit import CopyTuner
 
-pytestmark = pytest.mark.backends
+pytestmark = pytest.mark.backends("torch")
 ITEMS, FIRST = 40, 2
 SCHEMA = t4r.Schema(
     (
@@ -61,6 +61,7 @@ def loader(ids, target="last"):
     return t4r.KerasSequenceLoader(table, SCHEMA, 256, target=target)
 
 
+@pytest.mark.backends("jax")
 def test_the_rule_is_found():
     copy = t4r.CopyMechanism()
     found = t4r.tune_copy(make_model(copy), loader(sessions(6000)))
@@ -119,7 +120,6 @@ def test_a_mechanism_within_a_model_within_a_model_is_found():
     assert found.coefficients == pytest.approx(alone.coefficients, abs=1e-4)
 
 
-@pytest.mark.backends("torch")
 def test_a_session_model_is_tuned_saved_and_evaluated_so(tmp_path):
     inputs = SCHEMA.inputs()
     items = inputs["item_id"]
@@ -152,9 +152,9 @@ def test_what_cannot_be_tuned_is_refused():
     with pytest.raises(TypeError, match="give a KerasSequenceLoader"):
         t4r.tune_copy(model, np.ones((3, 4)))
     for value in ("copy", t4r.CopyMechanism, keras.layers.Dense(2)):
-        with pytest.raises(TypeError, match=r"copy is .* should be the CopyMechanism"):
+        with pytest.raises(TypeError, match=r"copy is .* be the model's CopyMechanism"):
             t4r.tune_copy(model, loader(sessions(3)), copy=value)
-    with pytest.raises(TypeError, match="target is 5; it should be text"):
+    with pytest.raises(TypeError, match="target is 5; it should be the name"):
         t4r.tune_copy(model, loader(sessions(3)), target=5)
     with pytest.raises(ValueError, match="make the loader with target='last'"):
         t4r.tune_copy(model, loader(sessions(3), None))

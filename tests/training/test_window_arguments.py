@@ -29,7 +29,7 @@ BAD_ARGUMENTS = [
     (dict(baselines={"one": 5}), "The baseline 'one' is of type int"),
     *(
         (dict(windows=windows), "^windows is .*; it should be a list of names")
-        for windows in ({"1", "2"}, {"1": "2"}, (w for w in "12"), np.array(7), b"12")
+        for windows in ({"1", "2"}, {"1": "2"}, np.array(7), b"12")
     ),
     *(
         (dict(windows=["1", window]), "^A window's name is .* should be")

@@ -4,6 +4,7 @@ import os
 
 import pyarrow as pa
 
+from keras_t4r.arguments import is_frame
 from keras_t4r.schema.plain_numbers import plain_numbers
 
 
@@ -41,12 +42,6 @@ def as_table(sessions):
         f"The sessions are {_kind(sessions)}; give parquet files by path, a "
         "list of paths, a pyarrow.Table, a polars or pandas frame, or a dict of lists."
     )
-
-
-def is_frame(sessions):
-    """Whether it is a table, of whatever maker."""
-    # Arrow's own protocol, and the older one of data frames (pandas 1).
-    return hasattr(sessions, "__arrow_c_stream__") or hasattr(sessions, "__dataframe__")
 
 
 def _plain(columns):

@@ -280,10 +280,11 @@ class NextItemHead(KeepsQuantization, ShardedRows, keras.layers.Layer):
         return hidden, at
 
     def _scalar(self, loss):
-        shape = None if loss is None else tuple(getattr(loss, "shape", ()))
-        if shape == ():
+        shape = getattr(loss, "shape", ())
+        # TensorFlow may not know it.
+        if loss is not None and (getattr(shape, "rank", 0) is None or len(shape) == 0):
             return loss
-        found = "nothing" if loss is None else f"a tensor of shape {shape}"
+        found = "nothing" if loss is None else f"a tensor of shape {tuple(shape)}"
         raise ValueError(
             f"The loss of {self.name!r}, a {type(self.loss).__name__}, returned {found}"
             "; it should return a scalar, the sum over the targets of weight times "

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from keras_t4r.data.loader.session_tables import is_frame
+from keras_t4r.arguments import is_frame
 
 # Events counted at once. Counts of more are added up: each addition goes over all
 # counts so far, so there should be few.

@@ -76,7 +76,7 @@ def check_known(sampler):
     """
     if sampler.counts is not None:
         return
-    if np.isnan(ops.convert_to_numpy(sampler.log_share)).any():
+    if np.isnan(ops.convert_to_numpy(sampler.log_share[:1])).any():
         raise ValueError(
             f"A {type(sampler).__name__} has no counts to train with: a config, and "
             "what clone_model makes of it, does not have them, for they are weights. "

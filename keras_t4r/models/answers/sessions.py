@@ -292,7 +292,8 @@ def _encoded(ids, column):
     series = read_ids(ids, f"Column {column.name!r} of the sessions")
     if series.null_count():
         raise ValueError(f"Column {column.name!r} of the sessions has a null value.")
-    least, most = column.lowest_id, column.cardinality - 1
+    # Of other columns id 0 says nothing.
+    least, most = int(Tags.ITEM_ID in column.tags), column.cardinality - 1
     if len(series) and (series.min() < least or series.max() > most):
         wrong = series.min() if series.min() < least else series.max()
         raise ValueError(

@@ -6,8 +6,8 @@ import os
 import keras
 import numpy as np
 
-from keras_t4r.data.loader.session_tables import is_frame
-from keras_t4r.schema import LARGEST_NUMBER, PADDING_ID
+from keras_t4r.arguments import is_frame
+from keras_t4r.schema import LARGEST_NUMBER
 
 # Keras casts what it is given, so that what is no id would go unnoticed.
 _REMEDY = "encode sessions with the ETL, or read them by a KerasSequenceLoader"
@@ -25,15 +25,13 @@ def check_inputs(x, schema):
     Raises:
         TypeError: they are a table, a path or lists; a column holds no numbers, or ids
             that are no whole ones.
-        ValueError: a column is missing; an id is outside of its domain, is padding
-            within a session, or follows it; a number is none, or too large.
+        ValueError: a column is missing; an id is outside of its domain, or follows
+            padding within a session; a number is none, or too large.
     """
     _check_container(x)
     if not isinstance(x, dict):
         return
-    item, events = schema.item_id, None
-    # The items first: they say where the events of the others are.
-    for column in sorted(schema, key=lambda column: column.name != item):
+    for column in schema:
         if column.name not in x:
             raise ValueError(
                 f"The inputs have no column {column.name!r}, which the model reads; "
@@ -46,11 +44,8 @@ def check_inputs(x, schema):
             _check_numbers(values, column)
             continue
         _check_ids(values, column)
-        if column.name == item:
-            events = values != PADDING_ID
+        if column.name == schema.item_id:
             _check_padding(values)
-        elif column.lowest_id != PADDING_ID and events is not None:
-            _check_none_missing(values, events, column)
 
 
 def _check_container(x):
@@ -110,40 +105,13 @@ def _check_padding(ids):
     """Items are padded on the right."""
     if ids.ndim != 2:
         return
-    late = _after_padding(ids)
+    late = (ids[:, 1:] != 0) & (ids[:, :-1] == 0)
     if late.any():
         row = int(late.any(axis=1).argmax())
         raise ValueError(
             f"Session {row + 1} of the inputs has an event after padding (id 0): "
             "sessions are padded on the right, as [5, 6, 7, 0, 0]."
         )
-
-
-def _check_none_missing(ids, events, column):
-    """Ids of other columns are padding only where there is no event, or in bags."""
-    if column.is_bag and ids.ndim == 3:
-        gap = _after_padding(ids).any(axis=-1)
-        empty = (ids == PADDING_ID).all(axis=-1) & (column.event_count[0] > 0)
-        missing = gap | empty
-    elif not column.is_list:
-        missing = ids.reshape(len(ids), -1) == PADDING_ID
-        events = events.reshape(len(events), -1).any(axis=1, keepdims=True)
-    else:
-        missing = ids == PADDING_ID
-    if missing.shape != events.shape:
-        return
-    missing = missing & events
-    if missing.any():
-        row = int(np.argwhere(missing)[0][0])
-        raise ValueError(
-            f"Column {column.name!r} of the inputs holds id 0 inside session "
-            f"{row + 1}, but id 0 is padding: {_REMEDY}."
-        )
-
-
-def _after_padding(ids):
-    """Which ids, but for the first of a row, follow padding."""
-    return (ids[..., 1:] != PADDING_ID) & (ids[..., :-1] == PADDING_ID)
 
 
 def _check_numbers(values, column):

@@ -1,11 +1,11 @@
 """Arguments of `fit`, `evaluate` and `predict` that say how to run, not on what."""
 
+import numbers
 import os
 
 import keras
 
-from keras_t4r.arguments import optional, whole_number
-from keras_t4r.data.loader.session_tables import is_frame
+from keras_t4r.arguments import is_frame, optional, whole_number
 
 _VERBOSE = ("auto", 0, 1, 2)
 
@@ -24,7 +24,7 @@ def check_run(x, *, batch_size, verbose, callbacks, **steps):
     _check_batch_size("batch_size", batch_size, x)
     for name, value in steps.items():
         optional(whole_number, name, value)
-    plain = isinstance(verbose, (int, str))
+    plain = isinstance(verbose, (str, numbers.Integral))
     if not plain or verbose not in _VERBOSE:
         raise ValueError(f"verbose is {verbose!r}; it should be one of {_VERBOSE}.")
     if not isinstance(callbacks, keras.callbacks.CallbackList):
@@ -32,13 +32,13 @@ def check_run(x, *, batch_size, verbose, callbacks, **steps):
 
 
 def check_epochs(epochs, initial_epoch):
-    """Raises where there is no epoch to train for.
+    """Raises where there can be no such epochs.
 
     Raises:
         TypeError: one is no whole number.
         ValueError: one is too small.
     """
-    epochs = whole_number("epochs", epochs)
+    epochs = whole_number("epochs", epochs, least=0)
     initial_epoch = whole_number("initial_epoch", initial_epoch, least=0)
     if epochs < initial_epoch:
         raise ValueError(

@@ -196,10 +196,10 @@ def checked_weights(weights):
 
     Raises:
         TypeError: one is no number.
-        ValueError: one is NaN, infinite or below 0.
+        ValueError: one is NaN or infinite.
     """
     return {
-        name: number(f"The loss weight of {name!r}", weight, least=0)
+        name: number(f"The loss weight of {name!r}", weight)
         for name, weight in weights.items()
     }
 

@@ -27,7 +27,8 @@ class QuotientRemainderEmbedding(ColumnTable):
     Before their first rows both tables have one of zeros, the padding's, which is never
     trained.
 
-    A look-up reads and trains the rows of its ids alone. For the item column heads
+    A look-up reads the rows of its ids alone, and with an optimizer of
+    `keras_t4r.optimizers` a step trains no others. For the item column heads
     score with all ids' vectors, which are computed whole in each step and for each
     request, `cardinality · dim` numbers and their gradient, whatever the loss: it saves
     the memory of weights and moments, and no time. It is for the other columns above
