@@ -50,7 +50,7 @@ def scores_of(model, x):
 def assert_same(one, two, atol=1e-5):
     assert set(one) == set(two)
     for name, value in one.items():
-        np.testing.assert_allclose(two[name], value, atol=atol, err_msg=name)
+        np.testing.assert_allclose(two[name], value, rtol=1e-6, atol=atol, err_msg=name)
 
 
 def head_call(model):
