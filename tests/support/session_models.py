@@ -298,7 +298,9 @@ def make_model(case, schema=None):
             return block(x, **visible)
         context = read_context(inputs)
         if case.context == "latent-cross":
-            return t4r.ContextFusion("latent-cross", wide)(block(x, **visible), context)
+            little = keras.initializers.RandomNormal(stddev=0.3)
+            fusion = t4r.ContextFusion("latent-cross", little)
+            return fusion(block(x, **visible), context)
         x = t4r.ContextToken()(x, context, **visible)
         x, visible = (x[0], {"visible": x[1]}) if visible else (x, {})
         return t4r.DropContextToken()(block(x, **visible))
