@@ -7,8 +7,7 @@ VENV ?= .venv
 # pip 26 refuses merlin-dataloader's metadata.
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check -q
 BIN := $(VENV)/bin
-# Of two cores: the third works while others wait for servers.
-PYTEST := $(BIN)/python -m pytest -n 3 --dist loadgroup
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
 EXTRAS := nvtabular,triton,serving,onnx,retrieval
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 

@@ -55,7 +55,7 @@ def trained(made, training):
 @pytest.fixture
 def one_of_a_sort(case):
     if case not in SORTS:
-        pytest.skip("shown by one body of each sort")
+        pytest.skip("shown by other cases: see SORTS")
 
 
 @pytest.fixture

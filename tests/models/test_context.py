@@ -21,7 +21,7 @@ from seeds import set_seed
 
 import keras_t4r as t4r
 
-pytestmark = pytest.mark.backends("torch")
+pytestmark = pytest.mark.backends
 
 # Each place with a body, and each sort of body with a place that changes its input.
 CASES = [
@@ -49,6 +49,7 @@ def finite(scores):
     return scores[:, 2:]
 
 
+@pytest.mark.backends("torch")
 def test_the_context_changes_the_answer_and_id_0_of_it_says_nothing(model):
     x = batch()
     y = finite(scores_of(model, x))
@@ -58,6 +59,7 @@ def test_the_context_changes_the_answer_and_id_0_of_it_says_nothing(model):
         assert (np.abs(moved - y)[rows].max(1) > 1e-4).all(), name
 
 
+@pytest.mark.backends("torch")
 def test_every_item_of_the_history_can_change_the_answer(model):
     x = batch(shortest=LENGTH)
     x = {k: v[:, : LENGTH - 1] if v.ndim > 1 else v for k, v in x.items()}
@@ -69,7 +71,6 @@ def test_every_item_of_the_history_can_change_the_answer(model):
         assert (np.abs(moved - y).max(1) > 1e-5).all(), t
 
 
-@pytest.mark.backends("jax")
 def test_padding_is_nothing(model):
     x = batch()
     y = scores_of(model, x)
@@ -79,6 +80,7 @@ def test_padding_is_nothing(model):
     )
 
 
+@pytest.mark.backends("torch")
 def test_a_later_event_changes_no_earlier_one():
     for place in PLACES:
         set_seed(3)
@@ -100,7 +102,6 @@ def test_a_later_event_changes_no_earlier_one():
         assert (np.abs(two - one)[:, 3:].max(-1) > 1e-5).all(), place
 
 
-@pytest.mark.backends("jax")
 def test_it_trains_evaluates_as_it_serves_and_comes_back(model, tmp_path):
     set_seed(1)
     losses = model.fit(loader(sessions(96)), epochs=2, verbose=0).history["loss"]
@@ -129,6 +130,7 @@ def test_it_trains_evaluates_as_it_serves_and_comes_back(model, tmp_path):
         assert other.schema.names == model.schema.names
 
 
+@pytest.mark.backends("torch")
 @pytest.mark.parametrize("place", ["latent-cross", "token"])
 def test_a_context_that_tells_the_target_is_learned(place):
     set_seed(1)
@@ -140,6 +142,7 @@ def test_a_context_that_tells_the_target_is_learned(place):
     assert logs["ndcg_5"] > 0.9
 
 
+@pytest.mark.backends("torch")
 def test_values_of_events_stand_at_their_events():
     model = build("mlm-bert", "token", outputs="liked")
     # As many events as it reads.
@@ -150,6 +153,7 @@ def test_values_of_events_stand_at_their_events():
     np.testing.assert_array_equal(liked != 0, real)
 
 
+@pytest.mark.backends("torch")
 def test_the_schema_of_a_model_has_the_columns_of_its_context():
     model = build()
     assert model.schema.names == ["item_id", "price", "age", "country"]
@@ -158,6 +162,7 @@ def test_the_schema_of_a_model_has_the_columns_of_its_context():
         model.vocabulary("city")
 
 
+@pytest.mark.backends("torch")
 def test_raw_values_of_the_context_are_encoded_by_its_vocabulary():
     words = t4r.Vocabulary(["fr", "it", "jp"], first_id=2, name="country")
     inputs = SCHEMA.inputs()
@@ -176,6 +181,7 @@ def test_raw_values_of_the_context_are_encoded_by_its_vocabulary():
     assert np.abs(other["scores"] - raw["scores"]).max() > 1e-6
 
 
+@pytest.mark.backends("torch")
 def test_mixed_precision():
     keras.config.set_dtype_policy("mixed_float16")
     model = build("mlm-bert", "token-and-cross")
@@ -192,6 +198,7 @@ def parts(scheme):
     return inputs, x, targets, table, context
 
 
+@pytest.mark.backends("torch")
 @pytest.mark.parametrize("nested", [False, True])
 def test_a_head_that_would_read_the_token_is_refused(nested):
     inputs, x, targets, table, context = parts(t4r.CausalLanguageModeling())
@@ -216,6 +223,7 @@ def test_a_head_that_would_read_the_token_is_refused(nested):
         t4r.SessionModel(inputs, scores)
 
 
+@pytest.mark.backends("torch")
 def test_contexts_of_hidden_events_are_refused():
     def model(scheme):
         inputs, x, targets, table, _ = parts(scheme)
@@ -229,6 +237,7 @@ def test_contexts_of_hidden_events_are_refused():
     assert np.isfinite(finite(scores_of(causal, batch()))).all()
 
 
+@pytest.mark.backends("torch")
 def test_a_body_that_reads_times_gets_one_for_the_token():
     seconds = t4r.ColumnSchema("seconds", "float32", ("timestamp",), None, (1, LENGTH))
     schema = t4r.Schema((*SCHEMA.columns, seconds))

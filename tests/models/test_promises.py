@@ -425,6 +425,7 @@ def test_a_model_saved_before_its_first_call_comes_back(case, tmp_path):
 @pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="a SavedModel is TensorFlow's"
 )
+@pytest.mark.usefixtures("one_of_a_sort")
 def test_a_saved_model_gives_the_same_scores(case, model, tmp_path):
     import tensorflow as tf
 

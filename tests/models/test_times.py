@@ -104,7 +104,7 @@ def test_half_precision_takes_whole_seconds(log):
     inputs = schema.inputs()
     x, table = features(inputs)
     x, targets = t4r.CausalLanguageModeling()(x, inputs["item_id"])
-    config = t4r.session_config("hstu", 16, n_head=2)
+    config = t4r.session_config("hstu", 16, n_head=2, n_layer=1)
     times = inputs["seconds"]
 
     def answer(times):

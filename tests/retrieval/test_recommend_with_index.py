@@ -54,7 +54,6 @@ def assert_same(one, other, atol=1e-4):
     assert (one["item_id"] == other["item_id"]).mean() > 0.99
 
 
-@pytest.mark.backends("jax")
 @pytest.mark.parametrize("candidates, exclude_seen", [(None, False), (10, True)])
 def test_an_exact_index_answers_as_the_whole_catalogue(model, exclude_seen, candidates):
     how = {"k": 10, "exclude_seen": exclude_seen}
@@ -128,6 +127,7 @@ def test_excluded_items_are_not_answered(remembering, kind, with_index):
     assert_same(found, remembering.recommend(SESSIONS, 10, exclude=out))
 
 
+@pytest.mark.backends("jax")
 def test_each_session_may_have_a_list_of_its_own(remembering, kind):
     best = remembering.recommend(SESSIONS, 20)["item_id"]
     out = [row[: 2 * (n % 8)].tolist() for n, row in enumerate(best)]

@@ -66,9 +66,9 @@ def model_of(body=None):
     ids, c = keras.Input((None,), dtype="int32"), keras.Input((5,))
     x = keras.layers.Embedding(9, 6, mask_zero=True)(ids)
     x = t4r.ContextToken()(x, c)
-    x = t4r.TransformerBlock(body or {"model_type": "gpt2", "n_embd": 6, "n_head": 2})(
-        x
-    )
+    x = t4r.TransformerBlock(
+        body or {"model_type": "gpt2", "n_embd": 6, "n_head": 2, "n_layer": 1}
+    )(x)
     return keras.Model([ids, c], t4r.DropContextToken()(x))
 
 
