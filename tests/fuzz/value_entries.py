@@ -38,8 +38,14 @@ def is_seed(value):
     return is_whole(value) and value >= 0
 
 
+def is_nothing(value):
+    """What stands for no value, as pandas and numpy write it too."""
+    nat = isinstance(value, np.datetime64) and np.isnat(value)
+    return value is None or value is ODD_VALUES[1] or nat
+
+
 def is_number(value):
-    if value is None:
+    if is_nothing(value):
         return True
     number = isinstance(value, (int, float, np.integer, np.floating))
     if isinstance(value, decimal.Decimal):
@@ -52,12 +58,12 @@ def is_number(value):
 FITS = {
     "s": is_text,
     "t": lambda v: (
-        isinstance(v, (int, float, np.number))
+        isinstance(v, (int, float, np.number, decimal.Decimal))
         and not isinstance(v, bool)
         and -2e9 < v < 7e9
     ),
     "i": is_integer,
-    "c": lambda v: v is None or v in ("", b"") or v is ODD_VALUES[1] or is_text(v),
+    "c": lambda v: is_nothing(v) or v in ("", b"") or is_text(v),
     "x": is_number,
 }
 
