@@ -69,10 +69,9 @@ class TrainedModel(SteppingModel):
             TypeError: `run_eagerly`, `jit_compile` or `probe` is no truth value, a loss
                 weight no number, or `steps_per_execution` no whole one.
             ValueError: a name is not that of an output, a loss is meant for a next-item
-                output or a weight for one without a loss, a metric is
-                called `loss`, a next-item output's metric is no object, outputs of
-                one head have weights of their own, or XLA is asked for where it cannot
-                be had.
+                output or a weight for one without a loss, a metric is called `loss`,
+                a next-item output's metric is no object, outputs of one head have
+                weights of their own, or XLA is asked for where it cannot be had.
         """
         probe = truth("probe", probe)
         run_eagerly = bool(optional(truth, "run_eagerly", run_eagerly))
@@ -149,7 +148,8 @@ class TrainedModel(SteppingModel):
         if self._arguments is None:
             raise ValueError("Compile the model first: call compile().")
 
-    def _need_optimizer(self):
+    def need_optimizer(self):
+        """Raises `ValueError` where the model was compiled to be evaluated only."""
         if self.optimizer is None:
             raise ValueError(
                 "The model was compiled with optimizer=None, so it can be evaluated, "
@@ -224,7 +224,7 @@ class TrainedModel(SteppingModel):
                 weights below 0.
         """
         self._need_compile()
-        self._need_optimizer()
+        self.need_optimizer()
         check_run(
             x,
             batch_size=batch_size,
@@ -392,7 +392,7 @@ class TrainedModel(SteppingModel):
     ):
         self._need_compile()
         self._check_losses()
-        self._need_optimizer()
+        self.need_optimizer()
         self._check_inputs(x)
         self._refuse_targets_of_heads(self._targets(y))
         self._refuse_class_weight(class_weight)

@@ -94,8 +94,6 @@ class CopyTuner:
     """
 
     def __init__(self, model, copy=None):
-        if copy is not None:
-            check_layer("copy", copy, CopyMechanism)
         self.copy = _only_copy(model) if copy is None else copy
         check_layer("copy", self.copy, CopyMechanism)
         self._model = model

@@ -14,11 +14,8 @@ def check_model(model):
         raise TypeError(
             f"model is of type {type(model).__name__}; it should be a SessionModel."
         )
-    if model.compiled and model.optimizer is None:
-        raise ValueError(
-            "The model was compiled with optimizer=None, so it can be evaluated, not "
-            "trained: compile it with an optimizer."
-        )
+    if model.compiled:
+        model.need_optimizer()
 
 
 def check_baselines(baselines):
