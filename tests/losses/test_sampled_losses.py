@@ -283,6 +283,22 @@ def test_one_loss_serves_two_heads(kind):
         assert (one.loss.negatives.rows, other.loss.negatives.rows) == (ITEMS, 9)
 
 
+class OfParts(t4r.losses.NextItemLoss):
+    def __init__(self, parts):
+        self.parts = parts
+
+
+def test_parts_of_a_loss_are_a_heads_own_wherever_they_are_held():
+    sampler = samplers.UniformSampler(4, seed=1)
+    for parts in ({"a": sampler}, [sampler], (sampler,), {"a": [OfParts(sampler)]}):
+        held = t4r.NextItemHead(loss=OfParts(parts)).loss.parts
+        assert type(held) is type(parts)
+        (one,) = held.values() if isinstance(held, dict) else held
+        one = one[0].parts if isinstance(one, list) else one
+        assert one is not sampler
+        assert one.seed_generator is not sampler.seed_generator
+
+
 def test_the_loss_of_a_head_cannot_be_exchanged():
     head = t4r.NextItemHead()
     with pytest.raises(AttributeError, match="make another NextItemHead"):

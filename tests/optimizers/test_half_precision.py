@@ -121,3 +121,13 @@ def test_float16_is_refused():
     model, _ = half_model("float16", t4r.optimizers.RowSparseAdam(0.01))
     with pytest.raises(ValueError, match="is in float16, in which RowSparseAdam"):
         model.fit(sessions(), verbose=0)
+
+
+def test_what_is_no_number_stays_none():
+    """A GPU's NaN has all bits set: a carry would make it a zero."""
+    variable = tf.Variable(tf.zeros((64, 2), tf.bfloat16))
+    values = np.full((64, 2), 0x7FFFFFFF, "uint32").view("float32")
+    values[:, 1] = np.inf
+    Rows(variable, tf.range(64), tf.constant(0)).write(tf.constant(values))
+    found = tf.cast(variable, "float32").numpy()
+    assert np.isnan(found[:, 0]).all() and np.isposinf(found[:, 1]).all()
