@@ -235,6 +235,18 @@ class Rows:
         return tf.where(finite, rounded, tf.cast(values, tf.bfloat16))
 
 
+def loop_in_order(condition, body, state):
+    """`ops.while_loop` whose steps never run side by side.
+
+    TensorFlow else runs ten at once, and holds what each of them makes.
+    """
+    if name() != "tensorflow":
+        return ops.while_loop(condition, body, state)
+    import tensorflow as tf
+
+    return tf.while_loop(condition, body, state, parallel_iterations=1)
+
+
 def zeros_to_fill(x):
     """Zeros of the shape and dtype of `x`, made anew in each step.
 
@@ -267,8 +279,11 @@ def put_rows(x, start, values):
         return jax.lax.dynamic_update_slice_in_dim(x, values, start, 0)
     import tensorflow as tf
 
-    rows = start + tf.range(tf.shape(values)[0])
-    return tf.tensor_scatter_nd_update(x, rows[:, None], values)
+    # A scatter would copy `x` each time: it never takes over its buffer.
+    end = start + tf.shape(values)[0]
+    return tf.raw_ops.TensorStridedSliceUpdate(
+        input=x, begin=[start], end=[end], strides=[1], value=values
+    )
 
 
 def add_at_columns(x, columns, values):

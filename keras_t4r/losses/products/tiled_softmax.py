@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from keras_t4r.backend import put_rows, subtract_rows, zeros_to_fill
+from keras_t4r.backend import loop_in_order, put_rows, subtract_rows, zeros_to_fill
 from keras_t4r.losses.products.blocks import TILE_LOGITS, even_blocks
 
 # Items of a tile.
@@ -70,48 +70,63 @@ def tiled_cross_entropy(hidden, table, bias, targets, weights, filter_below=0.0)
 
         tiles = blocks * chunks
         state = (0, ops.full_like(w, -1e30), ops.zeros_like(w))
-        _, top, total = ops.while_loop(lambda i, *_: i < tiles, add_up, state)
+        _, top, total = loop_in_order(lambda i, *_: i < tiles, add_up, state)
         log_sum = top + ops.log(total)
 
         target_rows = ops.take(table, targets, axis=0)
         z_target = ops.sum(hidden * target_rows, axis=1) + ops.take(bias, targets)
         loss = ops.sum(weights * (log_sum[:count] - z_target))
 
+        y = ops.concatenate([targets, ops.zeros((fill,), targets.dtype)])
+
         def spread(i, up, d_hidden, d_table, d_bias):
             start, first, hb, tb, z = tile(i)
+            scale = up * ops.slice(w, (start,), (rows,))
+            dh = ops.slice(d_hidden, (start, 0), (rows, dim))
+            dt = ops.slice(d_table, (first, 0), (chunk, dim))
+            db = ops.slice(d_bias, (first,), (chunk,))
             p = ops.exp(z - ops.slice(log_sum, (start,), (rows,))[:, None])
 
             def with_gradients():
-                wp = p * (up * ops.slice(w, (start,), (rows,)))[:, None]
-                dh = ops.slice(d_hidden, (start, 0), (rows, dim)) + ops.matmul(wp, tb)
-                dt = ops.slice(d_table, (first, 0), (chunk, dim))
-                dt = dt + ops.matmul(ops.transpose(wp), hb)
-                db = ops.slice(d_bias, (first,), (chunk,)) + ops.sum(wp, axis=0)
+                wp = p * scale[:, None]
                 return (
-                    put_rows(d_hidden, start, dh),
-                    put_rows(d_table, first, dt),
-                    put_rows(d_bias, first, db),
+                    dh + ops.matmul(wp, tb),
+                    dt + ops.matmul(ops.transpose(wp), hb),
+                    db + ops.sum(wp, axis=0),
                 )
 
-            if not filter_below:
-                return i + 1, up, *with_gradients()
-            matters = ops.max(p) >= filter_below
-            as_it_is = (d_hidden, d_table, d_bias)
-            return i + 1, up, *ops.cond(matters, with_gradients, lambda: as_it_is)
+            if filter_below:
+                matters = ops.max(p) >= filter_below
+                dh, dt, db = ops.cond(matters, with_gradients, lambda: (dh, dt, db))
+            else:
+                dh, dt, db = with_gradients()
+
+            # The part of the targets themselves, where this tile has them: done for
+            # the whole table at once, it would need a second one.
+            yb = ops.slice(y, (start,), (rows,))
+            begin = ops.cast((i // blocks) * chunk, yb.dtype)
+            local = yb - ops.cast(first, yb.dtype)
+            here = ops.logical_and(yb >= begin, local < chunk)
+            local = ops.clip(local, 0, chunk - 1)
+            share = ops.where(here, scale, 0.0)[:, None]
+            dt = subtract_rows(dt, local, share * hb)
+            db = subtract_rows(db[:, None], local, share)[:, 0]
+            return (
+                i + 1,
+                up,
+                put_rows(d_hidden, start, dh),
+                put_rows(d_table, first, dt),
+                put_rows(d_bias, first, db),
+            )
 
         def gradient(*args, upstream=None):
             up = args[0] if upstream is None else upstream
             state = (0, up, *map(zeros_to_fill, (h, table, bias)))
-            _, _, d_hidden, d_table, d_bias = ops.while_loop(
+            _, _, d_hidden, d_table, d_bias = loop_in_order(
                 lambda i, *_: i < tiles, spread, state
             )
-            # The part of the targets themselves.
             w_up = (up * weights)[:, None]
-            return (
-                d_hidden[:count] - w_up * target_rows,
-                subtract_rows(d_table, targets, w_up * hidden),
-                subtract_rows(d_bias[:, None], targets, w_up)[:, 0],
-            )
+            return d_hidden[:count] - w_up * target_rows, d_table, d_bias
 
         return loss, gradient
 
