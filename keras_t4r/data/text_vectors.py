@@ -1,9 +1,12 @@
 """Texts → vectors, once, by whatever encoder the user has."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pyarrow as pa
 
 from keras_t4r.arguments import whole_number
+from keras_t4r.arrays import as_array
 from keras_t4r.files import as_path, new_file
 from keras_t4r.files.parquet import write_parquet
 
@@ -30,10 +33,12 @@ def write_text_vectors(path, texts, encode, batch_size=256):
         What was written, a `pyarrow.Table`.
 
     Raises:
-        TypeError: a text is no text, `encode` gives no numbers, or ids are neither all
-            whole numbers nor all text.
-        ValueError: no id has a text, or `encode` gives another number of vectors than
-            texts, vectors of several widths, or a number that is none.
+        TypeError: texts are no dict, or a text is none; ids are neither all whole
+            numbers of 64 bits nor all text; `encode` is no function, or gives no
+            numbers.
+        ValueError: no id has a text, or one cannot be written; `encode` gives another
+            number of vectors than texts, vectors of several widths, or a number that
+            is none.
 
     Example:
 
@@ -46,7 +51,12 @@ def write_text_vectors(path, texts, encode, batch_size=256):
     batch_size = whole_number("batch_size", batch_size)
     # Before the texts are encoded, which takes long.
     path = as_path(path, "vectors")
+    if not callable(encode):
+        raise TypeError(
+            f"encode is {encode!r}; it should be a function of a list of texts."
+        )
     texts = _checked(texts)
+    ids = _ids(texts)
     distinct = sorted(set(texts.values()), key=lambda text: (len(text), text))
     vectors = _encoded(distinct, encode, batch_size)
     place = {text: row for row, text in enumerate(distinct)}
@@ -54,7 +64,7 @@ def write_text_vectors(path, texts, encode, batch_size=256):
     flat = pa.array(rows.reshape(-1))
     table = pa.table(
         {
-            "id": pa.array(list(texts)),
+            "id": ids,
             "vector": pa.FixedSizeListArray.from_arrays(flat, rows.shape[1]),
         }
     )
@@ -65,6 +75,10 @@ def write_text_vectors(path, texts, encode, batch_size=256):
 
 def _checked(texts):
     """The ids that have a text."""
+    if not isinstance(texts, Mapping):
+        raise TypeError(
+            f"texts are of type {type(texts).__name__}; give a dict of raw id to text."
+        )
     kinds = {type(raw) for raw in texts}
     whole = all(issubclass(kind, (int, np.integer)) for kind in kinds)
     if bool in kinds or not (whole or kinds == {str}):
@@ -83,16 +97,28 @@ def _checked(texts):
     return found
 
 
+def _ids(texts):
+    """They may be such as no file holds."""
+    try:
+        return pa.array(list(texts))
+    except OverflowError as error:
+        far = max(texts, key=abs)
+        raise TypeError(
+            f"Id {far} is beyond int64: give ids of that size as text."
+        ) from error
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"Id {error.object!r} holds half a character, which no file can: write it "
+            "anew."
+        ) from error
+
+
 def _encoded(texts, encode, batch_size):
     """A float32 array `(texts, width)`."""
     found = []
     for start in range(0, len(texts), batch_size):
         batch = texts[start : start + batch_size]
-        vectors = encode(batch)
-        if hasattr(vectors, "detach"):
-            # PyTorch's, which may be on a device, and know its gradient.
-            vectors = vectors.detach().cpu().float()
-        vectors = np.asarray(vectors)
+        vectors = as_array("What encode gave", encode(batch))
         if vectors.dtype.kind not in "fiu":
             raise TypeError(f"encode gave {vectors.dtype}; it should give numbers.")
         width = found[0].shape[1] if found else None

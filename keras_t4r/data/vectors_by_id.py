@@ -7,11 +7,15 @@ import numpy as np
 import pyarrow as pa
 
 from keras_t4r.arguments import one_of
+from keras_t4r.arrays import as_array, unmasked
+from keras_t4r.data.column_names import check_once
 from keras_t4r.data.loader.arrow_layouts import is_list, one_array
 from keras_t4r.files import as_path
 from keras_t4r.files.parquet import read_parquet
+from keras_t4r.files.sentences import first_line
 from keras_t4r.schema import PADDING_ID, check_schema
 from keras_t4r.schema.plain_numbers import plain_numbers
+from keras_t4r.schema.raw_values import NO_SERIES
 
 
 def vectors_by_id(vectors, schema, column, missing="zeros"):
@@ -33,10 +37,12 @@ def vectors_by_id(vectors, schema, column, missing="zeros"):
         A float32 array `(cardinality, width)`; row 0, the padding, is zeros.
 
     Raises:
-        TypeError: there are other columns than a column of ids and one of lists.
+        TypeError: there are other columns than a column of ids and one of lists, or one
+            cannot be read.
         FileNotFoundError: there is no such file.
-        ValueError: the column has no vocabulary; an id stands twice; a vector is null,
-            of another width, or holds a number that is none; or no id has a vector.
+        ValueError: the column has no vocabulary; two columns have one name, or differ
+            in length; an id stands twice; a vector is null, of another width, or holds
+            a number that is none; or no id has a vector.
 
     Example:
 
@@ -94,18 +100,25 @@ _SAID = {"zeros": "zeros", "mean": "the mean of the others"}
 
 def _columns(vectors):
     """What to call them, raw ids, and an array `(ids, width)`."""
-    where = "the vectors"
+    where, title = "the vectors", "The table of vectors"
     if isinstance(vectors, (str, os.PathLike)):
         path = as_path(vectors, "vectors")
-        where, vectors = str(path), read_parquet(path)
+        if not path.is_file():
+            raise FileNotFoundError(f"There is no file of vectors at {path}.")
+        where = title = str(path)
+        vectors = read_parquet(path)
     elif isinstance(vectors, dict):
-        arrays = {name: _as_arrow(values) for name, values in vectors.items()}
+        arrays = {name: _as_arrow(name, v) for name, v in vectors.items()}
+        lengths = {name: len(array) for name, array in arrays.items()}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"The columns of the vectors differ in length: {lengths}.")
         vectors = pa.table(arrays)
     if not isinstance(vectors, pa.Table):
         raise TypeError(
             "vectors come as the path of a parquet file, as a pyarrow.Table or as a "
             f"dict of two columns; this is a {type(vectors).__name__}."
         )
+    check_once(vectors.column_names, title)
     columns = {name: one_array(vectors[name]) for name in vectors.column_names}
     lists = [name for name, column in columns.items() if is_list(column.type)]
     plain = [name for name in columns if name not in lists]
@@ -117,12 +130,20 @@ def _columns(vectors):
     return where, columns[plain[0]], _rows(columns[lists[0]], where)
 
 
-def _as_arrow(values):
-    values = np.asarray(values) if not isinstance(values, list) else values
-    if isinstance(values, np.ndarray) and values.ndim == 2:
-        flat = pa.array(np.ascontiguousarray(values).reshape(-1))
-        return pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
-    return pa.array(plain_numbers(values) if isinstance(values, list) else values)
+def _as_arrow(name, values):
+    values = unmasked(values)
+    if not isinstance(values, list):
+        values = as_array(f"Column {name!r} of the vectors", values)
+    try:
+        if isinstance(values, np.ndarray) and values.ndim == 2:
+            flat = pa.array(np.ascontiguousarray(values).reshape(-1))
+            return pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
+        return pa.array(plain_numbers(values) if isinstance(values, list) else values)
+    except (OverflowError, *NO_SERIES) as error:
+        raise TypeError(
+            f"Column {name!r} of the vectors cannot be read ({first_line(error)}): "
+            "give raw ids, or a list of floats for each."
+        ) from error
 
 
 def _rows(column, where):

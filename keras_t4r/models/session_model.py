@@ -196,7 +196,8 @@ class SessionModel(TrainedModel):
                 the mark says. `None` asks the mark.
             head: string. Name of the output that answers, where several do.
             exclude: raw ids that must not be answered: a list for all sessions, or a
-                list of lists, one for each. Answers are not shorter for it, as long
+                list of lists, one for each; arrays and series are lists, tables are
+                none. Answers are not shorter for it, as long
                 as items are left. Ids that the vocabulary does not hold say nothing.
             index: `ItemIndex` of the model, as `IVFIndex.of(model)`. Only candidates
                 from it are ranked, and those that steps after the head bring up, such

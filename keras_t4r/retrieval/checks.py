@@ -3,6 +3,7 @@
 import numpy as np
 
 from keras_t4r.arguments import LARGEST_INT
+from keras_t4r.arrays import as_array
 
 
 def check_ids(ids):
@@ -30,7 +31,7 @@ def check_vectors(what, vectors, rows=None, dim=None):
         vectors: array.
         rows, dim: ints or `None`. What its shape must be.
     """
-    vectors = np.asarray(vectors)
+    vectors = as_array(f"The array of vectors of {what}", vectors)
     if vectors.ndim != 2 or vectors.dtype.kind not in "fiu":
         raise ValueError(
             f"The vectors of {what} are {vectors.dtype} {vectors.shape}; they should "
@@ -70,7 +71,12 @@ def check_excluded(exclude, queries):
 
 
 def _integers(what, values):
-    values = np.asarray(values)
+    if hasattr(values, "columns"):
+        raise TypeError(
+            f"The {what} are a {type(values).__name__}, whose columns may be anything: "
+            "give the list of one of them."
+        )
+    values = as_array(f"The list of {what}", values)
     if values.size == 0:
         return values.astype("int64")
     if values.dtype.kind not in "iu":

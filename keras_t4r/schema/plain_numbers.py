@@ -1,9 +1,14 @@
-"""Numbers of numpy among those of Python, as Python's: Arrow reads them wrong."""
+"""Numbers of numpy among those of Python, as Python's: Arrow reads them wrong.
+
+So it does masked arrays in lists, whose masks it drops.
+"""
 
 import decimal
 import fractions
 
 import numpy as np
+
+from keras_t4r.arrays import unmasked
 
 _NUMBERS = (int, float, np.number, decimal.Decimal, fractions.Fraction)
 _RATIONALS = (decimal.Decimal, fractions.Fraction)
@@ -14,11 +19,14 @@ def plain_numbers(values):
 
     Of `[1, np.float16(0.5)]` Arrow makes `[1, 0]`, and of integers of two of numpy's
     types an error. Here each keeps its value: a float32 is the number it stands for.
+    What is masked is `None`.
 
     Args:
         values: list or tuple, of values or of such lists.
     """
     kinds = _kinds(values)
+    if any(issubclass(kind, np.ma.MaskedArray) for kind in kinds):
+        return plain_numbers(unmasked(values))
     numbers = {kind for kind in kinds if issubclass(kind, _NUMBERS)}
     strange = {kind for kind in kinds if issubclass(kind, (np.number, np.bool_))}
     if len(numbers) > 1:

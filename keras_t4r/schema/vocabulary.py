@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from keras_t4r.arguments import whole_number
+from keras_t4r.arrays import off_device
 from keras_t4r.files import as_path, new_file
 from keras_t4r.files.parquet import read_parquet, write_parquet
 from keras_t4r.schema.domain import LARGEST_ID, PADDING_ID, UNKNOWN_ID
@@ -254,6 +255,7 @@ class Vocabulary:
         return np.where(ids < self.first_id, filler, raw)
 
     def _rows_of(self, ids):
+        ids = off_device(f"The array of ids of column {self.name!r}", ids)
         try:
             ids = np.asarray(ids)
         except ValueError as error:

@@ -2,7 +2,6 @@
 
 import contextlib
 import math
-from collections.abc import Mapping
 from pathlib import PurePath
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy as np
 from keras_t4r.data.clicks.click_table import ClickTable
 from keras_t4r.data.clicks.no_values import NO_VALUES
 from keras_t4r.data.clicks.prepared import typed
-from keras_t4r.data.clicks.table_columns import row_values
+from keras_t4r.data.clicks.table_columns import row_values, table_columns
 from keras_t4r.serving.served_outputs import EVENTS, SCORES
 from keras_t4r.serving.tensorflow_ensemble import RESULT
 
@@ -231,14 +230,18 @@ def _read_columns(rows, names):
                 if held is None or name not in held:
                     raise ValueError(f"Row {number} has no {name!r}; it has {has}.")
         return {name: [row[name] for row in values] for name in names}
-    # pyarrow says `column_names`, polars and pandas `columns`, a dict its keys.
-    has = [*getattr(rows, "column_names", getattr(rows, "columns", rows))]
+    columns = table_columns(rows, "rows")
+    if columns is None:
+        raise TypeError(
+            "The rows of a request are a list of dicts or named tuples, a dict of "
+            f"columns, or a frame; this is a {type(rows).__name__}."
+        )
     for name in names:
-        if name not in has:
-            raise ValueError(f"The rows have no column {name!r}; they have {has}.")
-    if isinstance(rows, Mapping):
-        return {name: rows[name] for name in names}
-    return rows.select(names) if hasattr(rows, "select") else rows[names]
+        if name not in columns:
+            raise ValueError(
+                f"The rows have no column {name!r}; they have {list(columns)}."
+            )
+    return {name: columns[name] for name in names}
 
 
 def _ids_and_scores(outputs):

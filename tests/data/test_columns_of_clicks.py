@@ -48,6 +48,7 @@ def starts(times):
         pd.Series([5, pd.NA, 6], dtype=object),
         (5, NAN, 6),
         [5, pd.NA, 6],
+        [5, np.ma.masked, 6],
         ("a", NAN, "b"),
         ["a", pd.NA, "b"],
         pd.Series(["a", None, "b"]),

@@ -307,6 +307,8 @@ def test_session_ids_may_be_text():
     table = table.append_column("session_id", pa.array(names))
     loader = KerasSequenceLoader(table, SCHEMA, 4, shuffle=False)
     assert loader.session_ids(1).tolist() == names[4:]
+    with pytest.raises(TypeError, match="session ids of type string, but a model"):
+        KerasSequenceLoader(table, SCHEMA, 4, columns=["age", "session_id"])
 
 
 def test_sliced_large_and_fixed_size_lists_read_alike():

@@ -106,9 +106,13 @@ def test_a_column_that_stands_twice_is_refused(tmp_path):
     pq.write_table(table, tmp_path / "c.parquet")
     with pytest.raises(ValueError, match="names column 'i' twice"):
         etl().fit(tmp_path / "c.parquet")
-    with pytest.raises(ValueError, match="two columns 'i'"):
+    # polars does not even scan a file with a twin that nobody reads.
+    pq.write_table(pa.table([[1]] * 5, names=[*"stizz"]), tmp_path / "d.parquet")
+    with pytest.raises(ValueError, match=r"d\.parquet names column 'z' twice"):
+        etl().fit(tmp_path / "d.parquet")
+    with pytest.raises(ValueError, match="names column 'i' twice"):
         etl().fit(table)
-    with pytest.raises(ValueError, match="two columns 'i'"):
+    with pytest.raises(ValueError, match="names column 'i' twice"):
         etl().fit(pd.DataFrame([[1, 1, 7, 8]], columns=columns))
 
 
@@ -251,3 +255,24 @@ def test_marks_and_names_that_are_none_are_refused(arguments, error, tmp_path):
     (name,) = arguments
     with pytest.raises(error, match=f"^{name} is "):
         ClickLog(log, **arguments)
+
+
+MARKS = {
+    "columns": ["s", "t", "i"],
+    "separator": ";",
+    "quote": None,
+    "null_values": ["NULL"],
+}
+
+
+@pytest.mark.parametrize("mark", MARKS)
+def test_what_says_how_text_is_read_is_refused_where_there_is_none(mark, tmp_path):
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"i": [7], "t": [1], "s": [1]}), path)
+    given = {mark: MARKS[mark]}
+    with pytest.raises(ValueError, match=f"^{mark} is .*, but .*a.parquet is parquet"):
+        ClickLog(path, **given)
+    assert ClickLog(path, null_values=["\\N"], quote="auto").rows() == 1
+    # Beside a text file it is about that one.
+    log = write(tmp_path / "b.csv", "s;t;i" if mark == "separator" else "s,t,i")
+    assert len(ClickLog([path, log], **given).files) == 2

@@ -88,6 +88,11 @@ def test_a_text_model_of_hugging_face_is_such_an_encoder(tmp_path):
         ({"a": "x", "b": "y"}, lambda t: [[1.0]], "a vector for each"),
         ({"a": "x"}, lambda t: [["z"]], "should give numbers"),
         ({"a": "x"}, lambda t: [[np.nan]], "for the text 'x'"),
+        ({"a": "x", "b": "y"}, lambda t: [[1.0], [1.0, 2.0]], "rows of one length"),
+        ({2**63: "x", 1: "y"}, lengths, "Id 9223372036854775808 is beyond int64"),
+        ({"a\ud800": "x"}, lengths, "holds half a character"),
+        ([(1, "x")], lengths, "texts are of type list"),
+        ({"a": "x"}, None, "encode is None"),
     ],
 )
 def test_what_makes_no_vectors_is_refused_and_nothing_written(

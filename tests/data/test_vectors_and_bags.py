@@ -190,6 +190,7 @@ def bad(dtype="float32", shape=(10, 2)):
     ("vectors", "why"),
     [
         ({"image": "vectors.npy"}, "should be the pair"),
+        ([("image", "vectors.npy")], "vectors is a list; it should be a dict"),
         ({"image": ("item", "nowhere.npy")}, "no file of vectors"),
         ({"image": ("item", bad("int32"))}, "hold int32"),
         ({"image": ("item", bad(shape=(9, 2)))}, r"by the schema it is \(10, 2\)"),

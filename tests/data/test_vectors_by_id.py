@@ -65,6 +65,10 @@ def test_any_layout_and_numbers_of_several_types_are_read():
         (["a", "b"], [[1.0], [None]], "with nulls"),
         (["a", "b"], [1.0, 2.0], "a column of raw ids and one of lists"),
         ([1, 2], VECTORS[:2], "holds values of type int64"),
+        (["a"], VECTORS[:2], "differ in length: {'sku': 1, 'vector': 2}"),
+        ([2**70], VECTORS[:1], "Column 'sku' of the vectors cannot be read"),
+        (["a", 1], VECTORS[:2], "Column 'sku' of the vectors cannot be read"),
+        (["a"], np.ones((1, 2, 2)), "Column 'vector' of the vectors cannot be read"),
     ],
 )
 def test_what_is_no_table_of_vectors_is_refused(ids, vectors, why):
@@ -75,7 +79,7 @@ def test_what_is_no_table_of_vectors_is_refused(ids, vectors, why):
 def test_without_a_vocabulary_raw_ids_mean_nothing():
     with pytest.raises(ValueError, match="has no vocabulary"):
         t4r.vectors_by_id({}, t4r.Schema((COLUMN,)), "item")
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match="no file of vectors at nowhere"):
         t4r.vectors_by_id("nowhere.parquet", SCHEMA, "item")
     with pytest.raises(TypeError, match="this is a list"):
         t4r.vectors_by_id([], SCHEMA, "item")

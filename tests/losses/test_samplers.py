@@ -193,7 +193,7 @@ class Drawing:
         ([str(c) for c in COUNTS], TypeError, "an array of numbers"),
         (dict(enumerate(COUNTS)), TypeError, "an array of numbers"),
         ([[1, 2], [3]], TypeError, "an array of numbers"),
-        (np.ma.masked_equal(COUNTS, 7), TypeError, "masked"),
+        (np.ma.masked_equal(COUNTS, 7), ValueError, "masked"),
     ],
 )
 def test_counts_that_are_none_are_refused_at_once(kind, counts, error, why):

@@ -358,7 +358,7 @@ def test_lists_and_texts_are_read_in_every_layout(build):
         with pytest.raises(ValueError, match="Session 1 is null in column 'item_id'"):
             model.recommend(sessions, k=3)
     twice = pa.table([pa.array([["i3"]])] * 2, names=["item_id", "item_id"])
-    with pytest.raises(ValueError, match="two columns 'item_id': rename one"):
+    with pytest.raises(ValueError, match="names column 'item_id' twice"):
         model.recommend(twice, k=3)
 
 

@@ -2,10 +2,14 @@
 
 import indexed_models as models
 import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 from keras import ops
 
 import keras_t4r as t4r
+from keras_t4r.models.answers.excluded import excluded_ids
 from keras_t4r.retrieval import ExactIndex, IVFIndex
 
 pytestmark = pytest.mark.backends("torch")
@@ -164,6 +168,13 @@ def test_ids_that_are_not_known_say_nothing(plain):
         ("7", TypeError, "should be a list of raw ids"),
         (7, TypeError, "should be a list of raw ids"),
         ([3, [4]], TypeError, "mixes ids and lists"),
+        (pa.array([[3], None]), TypeError, "mixes ids .* which may be empty"),
+        (np.array(3), TypeError, "should be a list of raw ids"),
+        ({"item_id": [3]}, TypeError, "should be a list of raw ids"),
+        (pd.DataFrame({"item_id": [3]}), TypeError, "is a DataFrame; it should"),
+        (pl.DataFrame({"item_id": [3]}), TypeError, "is a DataFrame; it should"),
+        (pa.table({"item_id": [3]}), TypeError, "is a Table; it should"),
+        ([{"item_id": 3}], TypeError, "exclude: .*Struct"),
         ([[3], [4]], ValueError, "2 lists of ids, but there are 30 sessions"),
         (["a"], TypeError, "exclude: .*string"),
     ],
@@ -171,6 +182,34 @@ def test_ids_that_are_not_known_say_nothing(plain):
 def test_lists_that_are_none_are_refused(plain, out, error, message):
     with pytest.raises(error, match=message):
         plain.recommend(SESSIONS, 5, exclude=out)
+
+
+def ids_of(exclude, sessions=2):
+    found = excluded_ids(exclude, sessions, None, 10)
+    return [row[row > 0].tolist() for row in found]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        tuple,
+        np.array,
+        pa.array,
+        pl.Series,
+        pd.Series,
+        iter,
+        ops.convert_to_tensor,
+    ],
+)
+def test_lists_of_any_kind_are_taken(kind):
+    assert ids_of(kind([3, 4])) == [[3, 4], [3, 4]]
+    assert ids_of(kind([[3], [4]])) == [[3], [4]]
+    assert ids_of([kind([3]), kind([4])]) == [[3], [4]]
+
+
+def test_a_masked_id_is_none():
+    assert ids_of(np.ma.array([[3], [4]], mask=[[0], [1]])) == [[3], []]
+    assert ids_of([np.ma.masked, 4]) == [[4], [4]]
 
 
 # Whose index it is

@@ -61,6 +61,14 @@ def test_what_is_no_row_is_named():
         triton_client._arrays([7], [INTEGER])
 
 
+@pytest.mark.parametrize(
+    "rows", [None, 5, np.array([(5,)], dtype=[("item_id", "i8")]), iter([{}])]
+)
+def test_what_holds_no_rows_is_told_what_does(rows):
+    with pytest.raises(TypeError, match=f"a frame; this is a {type(rows).__name__}"):
+        triton_client._arrays(rows, [INTEGER])
+
+
 def test_columns_that_are_not_read_may_hold_anything():
     columns = {"item_id": [5, 6], "odd": ["a", 7]}
     for form in (columns, pd.DataFrame(columns), pd.DataFrame(columns).to_dict("list")):

@@ -14,6 +14,7 @@ from keras_t4r.data.clicks.text_dialect import AUTO, TextDialect, check_marks
 from keras_t4r.data.clicks.text_encoding import not_utf8
 from keras_t4r.data.clicks.text_values import NUMBERS, hint, is_wrong, text_of
 from keras_t4r.data.clicks.times import alike, check_fine, column_kind
+from keras_t4r.data.column_names import check_once
 from keras_t4r.files.find import PARQUET_SUFFIXES, find_files, is_parquet
 from keras_t4r.files.packed import READ_PACKED, UNPACKING_ERRORS, packing
 from keras_t4r.files.parquet import check_whole
@@ -48,7 +49,8 @@ class ClickLog:
         paths: path or list of paths. Files, folders or globs. The files of a
             folder or a glob are taken in the order of their names, and each once.
             Hidden ones and empty ones are left out; those that are packed in another
-            way, as `.csv.bz2`, are refused.
+            way, as `.csv.bz2`, are refused. The other arguments are those of text
+            files, and refused where there is none.
         columns: list of strings. The column names of text files without a
             header line. Default: the first line is the header.
         separator: string. What separates the columns of text files. Default:
@@ -65,7 +67,8 @@ class ClickLog:
         TypeError: `columns` or `null_values` is no list of texts, or a mark no text.
         ValueError: a file is empty, damaged, or of an unknown kind or packing; its
             lines differ in their number of fields, or have a quote within a field; or a
-            mark is not one character of ASCII.
+            mark is not one character of ASCII; or all files are parquet, but it was
+            said how text files are read.
 
     Example:
 
@@ -88,6 +91,14 @@ class ClickLog:
         self.null_values = as_names("null_values", null_values)
         check_marks(separator, quote)
         self.files = _find(paths)
+        if all(map(is_parquet, self.files)):
+            _refuse_marks_of_text(
+                self.files[0],
+                columns=(self.columns, None),
+                separator=(separator, None),
+                quote=(quote, AUTO),
+                null_values=(self.null_values, NO_TEXTS),
+            )
         self._dialects, self._whole = {}, set()
         for file in self.files:
             if file.stat().st_size == 0:
@@ -229,6 +240,8 @@ class ClickLog:
         if is_parquet(file):
             with _told(file):
                 names = pq.read_schema(file).names
+            # polars scans no such file, even where they are not read.
+            check_once(names, file)
         else:
             names = list(self._dialects[file].header)
             if self.columns is not None:
@@ -313,11 +326,7 @@ def _told_apart(names):
 
 def check_columns(wanted, present, where, text=False):
     """Raises a sentence when a column is not there, or is there twice."""
-    for name in wanted:
-        if list(present).count(name) > 1:
-            raise ValueError(
-                f"{where} names column {name!r} twice: rename one of the two."
-            )
+    check_once(present, where, wanted)
     missing = [c for c in wanted if c not in present]
     if missing:
         hint = (
@@ -339,6 +348,21 @@ def _names(columns):
         if all(isinstance(name, str) for name in columns):
             return columns
     raise TypeError(f"columns is {columns!r}; it should be a list of names, as text.")
+
+
+def _refuse_marks_of_text(file, **given):
+    """Parquet has names, nulls and fields of its own.
+
+    Args:
+        file: path.
+        **given: pair of an argument's value and its default.
+    """
+    for name, (value, default) in given.items():
+        if value != default:
+            raise ValueError(
+                f"{name} is {value!r}, which says how text files are read, but {file} "
+                f"is parquet: leave {name} out, or change the file."
+            )
 
 
 def _find(paths):

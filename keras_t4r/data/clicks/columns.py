@@ -9,6 +9,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from keras_t4r.arrays import as_array
 from keras_t4r.files.sentences import first_line
 from keras_t4r.schema.plain_numbers import plain_numbers
 from keras_t4r.schema.raw_values import is_too_wide
@@ -22,6 +23,8 @@ _INTEGERS, _FLOATS = (int, np.integer), (float, np.floating, decimal.Decimal)
 _BOOLEANS, _TEXTS = (bool, np.bool_), (str, bytes)
 _POLARS_TIMES = ("datetime64[ms]", "datetime64[us]", "datetime64[ns]")
 _TIMES = (datetime.date, np.datetime64)
+# Types of what says that there is no value, in pandas and in masked arrays.
+_GAPS = ("NAType", "NaTType", "MaskedConstant")
 # What polars ends in where values are of kinds that it has no column for.
 _NO_SERIES = (
     TypeError,
@@ -36,7 +39,7 @@ _NO_SERIES = (
 
 
 def as_series(name, values, whole=True):
-    """Values as a polars `Series`, in which null, NaN, NA and NaT are null.
+    """Values as a polars `Series`, in which null, NaN, NA, NaT and masked are null.
 
     Args:
         name: string.
@@ -58,8 +61,9 @@ def as_series(name, values, whole=True):
     if type(values).__module__.split(".")[0] == "pandas":
         column = _of_pandas(name, values)
     elif hasattr(values, "__array__"):  # Also tensors, as of JAX or PyTorch.
-        array = values if isinstance(values, np.ndarray) else np.asarray(values)
-        column = _of_numpy(name, array)
+        if not isinstance(values, np.ndarray):
+            values = as_array(f"Column {name!r}", values)
+        column = _of_numpy(name, values)
     else:
         return _of_values(name, list(values))
     return _whole(column) if whole else column
@@ -243,7 +247,7 @@ def _without_gaps(values):
     """The values with `None` for each that is none, and the types of the others."""
     kinds = set(map(type, values))
     # By name, for pandas need not be there.
-    gaps = {kind for kind in kinds if kind.__name__ in ("NAType", "NaTType")}
+    gaps = {kind for kind in kinds if kind.__name__ in _GAPS}
     unequal = {kind for kind in kinds if issubclass(kind, (float, np.floating))}
     unequal |= kinds & {decimal.Decimal, np.datetime64}
     if gaps or unequal:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 import polars as pl
 import pyarrow as pa
 
+from keras_t4r.data.column_names import check_once
+
 
 def table_columns(table, what):
     """The columns of a table by their names, as they are held there.
@@ -74,7 +76,5 @@ def _of_rows(rows, what):
 
 def _by_name(names, columns, what):
     names = list(names)
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"The {what} have two columns {name!r}: rename one.")
+    check_once(names, f"The table of {what}")
     return dict(zip(names, columns, strict=True))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_t4r.arrays import as_array
 from keras_t4r.files import as_path
 
 
@@ -52,6 +53,8 @@ class LookedUpVectors:
                 raise FileNotFoundError(
                     f"There is no file of vectors at {self._source}."
                 )
+        else:
+            self._source = as_array(f"vectors[{name!r}]", self._source)
         table = self._open()
         if table.dtype.kind != "f":
             raise TypeError(f"{self._where(name)} hold {table.dtype}, and no floats.")
@@ -79,7 +82,7 @@ class LookedUpVectors:
             if self._mapped is None:
                 self._mapped = np.load(self._source, mmap_mode="r", allow_pickle=False)
             return self._mapped
-        return np.asarray(self._source)
+        return self._source
 
     _mapped = None
 

@@ -79,7 +79,7 @@ class KerasSequenceLoader(keras.utils.PyDataset):
             shuffling, to put sessions of like length together. Without it, every
             batch is `max_length` wide.
         columns: list of strings. Columns of `x`. Defaults to those that
-            `schema.inputs()` names.
+            `schema.inputs()` names. The session id may be one, if it is a number.
         vectors: dict of column of vectors to the pair of a column of ids and the `.npy`
             file, or the array, of their vectors, `(cardinality, width)`. The sessions
             then have no such column: the vectors are looked up for each batch, and the
@@ -166,6 +166,11 @@ class KerasSequenceLoader(keras.utils.PyDataset):
             max_length = _longest_input(schema, target)
         self.max_length = whole_number("max_length", max_length)
         self.bucket = truth("bucket", bucket)
+        if vectors is not None and not isinstance(vectors, dict):
+            raise TypeError(
+                f"vectors is a {type(vectors).__name__}; it should be a dict of column "
+                "to the pair of a column of ids and a .npy file or an array."
+            )
         self._vectors = {
             name: LookedUpVectors(name, given, schema)
             for name, given in (vectors or {}).items()

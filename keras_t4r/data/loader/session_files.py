@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from keras_t4r.data.column_names import check_once
 from keras_t4r.data.etl.split import SPLIT_NAMES
 from keras_t4r.data.etl.state import WORKFLOW_FOLDER
 from keras_t4r.data.loader.session_arrays import SessionPiece
@@ -42,22 +43,24 @@ class SessionFiles:
 
     Raises:
         FileNotFoundError: a path or a pattern leads to no file.
-        ValueError: a file is no parquet file, or lacks a column; no file has rows;
-            some files have session ids and others not; ids were encoded by another
-            vocabulary than the one beside the schema's file.
+        TypeError: session ids that are needed are no numbers.
+        ValueError: a file is no parquet file, or lacks a column, or has it twice; no
+            file has rows; some files have session ids and others not; ids were encoded
+            by another vocabulary than the one beside the schema's file.
     """
 
     def __init__(self, paths, schema, names, needs_key=False, weight=None):
         self.schema = schema
         self.weight = weight
         self.names = list(names)
+        self._needs_key = needs_key
         self._needed = [*names, schema.session_id] if needs_key else self.names
         self.parts = []
         self._first_key = None
         self._marked, self._passed = {}, set()
         table = as_table(paths)
         if table is not None:
-            self._check_columns(table.column_names, "The table")
+            self._check_columns(table.schema, "The table")
             self._note_mark(table.schema, "the table")
             if table.num_rows:
                 self.parts.append(Part(table, 0, table.num_rows, 0))
@@ -100,7 +103,7 @@ class SessionFiles:
     def _add_file(self, path):
         with open_parquet(path) as file, reading_parquet(path):
             held, metadata = file.schema_arrow, file.metadata
-        self._check_columns(held.names, path)
+        self._check_columns(held, path)
         self._note_mark(held, path)
         if metadata.num_rows:
             self._check_key(held, path)
@@ -138,13 +141,22 @@ class SessionFiles:
         for where, held in self._marked.values():
             check_encoded(held, vocabularies, where, whose="schema")
 
-    def _check_columns(self, present, where):
+    def _check_columns(self, held, where):
+        present = held.names
+        check_once(present, where, [*self._needed, self.schema.session_id])
         for name in self._needed:
             if name not in present:
                 raise ValueError(
                     f"{where} has no column {name!r}, which the schema names; its "
                     f"columns are {list(present)}."
                 )
+        key = self.schema.session_id
+        if self._needs_key and not _is_number(held.field(key).type):
+            raise TypeError(
+                f"{where}, column {key!r} holds session ids of type "
+                f"{held.field(key).type}, but a model reads numbers: leave it out of "
+                "columns, and ask the loader for its session_ids."
+            )
 
     def _check_key(self, held, path):
         """Session ids stand in all files or in none, and are of one kind."""
@@ -169,6 +181,10 @@ class SessionFiles:
 
 def _told(vocabulary):
     return getattr(vocabulary, "fingerprint", vocabulary)
+
+
+def _is_number(kind):
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind)
 
 
 def _joinable(kind, other):

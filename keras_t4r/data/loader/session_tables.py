@@ -5,6 +5,7 @@ import os
 import pyarrow as pa
 
 from keras_t4r.arguments import is_frame
+from keras_t4r.arrays import unmasked
 from keras_t4r.schema.plain_numbers import plain_numbers
 
 
@@ -26,9 +27,7 @@ def as_table(sessions):
         return sessions
     if isinstance(sessions, dict) or is_frame(sessions):
         try:
-            return pa.table(
-                _plain(sessions) if isinstance(sessions, dict) else sessions
-            )
+            return pa.table(_plain(sessions))
         except (pa.ArrowException, TypeError, ValueError) as error:
             reason = str(error).splitlines()[0].rstrip(".")
             raise ValueError(
@@ -44,11 +43,22 @@ def as_table(sessions):
     )
 
 
-def _plain(columns):
-    return {
-        name: plain_numbers(values) if isinstance(values, list | tuple) else values
-        for name, values in columns.items()
-    }
+def _plain(sessions):
+    """Without what Arrow reads wrong: see `plain_numbers`."""
+    if isinstance(sessions, dict):
+        return {name: _plain_column(values) for name, values in sessions.items()}
+    # By name, for pandas need not be there.
+    if type(sessions).__module__.split(".")[0] == "pandas" and sessions.ndim == 2:
+        plain = {name: unmasked(column) for name, column in sessions.items()}
+        lists = {name: rows for name, rows in plain.items() if isinstance(rows, list)}
+        return sessions.assign(**lists)
+    return sessions
+
+
+def _plain_column(values):
+    if isinstance(values, list | tuple):
+        return plain_numbers(values)
+    return unmasked(values)
 
 
 def _is_path(path):

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from keras_t4r.arrays import as_array
+
 _FIRST_ID = 2
 
 
@@ -50,7 +52,7 @@ class Oracle:
         Returns:
             float32 array `(batch, ids)`; each row sums to 1. Id 0 has none.
         """
-        ids = np.asarray(x["item_id"] if isinstance(x, dict) else x)
+        ids = as_array("item_id", x["item_id"] if isinstance(x, dict) else x)
         batch, rows = len(ids), np.arange(len(ids))
         lengths = (ids > 0).sum(axis=1)
         last = self._at(ids, lengths - 1)

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_t4r.arrays import as_array
 from keras_t4r.layers.score_mixture import mix
 from keras_t4r.layers.score_step import ScoreStep
 from keras_t4r.layers.sorted_ids import places_in
@@ -160,7 +161,7 @@ class CopyMechanism(ScoreStep):
         if values is None:
             self.fitted.assign(False)
             return
-        values = np.asarray(values, "float32")
+        values = as_array("The list of coefficients", values).astype("float32")
         if values.shape != (len(TERMS),) or not np.isfinite(values).all():
             raise ValueError(
                 f"The coefficients of a CopyMechanism are {len(TERMS)} finite numbers, "

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 from keras_t4r.arguments import is_frame
+from keras_t4r.arrays import off_device
 
 # Events counted at once. Counts of more are added up: each addition goes over all
 # counts so far, so there should be few.
@@ -58,6 +59,7 @@ def _array(data):
             "and files of sessions, or from an int array (batch, time); this is a "
             f"{type(data).__name__}."
         )
+    data = off_device("The array of sessions", data)
     try:
         return np.asarray(data)
     except ValueError as error:

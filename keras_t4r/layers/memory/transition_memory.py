@@ -216,8 +216,9 @@ class TransitionMemory(ScoreStep):
         """Learns more sessions, later than those before.
 
         Args:
-            data: `KerasSequenceLoader` without a target, which gives all sessions;
-                or int array `(batch, time)` of items, oldest first, 0 where padded.
+            data: `KerasSequenceLoader` without a target, which gives all sessions, the
+                newest events of those longer than its `max_length`; or int array
+                `(batch, time)` of items, oldest first, 0 where padded.
 
         Returns:
             The memory itself.

@@ -1,6 +1,8 @@
 import numpy as np
 from keras import ops
 
+from keras_t4r.arrays import off_device
+
 
 def item_counts(counts):
     """How often each item was seen, as float64 `(V,)`, of a sampler's argument.
@@ -9,13 +11,12 @@ def item_counts(counts):
         counts: numbers `(V,)`, by id; or `None`, which is given back.
 
     Raises:
-        TypeError: they are no numbers, or some are masked.
-        ValueError: they are of another rank, negative or not finite.
+        TypeError: they are no numbers.
+        ValueError: they are of another rank, negative, masked or not finite.
     """
     if counts is None:
         return None
-    if np.ma.is_masked(counts):
-        raise TypeError("counts has masked entries; fill them, as by counts.filled(0).")
+    counts = off_device("counts", counts)
     try:
         array = np.asarray(counts)
     except ValueError:  # lists of several lengths

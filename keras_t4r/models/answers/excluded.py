@@ -1,7 +1,11 @@
 """Ids that callers do not want answered, in raw values → encoded, a row a session."""
 
-import numpy as np
+from collections.abc import Mapping
 
+import numpy as np
+import pyarrow as pa
+
+from keras_t4r.arrays import as_array, unmasked
 from keras_t4r.files.sentences import first_line
 from keras_t4r.schema.raw_values import read_ids
 
@@ -14,7 +18,7 @@ def excluded_ids(exclude, sessions, vocabulary, rows):
 
     Args:
         exclude: list of raw ids for all sessions, or a list of such lists, one for each
-            session.
+            session; or what holds the same, as an array, a tensor or a series.
         sessions: int. How many there are.
         vocabulary: `Vocabulary`, or `None` where raw ids are the encoded ones.
         rows: int. The highest encoded id + 1.
@@ -23,24 +27,26 @@ def excluded_ids(exclude, sessions, vocabulary, rows):
         TypeError: it is neither, or the ids are of another type than the model's.
         ValueError: there is not a list for each session.
     """
-    if isinstance(exclude, (str, bytes, dict)) or not hasattr(exclude, "__iter__"):
+    entries = _entries(exclude)
+    if entries is None:
+        is_table = hasattr(exclude, "columns")
+        given = f"a {type(exclude).__name__}" if is_table else repr(exclude)
         raise TypeError(
-            f"exclude is {exclude!r}; it should be a list of raw ids, or a list of "
-            "such lists, one for each session."
+            f"exclude is {given}; it should be a list of raw ids, or a list of such "
+            "lists, one for each session."
         )
-    lists = list(exclude)
-    nested = [not isinstance(x, (str, bytes)) and hasattr(x, "__iter__") for x in lists]
+    lists = [_entries(entry) for entry in entries]
+    nested = [found is not None for found in lists]
     if any(nested) and not all(nested):
         raise TypeError(
             "exclude mixes ids and lists of ids: give one list for all sessions, or a "
-            "list for each."
+            "list for each, which may be empty."
         )
     if not any(nested):
-        ids = _encoded(lists, vocabulary, rows)
+        ids = _encoded(entries, vocabulary, rows)
         wide = np.zeros((1, _width(len(ids))), "int32")
         wide[0, : len(ids)] = ids
         return np.broadcast_to(wide, (sessions, wide.shape[1]))
-    lists = [list(x) for x in lists]
     if len(lists) != sessions:
         raise ValueError(
             f"exclude holds {len(lists)} lists of ids, but there are {sessions} "
@@ -51,6 +57,24 @@ def excluded_ids(exclude, sessions, vocabulary, rows):
     real = np.arange(wide.shape[1]) < lengths[:, None]
     wide[real] = _encoded([value for x in lists for value in x], vocabulary, rows)
     return wide
+
+
+def _entries(values):
+    """What a list of any kind holds; `None` where it is none, as a text or a table."""
+    if isinstance(values, str | bytes | Mapping) or hasattr(values, "columns"):
+        return None
+    if isinstance(values, pa.Array | pa.ChunkedArray):
+        return values.to_pylist()
+    if isinstance(values, pa.ListScalar):
+        return values.as_py()
+    if hasattr(values, "to_list"):
+        return values.to_list()
+    if hasattr(values, "__array__"):
+        # Of a tensor each entry would be one without an axis.
+        masked = isinstance(values, np.ma.MaskedArray)
+        values = values if masked else as_array("exclude", values)
+        return list(unmasked(values)) if values.ndim else None
+    return list(values) if hasattr(values, "__iter__") else None
 
 
 def _encoded(values, vocabulary, rows):

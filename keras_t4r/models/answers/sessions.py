@@ -7,6 +7,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from keras_t4r.arrays import unmasked
 from keras_t4r.data.clicks.no_values import NO_VALUES
 from keras_t4r.data.clicks.table_columns import is_rows, table_columns
 from keras_t4r.data.etl.config import LENGTH, START, WINDOW
@@ -149,8 +150,11 @@ def _of_frame(column):
     try:
         if isinstance(column, pl.Series):
             return column.to_arrow()
-        of_pandas = type(column).__module__.partition(".")[0] == "pandas"
-        return pa.array(column, from_pandas=True) if of_pandas else column
+        if type(column).__module__.partition(".")[0] != "pandas":
+            return column
+        # Of what is masked Arrow would drop the mask.
+        rows = unmasked(column)
+        return rows if rows is not column else pa.array(column, from_pandas=True)
     except (pa.ArrowException, pl.exceptions.PolarsError):
         # Nobody may read it.
         return column

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from keras_t4r.arguments import is_frame
+from keras_t4r.arrays import check_unmasked
 from keras_t4r.schema import LARGEST_NUMBER
 
 # Keras casts what it is given, so that what is no id would go unnoticed.
@@ -39,6 +40,7 @@ def check_inputs(x, schema):
             )
         if not is_array(x[column.name]):
             continue
+        check_unmasked(f"Column {column.name!r} of the inputs", x[column.name])
         values = np.asarray(keras.ops.convert_to_numpy(x[column.name]))
         if not column.is_categorical:
             _check_numbers(values, column)

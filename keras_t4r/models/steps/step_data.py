@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_t4r.arrays import check_unmasked
 from keras_t4r.layers.attach_mask import AttachMask
 
 # Where `y` holds sample weights on the way through Keras, which would leave those of
@@ -62,6 +63,7 @@ def targets_by_output(y, names, columns, what="y"):
                 f"{what} of {name!r} is of type {type(target).__name__}; it should be "
                 "an array."
             )
+        check_unmasked(f"{what} of {name!r}", target)
     return {name: target for name, target in found.items() if target is not None}
 
 

@@ -6,6 +6,8 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from keras_t4r.arrays import off_device
+from keras_t4r.data.column_names import check_once
 from keras_t4r.data.loader.arrow_layouts import is_list, one_array
 from keras_t4r.data.loader.session_files import find_parquet
 from keras_t4r.files.parquet import open_parquet, reading_parquet
@@ -96,6 +98,7 @@ def batch_sessions(ids, column, first_id, cardinality):
     Returns:
         The `Sessions`, and the last id of each, special or not; 0 if it has none.
     """
+    ids = off_device(f"Column '{column}'", ids)
     try:
         ids = np.asarray(ids)
     except ValueError:
@@ -150,6 +153,7 @@ def _read_table(window, column, time_column, vocabularies) -> pa.Table:
         raise ValueError(
             f"The window has no column '{column}'; it has {table.column_names}."
         )
+    check_once(table.column_names, "The window", [column, time_column])
     return table
 
 
@@ -167,6 +171,7 @@ def _read_file(path, column, time_column, vocabularies) -> pa.Table:
         names = file.schema_arrow.names
         if column not in names:
             raise ValueError(f"File '{path}' has no column '{column}'; it has {names}.")
+        check_once(names, path, [column, time_column])
         check_encoded(file.schema_arrow, vocabularies, path, whose="schema")
         wanted = [name for name in (column, time_column) if name in names]
         return file.read(columns=wanted)

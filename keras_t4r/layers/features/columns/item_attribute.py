@@ -3,6 +3,7 @@ import numpy as np
 from keras import ops
 
 from keras_t4r.arguments import LARGEST_INT, one_of, whole_number
+from keras_t4r.arrays import as_array
 from keras_t4r.backend import as_table, take_rows
 from keras_t4r.layers.features.bags import COMBINERS, combine
 from keras_t4r.layers.features.columns.array_table import ArrayTable
@@ -110,7 +111,7 @@ class ItemAttribute(ArrayTable):
 
 
 def _checked(attributes):
-    array = np.asarray(attributes)
+    array = as_array("attributes", attributes)
     if array.dtype.kind not in "iu":
         raise TypeError(f"attributes holds {array.dtype}; it should hold whole ids.")
     if array.ndim == 1:

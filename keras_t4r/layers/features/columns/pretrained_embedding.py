@@ -5,6 +5,7 @@ import numpy as np
 from keras import ops
 
 from keras_t4r.arguments import truth, whole_number
+from keras_t4r.arrays import as_array
 from keras_t4r.backend import as_table, take_rows
 from keras_t4r.files import as_path
 from keras_t4r.layers.features.columns.array_table import ArrayTable
@@ -122,7 +123,7 @@ def _checked(vectors):
         if not vectors.is_file():
             raise FileNotFoundError(f"There is no file of vectors at {vectors}.")
         vectors = np.load(vectors, mmap_mode="r", allow_pickle=False)
-    array = np.asarray(vectors)
+    array = as_array("vectors", vectors)
     if array.dtype.kind != "f":
         raise TypeError(f"vectors holds {array.dtype}; it should hold floats.")
     if array.ndim != 2 or array.shape[0] < 2 or array.shape[1] < 1:
