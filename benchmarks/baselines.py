@@ -9,6 +9,7 @@ against the baseline. The table holds averages over the evaluated windows.
 """
 
 import argparse
+import re
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -62,7 +63,7 @@ def main():
     args = parser.parse_args()
     schema = t4r.Schema.load(args.schema or args.folder / "schema.pbtxt")
     schema = schema.select([schema.item_id])
-    numbered = (path for path in args.folder.iterdir() if path.name.isdigit())
+    numbered = (p for p in args.folder.iterdir() if re.fullmatch("[0-9]+", p.name))
     windows = sorted(numbered, key=lambda path: int(path.name))
     pairs = [
         (now / f"{args.train}.parquet", after / f"{args.evaluate}.parquet")

@@ -8,6 +8,7 @@ row, adds the synthetic log's ceiling, and writes a report.
 """
 
 import argparse
+import re
 import shutil
 import sys
 import time
@@ -90,7 +91,8 @@ def read_log(log, columns):
 
 def whole_windows(sessions, share=0.05):
     """The log's windows in time, without the fragments that it ends in."""
-    windows = sorted((p.name for p in sessions.iterdir() if p.name.isdigit()), key=int)
+    numbered = [p.name for p in sessions.iterdir() if re.fullmatch("[0-9]+", p.name)]
+    windows = sorted(numbered, key=int)
     sizes = [
         pq.read_metadata(sessions / w / "sessions.parquet").num_rows for w in windows
     ]

@@ -11,6 +11,7 @@ except ImportError:  # Windows has none: there, nobody is kept out.
     fcntl = None
 
 _PATIENCE = 30  # seconds
+_LOCK = ".lock"
 
 
 class Lock:
@@ -70,6 +71,17 @@ class Lock:
         self.release()
 
 
+def is_left_lock(path):
+    """Whether a file is one that `hold` made, and nobody holds any more."""
+    try:
+        if path.name != _LOCK or path.stat().st_size:
+            return False
+        with Lock(path) as lock:
+            return lock.held is not False
+    except OSError:
+        return False  # It is gone, or another user's.
+
+
 @contextlib.contextmanager
 def hold(folder, message):
     """Keeps others out of a folder while the block runs.
@@ -81,7 +93,7 @@ def hold(folder, message):
     Raises:
         BlockingIOError: another process, or another thread, is in such a block.
     """
-    path = Path(folder) / ".lock"
+    path = Path(folder) / _LOCK
     path.parent.mkdir(parents=True, exist_ok=True)
     while True:
         path.touch()

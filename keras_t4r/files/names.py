@@ -14,3 +14,8 @@ def is_plain(name):
         and not any(c in "/\\" or ord(c) < 32 for c in name)
         and len(name.encode("utf-8", "surrogatepass")) <= _LONGEST
     )
+
+
+def is_number(name):
+    """Whether a name is a number in the digits 0 to 9, as what counts folders."""
+    return name.isascii() and name.isdigit()

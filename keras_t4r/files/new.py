@@ -56,15 +56,15 @@ def new_folder(path, overwrite=False, known_by=None):
         path: path. The folders above it are made if need be.
         overwrite: bool. Whether what is there is replaced. Up to the last moment it
             stays as it is.
-        known_by: string. What a folder has to hold that may be replaced, so that a
-            slip of the pen does not cost a home folder. Empty ones may be.
+        known_by: `Known`. The files that a folder may hold that is replaced, so that
+            no other is lost. `None`: any.
 
     Yields:
         The path of an empty folder, to be filled.
 
     Raises:
         FileExistsError: there is something at `path`, and `overwrite` is false; or it
-            is of another kind.
+            holds what `known_by` does not know.
         BlockingIOError: another process is writing at `path`.
         OSError: the disk is full, or the place may not be written to.
         TypeError, ValueError: it is no path.
@@ -103,6 +103,10 @@ def new_folders(paths, overwrite=False, known_by=None, beside=None):
             for folder in folders:
                 folder.mkdir(mode=0o755)
             yield folders
+            if overwrite:
+                # Writing may have taken long.
+                for path in paths:
+                    _check_replaceable(path, overwrite, known_by)
             workshop.commit(paths, overwrite)
         finally:
             workshop.close()
@@ -121,14 +125,8 @@ def _check_replaceable(path, overwrite, known_by):
             f"{path} exists already: take another name, or pass overwrite=True to "
             "replace it."
         )
-    if known_by is None:
-        return
-    if not path.is_dir() or (any(path.iterdir()) and not (path / known_by).exists()):
-        raise FileExistsError(
-            f"{path} holds no {known_by}, so it was not written by this function, and "
-            "overwrite=True does not replace it: take another name, or remove it "
-            "yourself."
-        )
+    if known_by is not None:
+        known_by.check(path)
 
 
 @contextlib.contextmanager

@@ -3,9 +3,6 @@
 Without, a bit that flips on the disk is read as another number one time in four.
 """
 
-import hashlib
-import os
-
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -45,17 +42,6 @@ def check_whole(path, columns):
     with pq.ParquetFile(path, page_checksum_verification=True) as file:
         for _ in file.iter_batches(1 << 16, columns=list(columns)):
             pass
-
-
-def footer_digest(path):
-    """What tells a file from others: its size, and its footer, which holds the sizes,
-    the places and the least and largest values of all pages."""
-    with open(path, "rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - 8))
-        length = int.from_bytes(file.read(4), "little")
-        file.seek(max(0, size - 8 - length))
-        return hashlib.sha256(f"{size} ".encode() + file.read()).hexdigest()
 
 
 class reading_parquet:

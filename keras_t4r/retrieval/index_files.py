@@ -1,16 +1,15 @@
 """An index on disk: arrays in NumPy's format, and what tells that they are whole."""
 
-import hashlib
 import json
 from pathlib import Path
 
 import numpy as np
 
-from keras_t4r.files import as_path
+from keras_t4r.files import Known, as_path, one_of_names
+from keras_t4r.files.digest import file_digest
 
 ABOUT = "index.json"
 _FORMAT = 1
-_BYTES_AT_ONCE = 1 << 22
 
 
 def write_index(folder, kind, config, arrays):
@@ -26,7 +25,7 @@ def write_index(folder, kind, config, arrays):
     for name, array in arrays.items():
         file = folder / f"{name}.npy"
         np.save(file, array, allow_pickle=False)
-        digests[name] = _digest(file)
+        digests[name] = file_digest(file)
     about = {"format": _FORMAT, "kind": kind, "config": config, "sha256": digests}
     (folder / ABOUT).write_text(json.dumps(about, indent=1), encoding="utf-8")
 
@@ -52,7 +51,7 @@ def read_index(path, kind=None):
     for name, digest in about["sha256"].items():
         file = path / f"{name}.npy"
         try:
-            if _digest(file) != digest:
+            if file_digest(file) != digest:
                 raise ValueError("It was changed.")
             arrays[name] = np.load(file, allow_pickle=False)
         except (OSError, ValueError) as error:
@@ -85,6 +84,26 @@ def load_index(path):
     return kinds[kind].load(path)
 
 
+def index_files(folder):
+    """A regular expression of the files of an index, which is in a folder.
+
+    Raises:
+        FileExistsError: the file that names them is damaged.
+    """
+    try:
+        names = _about(folder)["sha256"]
+    except ValueError as error:
+        raise FileExistsError(
+            f"{folder} is not replaced, for {ABOUT} in it is damaged and does not say "
+            "which files belong to it: remove the folder yourself, or take another "
+            "name."
+        ) from error
+    return one_of_names([ABOUT, *(f"{name}.npy" for name in names)])
+
+
+INDEX = Known(ABOUT, index_files)
+
+
 def _about(path):
     file = as_path(path, "an index") / ABOUT
     if not file.is_file():
@@ -102,11 +121,3 @@ def _about(path):
             f"{file} is damaged, or of another version: build the index again."
         )
     return about
-
-
-def _digest(file):
-    digest = hashlib.sha256()
-    with open(file, "rb") as stream:
-        while block := stream.read(_BYTES_AT_ONCE):
-            digest.update(block)
-    return digest.hexdigest()

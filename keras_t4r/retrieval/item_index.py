@@ -5,7 +5,7 @@ import numpy as np
 from keras_t4r.arguments import truth, whole_number
 from keras_t4r.files import new_folder
 from keras_t4r.retrieval.checks import check_excluded, check_ids, check_vectors
-from keras_t4r.retrieval.index_files import ABOUT, read_index, write_index
+from keras_t4r.retrieval.index_files import INDEX, read_index, write_index
 
 
 class ItemIndex(ABC):
@@ -179,7 +179,8 @@ class ItemIndex(ABC):
         """Writes a folder, which appears whole or not at all. No pickle.
 
         Raises:
-            FileExistsError: it is there already, and `overwrite` is false.
+            FileExistsError: it is there already, and `overwrite` is false; or it holds
+                a file that is none of an index, which is never replaced.
             OSError: the disk is full, or the place may not be written to.
             TypeError: it is no path, or `overwrite` no truth value.
         """
@@ -188,7 +189,7 @@ class ItemIndex(ABC):
                 f"The {type(self).__name__} holds no items: call build first."
             )
         overwrite = truth("overwrite", overwrite)
-        with new_folder(path, overwrite, known_by=ABOUT) as folder:
+        with new_folder(path, overwrite, known_by=INDEX) as folder:
             write_index(folder, type(self).__name__, self.get_config(), self._arrays())
 
     @classmethod

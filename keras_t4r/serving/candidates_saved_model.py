@@ -51,6 +51,6 @@ def write_candidates_model(model, path, vocabulary, k):
     archive.add_endpoint("best", graph.best, [specs])
     ids = tf.TensorSpec((None, None), "int32", "ids")
     archive.add_endpoint("decode", lambda ids: {"raw": raw(ids)}, [ids])
-    with new_folder(path, known_by="saved_model.pb") as folder:
+    with new_folder(path) as folder:
         archive.write_out(str(folder), verbose=False)
     return graph.reads_rest

@@ -6,12 +6,18 @@ import keras
 import numpy as np
 
 from keras_t4r.arguments import truth
-from keras_t4r.files import as_path, new_folder
+from keras_t4r.files import Known, as_path, new_folder
 from keras_t4r.models.answers.recommender import NO_ITEM
 from keras_t4r.models.checks.vector_checks import check_vectors
 from keras_t4r.schema import LARGEST_NUMBER
 from keras_t4r.serving.served_outputs import EVENTS, ServedOutputs
 
+# The files that TensorFlow writes, as a regular expression.
+SAVED_MODEL_FILES = (
+    r"saved_model\.pb|fingerprint\.pb|"
+    r"variables/variables\.(index|data-[0-9]+-of-[0-9]+)"
+)
+SAVED_MODEL = Known("saved_model.pb", SAVED_MODEL_FILES)
 # What stands for "no item", in inputs and in answers.
 _PADDING = {"int64": NO_ITEM, "string": ""}
 
@@ -53,10 +59,12 @@ def export_saved_model(model, path, k=20, exclude_seen=False, overwrite=False):
         k: int. Number of items in an answer.
         exclude_seen: bool. Leave out the items of the session itself, from outputs of
             the items.
-        overwrite: bool. Replace what is at `path`.
+        overwrite: bool. Replace the SavedModel at `path`.
 
     Raises:
-        FileExistsError: `path` exists, and `overwrite` is false.
+        FileExistsError: `path` exists, and `overwrite` is false; or it holds a file
+            that this function did not write, as in `assets.extra/`, which is never
+            replaced.
         TypeError: `path` is no path.
         ValueError: there can be no such path; `k` is not between 1 and the number of
             items; `exclude_seen` is asked of a model that has no output of the items;
@@ -99,7 +107,7 @@ def write_saved_model(model, path, vocabularies, k, exclude_seen, overwrite=Fals
             lambda inputs: answer(encode(inputs)),
             [_signature(model.schema, lambda column: raw_type(model, column))],
         )
-    with new_folder(path, overwrite, known_by="saved_model.pb") as folder:
+    with new_folder(path, overwrite, known_by=SAVED_MODEL) as folder:
         archive.write_out(str(folder), verbose=False)
 
 

@@ -9,6 +9,17 @@ from keras_t4r.files import PLAIN, as_path, is_plain, new_folders
 from keras_t4r.models.graph import output_names
 from keras_t4r.serving import triton_config
 from keras_t4r.serving.candidates_saved_model import write_candidates_model
+from keras_t4r.serving.ensemble_files import (
+    CONFIG,
+    INDEX,
+    MODEL,
+    PROGRAM,
+    SAVED_MODEL,
+    SCHEMA,
+    WORKFLOW,
+    check_config,
+    keep_versions,
+)
 from keras_t4r.serving.saved_model import write_saved_model
 from keras_t4r.serving.served_outputs import SCORES, ServedOutputs
 
@@ -72,11 +83,13 @@ def export_tensorflow_ensemble(
         k: int. Number of items in an answer.
         exclude_seen: bool. Leave out the items of the session itself, from outputs of
             the items.
-        version: int. Version folder to write.
+        version: int. Version folder to write. Triton answers with the highest one.
         platform: string. `"python"` runs the SavedModel in Triton's Python backend,
             on any Triton; `"tensorflow_savedmodel"` in its TensorFlow backend, which
             Triton images have up to 25.02.
-        overwrite: bool. Replace models of these names.
+        overwrite: bool. Replace this version in models of these names. Their other
+            versions stay, where the configuration is theirs too: the same columns, `k`
+            and platform.
         index: `ItemIndex` of the model, as `IVFIndex.of(model)`. It is copied: to
             serve another one, or what it has become, export anew and load the ensemble
             again. The server's Python needs `keras_t4r`, and faiss for an `IVFIndex`.
@@ -87,7 +100,9 @@ def export_tensorflow_ensemble(
         List of the three folders, the ensemble's first.
 
     Raises:
-        FileExistsError: a model of that name is there, and `overwrite` is false.
+        FileExistsError: a model of that name is there, and `overwrite` is false; or it
+            has a version of another configuration, or a file that this function did
+            not write, which are never replaced.
         TypeError: the index is none.
         ValueError: workflow and model do not fit, an argument is out of range, or two
             tensors of request and answer would have the same name; an index is not of
@@ -118,9 +133,11 @@ def export_tensorflow_ensemble(
     targets = [path / name, path / f"{name}_nvt", path / f"{name}_tf"]
     # The ensemble comes last, when its parts are there; and nothing is written inside
     # the repository, where a server that polls would see it.
-    with new_folders(targets[::-1], overwrite, "config.pbtxt", path) as folders:
+    with new_folders(targets[::-1], overwrite, MODEL, path) as folders:
         ensemble, nvt, tf = folders[::-1]
         _write_ensemble(ensemble, model, workflow, k, version)
+        # Before the model is written, which takes long.
+        check_config(targets[0], ensemble)
         _write_workflow(nvt, model, workflow, version)
         if index is None:
             _write_model(tf, model, workflow, k, exclude_seen, version, platform)
@@ -128,6 +145,9 @@ def export_tensorflow_ensemble(
             _write_index_model(
                 tf, model, workflow, k, exclude_seen, version, index, candidates
             )
+        for target, folder in zip(targets[::-1], folders, strict=True):
+            check_config(target, folder)
+            keep_versions(target, folder)
     return targets
 
 
@@ -169,8 +189,8 @@ def _write_workflow(folder, model, workflow, version):
         workflow=f"{type(workflow).__module__}:{type(workflow).__qualname__}",
     )
     inside = _save(folder, config, version, "triton_workflow_model.py")
-    workflow.save(inside / "workflow")
-    model.schema.save(inside / "schema.pbtxt")
+    workflow.save(inside / WORKFLOW)
+    model.schema.save(inside / SCHEMA)
 
 
 def _write_model(folder, model, workflow, k, exclude_seen, version, platform):
@@ -183,7 +203,7 @@ def _write_model(folder, model, workflow, k, exclude_seen, version, platform):
         inside = _save(folder, config, version)
     columns = ServedOutputs.of(model).columns
     vocabularies = {name: workflow.vocabulary(name) for name in columns}
-    target = inside / "model.savedmodel"
+    target = inside / SAVED_MODEL
     write_saved_model(model, target, vocabularies, k, exclude_seen)
 
 
@@ -193,7 +213,7 @@ def _write_index_model(
     inside = folder / str(version)
     item = model.schema[model.schema.item_id]
     vocabulary = workflow.vocabulary(item.name)
-    target = inside / "model.savedmodel"
+    target = inside / SAVED_MODEL
     how = {
         "k": int(k),
         "candidates": candidates,
@@ -207,7 +227,7 @@ def _write_index_model(
         retrieval=json.dumps(how),
     )
     _save(folder, config, version, "triton_index_model.py")
-    index.save(inside / "index")
+    index.save(inside / INDEX)
 
 
 def _save(folder, config, version, program=None):
@@ -215,10 +235,10 @@ def _save(folder, config, version, program=None):
     inside = folder / str(version)
     inside.mkdir(parents=True, exist_ok=True)
     text = triton_config.to_text(config)
-    (folder / "config.pbtxt").write_text(text, encoding="utf-8")
+    (folder / CONFIG).write_text(text, encoding="utf-8")
     if program is not None:
         here = pathlib.Path(__file__).parent
-        shutil.copyfile(here / program, inside / "model.py")
+        shutil.copyfile(here / program, inside / PROGRAM)
     return inside
 
 

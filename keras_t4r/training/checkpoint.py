@@ -7,10 +7,10 @@ import zlib
 import numpy as np
 
 from keras_t4r.backend import build_optimizer
-from keras_t4r.files import as_path, hold, new_folder
+from keras_t4r.files import as_path, hold, is_number, new_folder
 from keras_t4r.training.description import first_difference
 
-_FORMAT = "keras_t4r.Checkpoint/3"
+_FORMAT = "keras_t4r.Checkpoint/4"
 # The key that stands for an array in the JSON of a state.
 _HELD = "held array"
 _DAMAGED = (
@@ -141,7 +141,8 @@ class Checkpoint:
             )
 
     def _existing(self):
-        found = [p for p in self.folder.glob("checkpoint-*") if p.name[11:].isdigit()]
+        found = self.folder.glob("checkpoint-*")
+        found = [path for path in found if is_number(path.name[11:])]
         return sorted(found, key=self._number)
 
     @staticmethod

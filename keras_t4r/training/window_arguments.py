@@ -1,8 +1,11 @@
 """Arguments of `fit_windows`, checked before a file is opened."""
 
 from collections.abc import Mapping
+from itertools import pairwise
+from numbers import Integral
 
 from keras_t4r.arguments import ordered
+from keras_t4r.files import PLAIN, is_number, is_plain
 from keras_t4r.models.checks import run_arguments
 from keras_t4r.models.session_model import SessionModel
 from keras_t4r.training.window_report import MODEL, NETWORK, is_of_model, window_name
@@ -19,7 +22,8 @@ def check_model(model):
 
 
 def check_baselines(baselines):
-    """Raises where it is no dict of name to what learns windows and predicts."""
+    """Raises where it is no dict of name to what learns windows and predicts, or where
+    one has learned some: a run that goes on teaches new ones from the start, too."""
     if baselines is None:
         return
     if not isinstance(baselines, Mapping):
@@ -40,6 +44,13 @@ def check_baselines(baselines):
                 f"The baseline {name!r} is of type {type(baseline).__name__}; it "
                 "should be an object with update and predict."
             )
+        learned = getattr(baseline, "windows", None)
+        if isinstance(learned, Integral) and learned > 0:
+            raise ValueError(
+                f"The baseline {name!r} has learned {learned} window(s) already, which "
+                "it would learn again, and be evaluated on: make a new one, as by "
+                "standard_baselines(schema)."
+            )
         other = names.setdefault(id(baseline), name)
         if other != name:
             raise ValueError(
@@ -59,8 +70,33 @@ def _check_name(name):
 
 
 def window_list(windows):
-    """The names of windows as a list of texts and ints."""
-    return [window_name(window) for window in ordered("windows", windows, "names")]
+    """The names of windows, which are those of folders, as a list of texts."""
+    names = [window_name(window) for window in ordered("windows", windows, "names")]
+    for name in names:
+        if not is_plain(name):
+            raise ValueError(
+                f"A window's name is {name!r}; it should be the plain name of a folder "
+                f"({PLAIN})."
+            )
+    return names
+
+
+def check_windows(names):
+    """Raises where a window stands twice, or numbers are not in their order."""
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(
+                f"Window {name} stands twice in windows={names}: it would be "
+                "evaluated on after it was fit on."
+            )
+    if all(map(is_number, names)):
+        for now, after in pairwise(names):
+            if int(after) <= int(now):
+                raise ValueError(
+                    f"Window {after} comes after window {now} in windows={names}, and "
+                    "its number is no higher: name windows in order of time, for the "
+                    "future is not to be learned before the past is evaluated on."
+                )
 
 
 def file_name(argument, name):

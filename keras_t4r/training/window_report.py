@@ -14,7 +14,8 @@ class WindowReport:
     """Metrics of a model, and of baselines, window by window.
 
     Attributes:
-        rows: list of dicts: `window`, `model`, and a value for each metric.
+        rows: list of dicts: `window`, its name as text, `model`, and a value for each
+            metric.
 
     Example:
 
@@ -26,7 +27,7 @@ class WindowReport:
     """
 
     def __init__(self, rows=()):
-        self.rows = list(rows)
+        self.rows = [{**row, "window": window_name(row["window"])} for row in rows]
 
     def add(self, window, model, metrics):
         window = window_name(window)
@@ -109,7 +110,7 @@ class WindowReport:
 
 
 def window_name(window):
-    """The name of a window, which is a folder's, as `str` or `int`.
+    """The name of a window, which is a folder's, as text: `"1"` of 1, too.
 
     Raises:
         TypeError: it is neither text nor a whole number.
@@ -122,7 +123,7 @@ def window_name(window):
     try:
         if isinstance(window, bool):
             raise TypeError
-        return operator.index(window)
+        return str(operator.index(window))
     except TypeError:
         raise TypeError(
             f"A window's name is {window!r}; it should be text or a whole number."

@@ -24,6 +24,7 @@ from keras_t4r.training.window_arguments import (
     callback_list,
     check_baselines,
     check_model,
+    check_windows,
     file_name,
     window_list,
 )
@@ -76,8 +77,11 @@ def fit_windows(
         folder: path. Sessions by window, `<window>/<name>.parquet`, as of
             `SessionETL.write`.
         schema: `Schema`. Defaults to `schema.pbtxt` in the folder.
-        windows: list of the names of windows, texts or whole numbers, in order of time.
-            Defaults to all numbered folders.
+        windows: list of the names of windows, texts or whole numbers, in order of time:
+            plain names of folders, each of its own files. Where all are numbers, they
+            rise; where files say when their sessions began (the column `start`), no
+            window ends before the one before it begins. Defaults to all numbered
+            folders.
         train: string. Name of the parquet file to fit on.
         evaluate: string. Name of the parquet file to evaluate on.
         epochs: int. Epochs a window.
@@ -89,20 +93,23 @@ def fit_windows(
         replay: int. How many earlier windows to fit on again beside each.
         baselines: dict of name to baseline, as of `standard_baselines`. They learn
             the same windows, and are evaluated beside the model, by the metrics of
-            its outputs that score items. No name may be one of the report's own:
-            "model", "model, …" or "network alone".
+            its outputs that score items. Each is new: one that has learned windows
+            (its attribute `windows` is above 0) is refused. No name may be one of the
+            report's own: "model", "model, …" or "network alone".
         callbacks: Keras callback, a list of them, or a function that makes them for a
-            window.
+            window, of whose name it is told, as text.
         checkpoint: path. Folder of the run's checkpoint, written after every
             epoch. A run that finds one goes on from it, to the same result: with the
-            same arguments, files, model, optimizer, losses and metrics, new baselines
-            made as they were, and the same callbacks. What Keras and baselines were
-            made with is compared by their configs and attributes; an object that has no
-            config, by its class alone, and a function by its name. `run_eagerly`,
-            `jit_compile` and `steps_per_execution` may differ. Callbacks get back what
-            they had counted (their numbers, texts and arrays, and lists and dicts of
-            these). Paths are those of the new callbacks; what else they were made with
-            has to be as it was.
+            same arguments, files (all that they hold is compared), model, optimizer,
+            losses and metrics, new baselines made as they were, and the same callbacks.
+            What Keras and baselines were made with is compared by their configs and
+            attributes; an object that has no config, by its class alone, and a function
+            by its name. Weights, a memory's counts among them, are those of the
+            checkpoint, whatever the model came with. `run_eagerly`, `jit_compile` and
+            `steps_per_execution` may differ. Callbacks get back what they had counted
+            (their numbers, texts and arrays, and lists and dicts of these). Paths are
+            those of the new callbacks; what else they were made with has to be as it
+            was.
         seed: int. Seed of the order of sessions.
         verbose: bool. Print a line a window and model.
 
@@ -114,10 +121,11 @@ def fit_windows(
         FileNotFoundError: a window's file is missing.
         NotADirectoryError: the checkpoint's folder is a file.
         ValueError: an argument is out of its range, or a name is taken; fewer than two
-            windows, a window without sessions to fit on or to evaluate on, a model
-            without ranking metrics or with several memories or copy mechanisms, or a
-            checkpoint that is damaged, of other arguments, files, models or baselines,
-            or was written with other callbacks.
+            windows, one that stands twice, or after a later one, or has no sessions to
+            fit on or to evaluate on; a baseline that has learned; a model without
+            ranking metrics or with several memories or copy mechanisms; or a checkpoint
+            that is damaged, of other arguments, files, models or baselines, or was
+            written with other callbacks.
         BlockingIOError: another run uses the checkpoint's folder.
 
     Example:
@@ -157,13 +165,7 @@ def fit_windows(
             f"{folder} has {len(windows)} window(s) {windows}; two are needed, one to "
             "fit on and the next to evaluate on."
         )
-    names = [str(window) for window in windows]
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(
-                f"Window {name} stands twice in windows={windows}: it would be "
-                "evaluated on after it was fit on."
-            )
+    check_windows(windows)
     metrics = _of_items(model)
     first = next(iter(metrics.values()))
     steps = StepsOverWindows.of(model)
@@ -173,7 +175,7 @@ def fit_windows(
     kept = None
     if checkpoint is not None:
         about = {
-            "windows": names,
+            "windows": windows,
             "train": train,
             "evaluate": evaluate,
             "epochs": epochs,

@@ -228,21 +228,6 @@ def test_what_appeared_meanwhile_is_not_replaced(tmp_path, renames):
     assert listing(tmp_path) == ["sessions", "sessions/theirs"]
 
 
-def test_only_what_is_known_is_replaced(tmp_path):
-    path = tmp_path / "home"
-    path.mkdir()
-    with new_folder(path, overwrite=True, known_by="schema.pbtxt") as folder:
-        (folder / "schema.pbtxt").write_text("1")
-    with new_folder(path, overwrite=True, known_by="schema.pbtxt") as folder:
-        (folder / "letters").write_text("dear")
-    with (
-        pytest.raises(FileExistsError, match=r"holds no schema\.pbtxt"),
-        new_folder(path, overwrite=True, known_by="schema.pbtxt"),
-    ):
-        raise AssertionError
-    assert listing(tmp_path) == ["home", "home/letters"]
-
-
 def test_a_full_disk_is_one_sentence(tmp_path):
     path = tmp_path / "sessions"
     with (

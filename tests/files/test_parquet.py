@@ -3,10 +3,9 @@
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pytest
 
 from keras_t4r.data.etl.session_etl import SessionETL
-from keras_t4r.files.parquet import footer_digest, read_parquet, write_parquet
+from keras_t4r.files.parquet import read_parquet, write_parquet
 from keras_t4r.schema import Vocabulary
 
 
@@ -65,14 +64,3 @@ def test_everything_that_is_written_has_checksums(tmp_path):
             except ValueError as error:
                 found += "CRC" in str(error)
         assert found, path
-
-
-def test_a_digest_tells_files_apart(tmp_path):
-    digests = set()
-    for values in ([1, 2, 3], [1, 2, 4], [1, 2]):
-        write_parquet(pa.table({"i": values}), tmp_path / "a.parquet")
-        digests.add(footer_digest(tmp_path / "a.parquet"))
-        assert footer_digest(tmp_path / "a.parquet") in digests
-    assert len(digests) == 3
-    with pytest.raises(FileNotFoundError):
-        footer_digest(tmp_path / "b.parquet")

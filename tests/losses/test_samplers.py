@@ -172,6 +172,25 @@ def test_samplers_come_back_from_their_configs():
         assert again.get_config() == sampler.get_config()
 
 
+@pytest.mark.parametrize(
+    "make",
+    [samplers.PopularitySampler, samplers.InBatchSampler],
+    ids=["drawn", "batch"],
+)
+def test_a_config_tells_counts_from_others(make):
+    """By it a run tells that it is not the one that its checkpoint is of."""
+
+    def config(counts):
+        return samplers.MixedSampler([make(counts)]).get_config()
+
+    assert config(COUNTS) == config(COUNTS.astype("float32").tolist())
+    others = COUNTS.copy()
+    others[[FIRST, FIRST + 1]] = others[[FIRST + 1, FIRST]]
+    assert len({str(config(counts)) for counts in (COUNTS, others, None)}) == 3
+    with pytest.raises(TypeError, match="it should be an array of numbers"):
+        make({1: 5})
+
+
 class Drawing:
     """What draws, and is no sampler."""
 

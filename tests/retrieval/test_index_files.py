@@ -47,7 +47,7 @@ def test_a_folder_of_others_is_not_replaced(saved, tmp_path):
     home = tmp_path / "home"
     home.mkdir()
     (home / "thesis.txt").write_text("…", encoding="utf-8")
-    with pytest.raises(FileExistsError, match="holds no index"):
+    with pytest.raises(FileExistsError, match=r"holds no index\.json"):
         saved[0].save(home, overwrite=True)
     assert (home / "thesis.txt").exists()
 
@@ -90,7 +90,7 @@ def test_arrays_that_do_not_fit_are_refused(saved):
 
 def test_lists_of_absurd_sizes_are_refused(faiss, items, tmp_path):
     """Their sum goes round, and is the number of items again."""
-    from keras_t4r.retrieval.index_files import _digest
+    from keras_t4r.files.digest import file_digest
 
     path = tmp_path / "index"
     IVFIndex(lists=8).build(*items[:2]).save(path)
@@ -98,19 +98,19 @@ def test_lists_of_absurd_sizes_are_refused(faiss, items, tmp_path):
     sizes[:5] = [2**62, 2**62, 2**62, 2**62, len(items[0])]
     np.save(path / "sizes.npy", sizes)
     about = json.loads((path / "index.json").read_text(encoding="utf-8"))
-    about["sha256"]["sizes"] = _digest(path / "sizes.npy")
+    about["sha256"]["sizes"] = file_digest(path / "sizes.npy")
     (path / "index.json").write_text(json.dumps(about), encoding="utf-8")
     with pytest.raises(ValueError, match="does not fit together"):
         load_index(path)
 
 
 def test_nothing_is_unpickled(saved, items):
-    from keras_t4r.retrieval.index_files import _digest
+    from keras_t4r.files.digest import file_digest
 
     _, path = saved
     np.save(path / "ids.npy", np.array([print], object), allow_pickle=True)
     about = json.loads((path / "index.json").read_text(encoding="utf-8"))
-    about["sha256"]["ids"] = _digest(path / "ids.npy")
+    about["sha256"]["ids"] = file_digest(path / "ids.npy")
     (path / "index.json").write_text(json.dumps(about), encoding="utf-8")
     with pytest.raises(ValueError, match="is missing or damaged"):
         load_index(path)

@@ -8,6 +8,9 @@ import pytest
 import keras_t4r as t4r
 from keras_t4r.data.etl.session_etl import SessionETL
 from keras_t4r.retrieval import ExactIndex
+from keras_t4r.serving import tensorflow_ensemble
+from keras_t4r.serving.ensemble_files import MODEL
+from keras_t4r.serving.saved_model import SAVED_MODEL
 from keras_t4r.serving.tensorflow_ensemble import export_tensorflow_ensemble
 
 tf = pytest.importorskip("tensorflow")
@@ -126,9 +129,69 @@ def test_a_model_that_exists_is_kept_unless_told_otherwise(model, etl, tmp_path)
     before = files(tmp_path)
     with pytest.raises(FileExistsError, match="shop_tf exists already: take another"):
         export_tensorflow_ensemble(model, etl, "shop", tmp_path)
+    with pytest.raises(FileExistsError, match="shop_tf holds mine, which was not"):
+        export_tensorflow_ensemble(model, etl, "shop", tmp_path, overwrite=True)
     assert files(tmp_path) == before
-    export_tensorflow_ensemble(model, etl, "shop", tmp_path, overwrite=True)
-    assert not (tmp_path / "shop_tf" / "mine").exists()
+
+
+def test_what_was_exported_is_known_and_nothing_else(repository):
+    for part in ("shop", "shop_nvt", "shop_tf"):
+        MODEL.check(repository / part)
+    inside = repository / "shop_tf" / "1" / "model.savedmodel"
+    SAVED_MODEL.check(inside)
+    warm = inside / "assets.extra" / "tf_serving_warmup_requests"
+    warm.parent.mkdir()
+    warm.write_text("mine")
+    for known, folder in ((SAVED_MODEL, inside), (MODEL, repository / "shop_tf")):
+        with pytest.raises(
+            FileExistsError, match=r"holds .*assets\.extra/tf_serving_w"
+        ):
+            known.check(folder)
+
+
+def test_another_version_stands_beside_those_that_are_there(
+    model, etl, repository, monkeypatch
+):
+    def write(model, path, *arguments):
+        path.mkdir(parents=True)
+        (path / "saved_model.pb").write_text("a graph")
+        return False
+
+    for name in ("write_saved_model", "write_candidates_model"):
+        monkeypatch.setattr(tensorflow_ensemble, name, write)
+
+    def export(**options):
+        options = {"k": 6, "version": 2, "overwrite": True, **options}
+        export_tensorflow_ensemble(model, etl, "shop", repository, **options)
+
+    # As Triton's Python leaves it.
+    cache = repository / "shop_tf" / "1" / "__pycache__" / "model.cpython-311.pyc"
+    cache.parent.mkdir()
+    cache.write_bytes(b"code")
+    before = files(repository)
+    index = ExactIndex.of(model)
+    for options, part in (({"k": 7}, "shop"), ({"index": index}, "shop_tf")):
+        with pytest.raises(
+            FileExistsError, match=f"{part} holds version 1 with another configuration"
+        ):
+            export(**options)
+    for part, name in (("shop", "1/notes"), ("shop_nvt", "1/workflow/notes.parquet")):
+        (repository / part / name).write_text("mine")
+        with pytest.raises(FileExistsError, match=f"{part} holds {name}, which was"):
+            export()
+        (repository / part / name).unlink()
+    assert files(repository) == before
+    export()
+    now = files(repository)
+    assert set(before) <= set(now) and (repository / "shop" / "2").is_dir()
+    added = {name for name, _ in now} - {name for name, _ in before}
+    assert added and all("/2/" in name for name in added)
+    # Alone, a version is replaced by whatever takes its place.
+    for part in ("shop", "shop_nvt", "shop_tf"):
+        shutil.rmtree(repository / part / "1")
+    export(index=index, k=7)
+    export(k=5)
+    assert not {name for name, _ in files(repository)} - {name for name, _ in now}
 
 
 def test_a_failure_leaves_the_old_export_and_nothing_half_written(

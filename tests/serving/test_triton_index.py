@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import keras_t4r as t4r
+from keras_t4r.files.digest import file_digest
 from keras_t4r.retrieval import ExactIndex, IVFIndex
-from keras_t4r.retrieval.index_files import _digest
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow",
@@ -152,7 +152,7 @@ def test_an_index_that_runs_something_is_not_loaded(server, repository, tmp_path
     folder = repository / "exact_tf" / "1" / "index"
     np.save(folder / "ids.npy", np.array([Payload(tmp_path / "ran")]))
     about = json.loads((folder / "index.json").read_text(encoding="utf-8"))
-    about["sha256"]["ids"] = _digest(folder / "ids.npy")
+    about["sha256"]["ids"] = file_digest(folder / "ids.npy")
     (folder / "index.json").write_text(json.dumps(about), encoding="utf-8")
     with pytest.raises(RuntimeError, match=r"says: .*ids\.npy is missing or damaged"):
         server.load("exact_tf")

@@ -7,6 +7,7 @@ import shutil
 import keras
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from seeds import set_seed
 
@@ -20,6 +21,7 @@ from keras_t4r.training.callback_state import (
     states_of,
 )
 from keras_t4r.training.checkpoint import Checkpoint
+from keras_t4r.training.window_files import WindowFiles, numbered_windows
 
 ITEMS = 12
 SCHEMA = t4r.Schema(
@@ -39,11 +41,14 @@ def write_windows(folder, seed=0):
     for window in (1, 2, 3):
         lists = [rng.integers(2, ITEMS + 2, 4).tolist() for _ in range(12)]
         (folder / str(window)).mkdir(parents=True)
-        table = pa.table({"item_id": pa.array(lists, pa.list_(pa.int32()))})
         for name in ("sessions", "valid"):
-            write_parquet(table, folder / str(window) / f"{name}.parquet")
+            write_sessions(lists, folder / str(window) / f"{name}.parquet")
     SCHEMA.save(folder / "schema.pbtxt")
     return folder
+
+
+def write_sessions(lists, path):
+    write_parquet(pa.table({"item_id": pa.array(lists, pa.list_(pa.int32()))}), path)
 
 
 @pytest.fixture(scope="module")
@@ -164,11 +169,12 @@ def test_a_run_with_other_baselines_is_refused(folder, tmp_path):
         (Markov(SCHEMA, span=3), r"span was 2, and is 3 now"),
         (Markov(SCHEMA, span=2, half_life=4), r"half_life was None, and is 4\.0 now"),
         (Popularity(SCHEMA), "class_name was 'Markov', and is 'Popularity' now"),
-        # It would learn the windows again.
-        (used, "windows was 0, and is 2 now"),
     ):
         with pytest.raises(ValueError, match=rf"its baselines\.count\.{what}"):
             go(other)
+    # It would learn the windows again.
+    with pytest.raises(ValueError, match="'count' has learned 2 window"):
+        go(used)
 
 
 def test_a_run_that_is_done_has_its_callbacks(folder, place):
@@ -228,11 +234,67 @@ def test_a_run_over_other_files_is_refused(place, tmp_path):
         run(others, place)
 
 
-def test_a_window_is_not_evaluated_on_after_it_was_fit_on(folder):
-    with pytest.raises(ValueError, match="Window 1 stands twice"):
-        run(folder, None, windows=["1", "1"])
-    with pytest.raises(ValueError, match="Window 1 stands twice"):
-        run(folder, None, windows=[1, 2, "1"])
+def test_a_run_over_sessions_in_another_order_is_refused(folder, place, tmp_path):
+    """Files of the same size, with the same least and largest values."""
+    others = shutil.copytree(folder, tmp_path / "others")
+    path = others / "2" / "sessions.parquet"
+    size, lists = path.stat().st_size, pq.read_table(path)["item_id"].to_pylist()
+    lists[5][1:3] = lists[5][2:0:-1]
+    write_sessions(lists, path)
+    assert path.stat().st_size == size
+    with pytest.raises(ValueError, match=r"its files\['2, fitted on'\] was"):
+        run(others, place)
+
+
+def test_a_window_is_not_evaluated_on_after_it_was_fit_on(folder, tmp_path):
+    for windows in (["1", "1"], [1, 2, "1"]):
+        with pytest.raises(ValueError, match="Window 1 stands twice"):
+            run(folder, None, windows=windows)
+    for windows, which in (
+        (["3", "2", "1"], "2 comes after window 3"),
+        ([1, 3, 2], "2 comes after window 3"),
+        (["1", "01"], "01 comes after window 1"),
+    ):
+        with pytest.raises(ValueError, match=f"Window {which} .* its number is no hig"):
+            run(folder, None, windows=windows)
+    folder = shutil.copytree(folder, tmp_path / "sessions")
+    (folder / "again").symlink_to(folder / "1")
+    with pytest.raises(ValueError, match="windows 1 and again are one folder"):
+        run(folder, None, windows=["1", "again"])
+    path = folder / "2" / "sessions.parquet"
+    for make in (path.symlink_to, path.hardlink_to):
+        path.unlink()
+        make(folder / "1" / "sessions.parquet")
+        with pytest.raises(ValueError, match=r"2/sessions\.parquet is the same file"):
+            run(folder, None)
+    # What only looks like a number is no window.
+    (folder / "²").mkdir()
+    assert numbered_windows(folder) == ["1", "2", "3"]
+
+
+def test_windows_are_in_the_order_of_their_times(tmp_path):
+    def write(**days):
+        for name, (first, last) in days.items():
+            times = pa.array([first, last, first], pa.timestamp("us"))
+            (tmp_path / name).mkdir(exist_ok=True)
+            write_parquet(pa.table({"start": times}), tmp_path / name / "a.parquet")
+
+    def check(*windows):
+        WindowFiles(tmp_path, windows, "a", "a").check_order()
+
+    write(mon=(0, 9), tue=(10, 19), wed=(20, 29), late=(15, 25))
+    check("mon", "tue", "wed")
+    # Sessions may begin in one window and be filed in the next.
+    check("mon", "late", "tue")
+    for windows in (["tue", "mon"], ["mon", "wed", "tue"]):
+        last = windows[-1]
+        with pytest.raises(ValueError, match=f"Window {last} comes after window "):
+            check(*windows)
+    # Where files do not say, they are in the order that they are named in.
+    write_parquet(pa.table({"start": [5]}), tmp_path / "mon" / "a.parquet")
+    check("tue", "mon")
+    write_parquet(pa.table({"i": [5]}), tmp_path / "mon" / "a.parquet")
+    check("tue", "mon")
 
 
 DAMAGE = {
@@ -382,5 +444,5 @@ def test_a_run_goes_on_with_the_callbacks_that_it_had(folder, tmp_path, at, chan
 def test_the_state_is_readable_json(place):
     (path,) = place.iterdir()
     content = json.loads((path / "state.json").read_text())
-    assert content["format"] == "keras_t4r.Checkpoint/3"
+    assert content["format"] == "keras_t4r.Checkpoint/4"
     assert content["run"]["windows"] == ["1", "2", "3"]

@@ -12,9 +12,16 @@ from keras_t4r.data.etl.fit import fit_state
 from keras_t4r.data.etl.schema import session_schema
 from keras_t4r.data.etl.session_table import check_numbers, session_table
 from keras_t4r.data.etl.split import check_split
-from keras_t4r.data.etl.state import STATE_FILE, WORKFLOW_FOLDER, ETLState
-from keras_t4r.data.etl.writer import WindowWriter
-from keras_t4r.files import as_path, new_folder
+from keras_t4r.data.etl.state import (
+    SAVED_ETL,
+    STATE_FILE,
+    WORKFLOW_FOLDER,
+    ETLState,
+    id_columns,
+    state_files,
+)
+from keras_t4r.data.etl.writer import WINDOW_FILES, WindowWriter
+from keras_t4r.files import Known, as_path, new_folder, one_of_names, within
 from keras_t4r.schema import VOCABULARY_FOLDER
 from keras_t4r.schema.encoded_ids import mark_encoded
 
@@ -195,14 +202,15 @@ class SessionETL:
                 session's part is a hash of its id and the seed.
             seed: int. Of the split.
             overwrite: bool. Whether an existing folder is replaced; only one that
-                holds a `schema.pbtxt`, or nothing, is.
+                holds what this method wrote, or nothing, is.
             progress: bool. Whether a line a step goes to stderr.
 
         Returns:
             dict, the number of sessions of each window.
 
         Raises:
-            FileExistsError: the folder exists, and `overwrite` is not set.
+            FileExistsError: the folder exists, and `overwrite` is not set; or it holds
+                a file that this method did not write, which is never replaced.
             BlockingIOError: another process is writing it.
             OSError: the disk is full, or the place may not be written to.
             TypeError: `split` is no list of numbers, the seed no whole number,
@@ -217,7 +225,7 @@ class SessionETL:
         folder = as_path(folder, "sessions")
         source = open_clicks(clicks)
         _check_outside(source, folder)
-        with new_folder(folder, overwrite, known_by=SCHEMA_FILE) as target:
+        with new_folder(folder, overwrite, known_by=_WRITTEN) as target:
             kinds = self._state.kinds if self._state else None
             kinds = kinds or find_kinds(source, self.config)
             with ClickParts(
@@ -271,11 +279,14 @@ class SessionETL:
         """Writes the fitted ETL as JSON and parquet.
 
         The folder appears whole or not at all; one that exists is replaced
-        only if a saved ETL is in it.
+        only if it holds a saved ETL, or nothing.
+
+        Raises:
+            FileExistsError: the folder holds a file that is none of a saved ETL. It is
+                never replaced.
         """
         state, folder = self._fitted(), as_path(folder, "a fitted ETL")
-        mine = (folder / STATE_FILE).is_file()
-        with new_folder(folder, overwrite=mine) as target:
+        with new_folder(folder, overwrite=True, known_by=SAVED_ETL) as target:
             state.save(target, self.config)
 
     @classmethod
@@ -337,6 +348,23 @@ class SessionETL:
                 "This SessionETL is not fitted; call fit(clicks), or load one."
             )
         return self._state
+
+
+def _written(folder):
+    """A regular expression of the files that `write` left in a folder."""
+    workflow = folder / WORKFLOW_FOLDER
+    vocabularies = [f"{name}.parquet" for name in id_columns(workflow)]
+    files = (
+        one_of_names([SCHEMA_FILE]),
+        within(VOCABULARY_FOLDER, one_of_names(vocabularies)),
+        within(WORKFLOW_FOLDER, state_files(workflow)),
+        WINDOW_FILES,
+    )
+    return "|".join(files)
+
+
+# A schema may lie beside anybody's files; the fitted ETL does beside these.
+_WRITTEN = Known(f"{WORKFLOW_FOLDER}/{STATE_FILE}", _written)
 
 
 def _check_outside(source, folder):

@@ -11,7 +11,7 @@ import polars as pl
 import pyarrow as pa
 
 from keras_t4r.data.etl.config import RECENCY, ETLConfig
-from keras_t4r.files import as_path
+from keras_t4r.files import Known, as_path, one_of_names
 from keras_t4r.files.parquet import read_parquet, write_parquet
 from keras_t4r.files.sentences import first_line
 from keras_t4r.schema.vocabulary import FIRST_ID, Vocabulary
@@ -118,6 +118,37 @@ class ETLState:
             content["kinds"], content["origin"], moments, vocabularies, first_times
         )
         return config, state
+
+
+def id_columns(folder):
+    """Names of the columns of whose ids a saved ETL, which is in a folder, has files.
+
+    Raises:
+        FileExistsError: the file that names them is damaged.
+    """
+    try:
+        config = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))["config"]
+        names = [
+            config["item"],
+            *config["categorical"],
+            *config["context_categorical"],
+        ]
+        return [str(name) for name in names]
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise FileExistsError(
+            f"{folder} is not replaced, for {STATE_FILE} in it is damaged and does not "
+            "say which files belong to it: remove the folder yourself, or take another "
+            "name."
+        ) from error
+
+
+def state_files(folder):
+    """A regular expression of the files of a saved ETL, which is in a folder."""
+    names = [f"{name}.parquet" for name in id_columns(folder)]
+    return one_of_names([STATE_FILE, *names])
+
+
+SAVED_ETL = Known(STATE_FILE, state_files)
 
 
 def _check(content, path):

@@ -8,10 +8,14 @@ import pyarrow as pa
 
 from keras_t4r.data.etl.config import START, WINDOW
 from keras_t4r.data.etl.split import SPLIT_NAMES, split_sessions
+from keras_t4r.files import within
 from keras_t4r.files.parquet import read_parquet, write_parquet
 
 # Small enough to stream by, large enough to compress.
 _ROW_GROUP = 65_536
+_WHOLE = "sessions"
+# The paths of all files, as a regular expression.
+WINDOW_FILES = within("[0-9]+", rf"({'|'.join([_WHOLE, *SPLIT_NAMES])})\.parquet")
 
 
 class WindowWriter:
@@ -75,7 +79,7 @@ class WindowWriter:
 
     def _parts(self, table):
         if self._split is None:
-            yield "sessions", table
+            yield _WHOLE, table
             return
         sessions = pl.from_arrow(table[self._session])
         parts = split_sessions(sessions, self._split, self._seed)

@@ -4,9 +4,9 @@ from keras import ops
 
 from keras_t4r.arguments import optional, truth
 from keras_t4r.losses.samplers.item_counts import (
+    ItemCounts,
     check_known,
     filled_with,
-    item_counts,
     popularity,
 )
 from keras_t4r.losses.samplers.negative_sampler import NegativeSampler
@@ -42,7 +42,8 @@ class InBatchSampler(NegativeSampler):
     """
 
     def __init__(self, counts=None, corrected=None):
-        self.counts = item_counts(counts)
+        counted = ItemCounts(counts)
+        self.counts, self._counts_config = counted.values, counted.config
         corrected = optional(truth, "corrected", corrected)
         if counts is not None and corrected is False:
             raise ValueError(
@@ -92,4 +93,4 @@ class InBatchSampler(NegativeSampler):
         return ops.take(self.log_share, ids) + ops.log(ops.maximum(count, 1.0))
 
     def get_config(self):
-        return {"corrected": self.corrected}
+        return {"counts": self._counts_config, "corrected": self.corrected}

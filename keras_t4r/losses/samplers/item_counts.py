@@ -1,7 +1,34 @@
+import hashlib
+
 import numpy as np
 from keras import ops
 
 from keras_t4r.arrays import off_device
+
+
+class ItemCounts:
+    """The counts of a sampler's argument, and what tells them from others.
+
+    A config has no counts, for they are weights, but their fingerprint: whoever
+    compares configs finds other counts by it.
+
+    Args:
+        counts: numbers `(V,)`, by id, as of `item_counts`; `None`; or the dict that a
+            config has of them.
+
+    Attributes:
+        values: float64 array `(V,)`, or `None`.
+        config: what a config has of them: a dict, or `None`.
+    """
+
+    def __init__(self, counts):
+        if isinstance(counts, dict) and list(counts) == ["fingerprint"]:
+            self.values, self.config = None, dict(counts)
+            return
+        self.values, self.config = item_counts(counts), None
+        if self.values is not None:
+            digest = hashlib.sha256(self.values.tobytes()).hexdigest()
+            self.config = {"fingerprint": digest}
 
 
 def item_counts(counts):

@@ -5,9 +5,9 @@ from keras import ops
 from keras_t4r.arguments import number
 from keras_t4r.losses.samplers.alias_table import alias_table
 from keras_t4r.losses.samplers.item_counts import (
+    ItemCounts,
     check_known,
     filled_with,
-    item_counts,
     popularity,
 )
 from keras_t4r.losses.samplers.negative_sampler import RandomSampler
@@ -20,7 +20,7 @@ class PopularitySampler(RandomSampler):
     With `c(i)` the count of item `i`: `q(i) = c(i)^alpha / sum over j of c(j)^alpha`.
 
     A draw costs the same for any catalogue (an alias table). The table is a weight,
-    not trained: a saved model has it, a config does not.
+    not trained: a saved model has it, a config only a fingerprint of the counts.
 
     Args:
         counts: floats `(V,)`, by id: how often each item was seen, such as
@@ -49,7 +49,8 @@ class PopularitySampler(RandomSampler):
         self, counts=None, alpha=0.75, negatives=256, per_target=False, seed=None
     ):
         super().__init__(negatives, per_target, seed)
-        self.counts = item_counts(counts)
+        counts = ItemCounts(counts)
+        self.counts, self._counts_config = counts.values, counts.config
         self.alpha = number("alpha", alpha, least=0, most=4)
 
     def build(self, head, rows, first_id):
@@ -91,4 +92,5 @@ class PopularitySampler(RandomSampler):
         return ops.take(self.log_share, ids) + np.log(self.negatives)
 
     def get_config(self):
-        return {**super().get_config(), "alpha": self.alpha}
+        own = {"counts": self._counts_config, "alpha": self.alpha}
+        return {**super().get_config(), **own}

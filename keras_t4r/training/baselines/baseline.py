@@ -118,6 +118,8 @@ class Baseline:
     def update(self, window):
         """Learns from one more window of sessions, later than those before it.
 
+        What is given twice counts twice.
+
         Args:
             window: `pyarrow.Table` with a list column of encoded item ids, or the path
                 of a parquet file, a folder of them, a glob, or a list of paths.
