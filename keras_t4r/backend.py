@@ -343,6 +343,32 @@ def build_optimizer(model):
         optimizer.build(model.trainable_variables)
 
 
+@contextlib.contextmanager
+def weights_kept(model):
+    """Within it, an error in the middle of `fit`, `evaluate` or `predict` leaves a
+    `SessionModel` the weights of its last step.
+
+    On JAX Keras takes them out of the variables for the steps, and puts them back where
+    all went well.
+    """
+    if name() != "jax":
+        yield
+        return
+    optimizer = getattr(model, "optimizer", None)
+    variables = [*model.variables, *(optimizer.variables if optimizer else ())]
+    # The first step frees what these hold.
+    before = [variable._value for variable in variables]
+    try:
+        yield
+    except BaseException:
+        model.jax_state_sync()
+        for variable, value in zip(variables, before, strict=True):
+            # There was no step yet.
+            if variable._value is None and value is not None:
+                variable.assign(value)
+        raise
+
+
 def as_numbers(logs):
     """A dict of scalars with Python's floats for values; those of a graph stay."""
     from keras.src.utils.python_utils import pythonify_logs

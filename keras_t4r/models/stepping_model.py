@@ -267,13 +267,7 @@ class SteppingModel(ReadingModel):
         return weights_by_output(sample_weight, self._names, self._columns)
 
     def _targets(self, y):
-        targets = targets_by_output(y, self._names, self._columns)
-        for name in self.heads:
-            target = targets.get(name)
-            if target is not None and len(target.shape) == 2 and target.shape[1] == 1:
-                # As Keras's sparse losses take them too.
-                targets[name] = target[:, 0]
-        return targets
+        return targets_by_output(y, self._names, self._columns)
 
     @property
     def _columns(self):

@@ -1,7 +1,7 @@
 import keras
 
 from keras_t4r.arguments import optional, truth, whole_number
-from keras_t4r.backend import build_optimizer, has_global_random_state
+from keras_t4r.backend import build_optimizer, has_global_random_state, weights_kept
 from keras_t4r.backend import name as backend_name
 from keras_t4r.data.loader.loader_epoch import follow_epochs, with_callback
 from keras_t4r.data.loader.sequence_loader import KerasSequenceLoader
@@ -9,7 +9,7 @@ from keras_t4r.layers.heads.next_item_head import NextItemHead
 from keras_t4r.metrics.ranking_metric import RankingMetric
 from keras_t4r.models.checks.head_checks import check_trained
 from keras_t4r.models.checks.id_checks import check_ids
-from keras_t4r.models.checks.input_checks import check_inputs
+from keras_t4r.models.checks.input_checks import check_inputs, sessions_of
 from keras_t4r.models.checks.probe import probe as try_out
 from keras_t4r.models.checks.run_arguments import (
     check_epochs,
@@ -18,6 +18,9 @@ from keras_t4r.models.checks.run_arguments import (
 )
 from keras_t4r.models.checks.target_checks import check_targets, check_weights
 from keras_t4r.models.checks.vector_checks import check_vectors
+from keras_t4r.models.datasets.batch_check import BatchCheck
+from keras_t4r.models.datasets.checked_data import checked
+from keras_t4r.models.datasets.dataset_errors import raised_as_they_were
 from keras_t4r.models.graph import by_output, find_layers, is_of_events
 from keras_t4r.models.stepping_model import SteppingModel
 from keras_t4r.models.steps.compile_arguments import CompileArguments
@@ -204,16 +207,23 @@ class TrainedModel(SteppingModel):
     ):
         """Trains as `keras.Model.fit` does.
 
+        What is asked of arrays is asked of each batch of a dataset: a `PyDataset`, a
+        generator, a `tf.data.Dataset`, a PyTorch `DataLoader`. A
+        `tf.distribute.DistributedDataset` and Grain's are not looked at.
+
         Args:
-            shuffle: bool. `None` shuffles arrays, as Keras does, but leaves a
-                `KerasSequenceLoader` the order that it draws from its seed and the
-                epoch.
+            shuffle: bool. `None` shuffles arrays and the batches of a `PyDataset`, as
+                Keras does, but leaves a `KerasSequenceLoader` the order that it draws
+                from its seed and the epoch. Other datasets have their own, too.
             class_weight: refused where there is a next-item output, whose targets are
                 the scheme's.
+            sample_weight: one weight a session, `(sessions,)`, for all outputs or by
+                the output's name. An output with a value an event, which is no
+                next-item one, also takes one an event, `(sessions, time)`; a
+                `NextItemHead` takes these in its call.
             x, y, batch_size, epochs, verbose, callbacks, validation_split,
-                validation_data, sample_weight, initial_epoch, steps_per_epoch,
-                validation_steps, validation_batch_size, validation_freq: as in
-                `keras.Model.fit`.
+                validation_data, initial_epoch, steps_per_epoch, validation_steps,
+                validation_batch_size, validation_freq: as in `keras.Model.fit`.
 
         Raises:
             TypeError: `x` is neither a loader or other dataset nor a dict of arrays, or
@@ -221,7 +231,7 @@ class TrainedModel(SteppingModel):
             ValueError: the loader holds back the last item, or gives what the model
                 does not read (see `check_loader`), or a layer sees what it must not
                 see; arrays are no right-padded sessions, no ids of the outputs, or
-                weights below 0.
+                weights below 0 or of another shape.
         """
         self._need_compile()
         self.need_optimizer()
@@ -272,38 +282,44 @@ class TrainedModel(SteppingModel):
         elif isinstance(validation_data, (list, tuple)):
             inputs, held_out, weights = unpack(tuple(validation_data))
             self._check_inputs(inputs)
-            check_weights(self._weights(weights))
+            self._check_weights(inputs, held_out, weights)
+            inputs = self._checked(inputs, "xyw")
             validation_data = (inputs, self._held_out(held_out), weights)
+        else:
+            validation_data = self._checked(validation_data, "xyw")
         self._check_losses()
         if not self._probed:
             try_out(self, *self._read())
             self._probed = True
         if shuffle is None:
-            shuffle = not isinstance(x, KerasSequenceLoader)
+            batches = isinstance(x, keras.utils.PyDataset)
+            batches = batches and not isinstance(x, KerasSequenceLoader)
+            shuffle = batches or _are_arrays(x)
         # TensorFlow traces a step that makes variables twice.
         build_optimizer(self)
         y, sample_weight = self._pack_weights(x, y, sample_weight)
         callbacks = follow_epochs(callbacks, x)
         if has_global_random_state():
             callbacks = with_callback(callbacks, EpochSeed())
-        return super().fit(
-            x,
-            y,
-            batch_size=batch_size,
-            epochs=epochs,
-            verbose=verbose,
-            callbacks=callbacks,
-            validation_split=validation_split,
-            validation_data=validation_data,
-            shuffle=shuffle,
-            class_weight=class_weight,
-            sample_weight=sample_weight,
-            initial_epoch=initial_epoch,
-            steps_per_epoch=steps_per_epoch,
-            validation_steps=validation_steps,
-            validation_batch_size=validation_batch_size,
-            validation_freq=validation_freq,
-        )
+        with raised_as_they_were(), weights_kept(self):
+            return super().fit(
+                self._checked(x, "xw"),
+                y,
+                batch_size=batch_size,
+                epochs=epochs,
+                verbose=verbose,
+                callbacks=callbacks,
+                validation_split=validation_split,
+                validation_data=validation_data,
+                shuffle=shuffle,
+                class_weight=class_weight,
+                sample_weight=sample_weight,
+                initial_epoch=initial_epoch,
+                steps_per_epoch=steps_per_epoch,
+                validation_steps=validation_steps,
+                validation_batch_size=validation_batch_size,
+                validation_freq=validation_freq,
+            )
 
     def evaluate(
         self,
@@ -350,19 +366,22 @@ class TrainedModel(SteppingModel):
             self._excludes_seen = True
             self.make_test_function(force=True)
         y, sample_weight = self._pack_weights(x, y, sample_weight)
+        if not of_fit:
+            x = self._checked(x, "xyw")
         self._evaluates = True
         try:
-            return super().evaluate(
-                x,
-                y,
-                batch_size=batch_size,
-                verbose=verbose,
-                sample_weight=sample_weight,
-                steps=steps,
-                callbacks=callbacks,
-                return_dict=return_dict,
-                **kwargs,
-            )
+            with raised_as_they_were(), weights_kept(self):
+                return super().evaluate(
+                    x,
+                    y,
+                    batch_size=batch_size,
+                    verbose=verbose,
+                    sample_weight=sample_weight,
+                    steps=steps,
+                    callbacks=callbacks,
+                    return_dict=return_dict,
+                    **kwargs,
+                )
         finally:
             self._evaluates = False
             if exclude_seen:
@@ -381,7 +400,9 @@ class TrainedModel(SteppingModel):
         self._check_inputs(x)
         if isinstance(x, KerasSequenceLoader):
             check_ids(self, x)
-        return super().predict(x, batch_size, verbose, steps, callbacks)
+        x = self._checked(x, "x")
+        with raised_as_they_were(), weights_kept(self):
+            return super().predict(x, batch_size, verbose, steps, callbacks)
 
     def predict_on_batch(self, x):
         self._check_inputs(x)
@@ -410,6 +431,26 @@ class TrainedModel(SteppingModel):
         if self._find_features() is not None:
             check_inputs(x, self.schema)
             check_vectors(self)
+
+    def _check_weights(self, x, y, sample_weight):
+        schema, _ = self._read()
+        weights, targets = self._weights(sample_weight), self._targets(y)
+        check_weights(weights, targets, self._axes(), sessions_of(x, schema))
+
+    def _rows(self):
+        return {name: head.rows for name, head in self.heads.items()}
+
+    def _axes(self):
+        tensors = by_output(self._names, self.output)
+        axes = {name: len(tensor.shape) for name, tensor in tensors.items()}
+        return {**axes, **dict.fromkeys(self.heads, 1)}
+
+    def _checked(self, data, reads):
+        """Data, of which each batch is looked at; see `BatchCheck`."""
+        schema, _ = self._read()
+        columns, rows = self._columns, self._rows()
+        check = BatchCheck(schema, self._names, columns, rows, self._axes(), reads)
+        return checked(data, check)
 
     def _check_losses(self):
         if not self._losses_checked:
@@ -454,14 +495,17 @@ class TrainedModel(SteppingModel):
         """Targets to evaluate on, checked; by output, for all steps in one shape."""
         targets = self._targets(y)
         self._need_targets_of_heads(targets)
-        check_targets(targets, self.heads)
+        check_targets(targets, self._rows())
         return targets if self.heads else y
 
     def _pack_weights(self, x, y, sample_weight):
-        check_weights(self._weights(sample_weight))
+        self._check_weights(x, y, sample_weight)
         # Beside a loader there can be none: Keras says so.
-        arrays = isinstance(x, (dict, list, tuple)) or hasattr(x, "shape")
-        if sample_weight is None or not (self.heads and arrays):
+        if sample_weight is None or not (self.heads and _are_arrays(x)):
             return y, sample_weight
         y = y if isinstance(y, dict) else self._targets(y)
         return pack_weights(y, sample_weight), None
+
+
+def _are_arrays(x):
+    return isinstance(x, (dict, list, tuple)) or hasattr(x, "shape")

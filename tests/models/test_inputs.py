@@ -9,6 +9,8 @@ import pyarrow as pa
 import pytest
 
 import keras_t4r as t4r
+from keras_t4r.models.checks.target_checks import check_weights
+from keras_t4r.models.datasets.checked_data import checked
 
 pytestmark = pytest.mark.backends
 
@@ -261,3 +263,140 @@ def test_ragged_and_sparse_tensors_are_no_arrays(model, way):
     for odd in (tf.ragged.constant([[5, 6], [3]]), tf.sparse.from_dense([[5, 6]] * 2)):
         with pytest.raises(TypeError, match=r"hold no array in \['item'\]; the model"):
             WAYS[way](model, batch(item=odd))
+
+
+class Batches(keras.utils.PyDataset):
+    def __init__(self, batches, **arguments):
+        super().__init__(**arguments)
+        self.batches, self.epochs = batches, []
+
+    def __len__(self):
+        return len(self.batches)
+
+    def __getitem__(self, index):
+        return self.batches[index]
+
+    def on_epoch_begin(self):
+        self.epochs.append("begun")
+
+    def on_epoch_end(self):
+        self.epochs.append("ended")
+
+
+def of_tensorflow(batches):
+    tf = pytest.importorskip("tensorflow")
+    parts = keras.tree.map_structure(lambda *values: np.stack(values), *batches)
+    return tf.data.Dataset.from_tensor_slices(parts)
+
+
+def of_torch(batches):
+    loader = pytest.importorskip("torch.utils.data").DataLoader
+    return loader(batches, batch_size=None)
+
+
+DATASETS = {
+    "PyDataset": Batches,
+    "PyDataset with workers": lambda batches: Batches(batches, workers=2),
+    "generator": lambda batches: (batch for batch in batches),
+    "tf.data.Dataset": of_tensorflow,
+    "DataLoader": of_torch,
+}
+# Keras looks at two batches of some datasets before it begins.
+THIRD_IS_WRONG = [batch(), batch(), batch(item=np.array([[5, 6, 21, 0], [3, 4, 0, 0]]))]
+Y, LATE_Y = np.array([3, 4]), [np.array([3, 4]), np.array([3, 4]), np.array([3, 21])]
+
+
+@pytest.mark.parametrize("kind", DATASETS)
+def test_batches_of_datasets_are_looked_at(model, kind):
+    make = DATASETS[kind]
+    fed = {
+        "x": [(x,) for x in THIRD_IS_WRONG],
+        "y": [(x, Y) for x in THIRD_IS_WRONG],
+        "target": [(batch(), y) for y in LATE_Y],
+        "weight": [(batch(), Y, np.array([1.0, w])) for w in (1, 1, -1)],
+        "good": [(batch(), Y)] * 3,
+    }
+    for run in (
+        lambda x, y: model.fit(x, verbose=0),
+        lambda x, y: model.fit(batch(), validation_data=y, verbose=0),
+        lambda x, y: model.evaluate(y, verbose=0),
+        lambda x, y: model.predict(x, verbose=0),
+    ):
+        for order in (1, -1):
+            x, y = (make(fed[name][::order]) for name in "xy")
+            with pytest.raises(ValueError, match="'item' of the inputs holds id 21"):
+                run(x, y)
+    with pytest.raises(ValueError, match=r"y of .* holds id 21 in row 2"):
+        model.evaluate(make(fed["target"]), verbose=0)
+    with pytest.raises(ValueError, match="has a value in row 2 that is below 0"):
+        model.evaluate(make(fed["weight"]), verbose=0)
+    # The model goes on with good ones.
+    good = [x[:1] for x in fed["good"]]
+    model.fit(make(good), steps_per_epoch=3, verbose=0)
+    whole = model.evaluate(batch(), Y, verbose=0)
+    logs = model.evaluate(make(fed["good"]), steps=3, verbose=0)
+    assert logs == pytest.approx(whole, rel=1e-5)
+    assert model.predict(make(fed["good"]), steps=3, verbose=0).shape == (6, 21)
+
+
+def test_a_dataset_is_to_keras_what_it_was(model):
+    batches, seen = [(batch(), Y)] * 3, []
+    own = Batches(batches, workers=2, use_multiprocessing=True, max_queue_size=5)
+    for kind in ("workers", "use_multiprocessing", "max_queue_size", "num_batches"):
+        assert getattr(checked(own, seen.append), kind) == getattr(own, kind)
+    plain = Batches(batches)
+    model.evaluate(plain, verbose=0)
+    assert plain.epochs[-2:] == ["begun", "ended"]
+    # One without an end has no length.
+    endless = type("Endless", (Batches,), {"num_batches": None})(batches * 9)
+    model.evaluate(endless, steps=2, verbose=0)
+    loader = of_torch(batches)
+    looked_at = checked(loader, seen.append)
+    assert isinstance(looked_at, type(loader)) and len(looked_at) == 3
+    assert looked_at.dataset is batches and len(list(looked_at)) == len(seen) == 3
+    graph = of_tensorflow(batches)
+    looked_at = checked(graph, seen.append)
+    assert looked_at.element_spec == graph.element_spec
+    assert int(looked_at.cardinality()) == 3
+    sessions = pl.DataFrame({"item": [[5, 6]], "age": [[0.0, 1.0]]})
+    loader = t4r.KerasSequenceLoader(sessions, model.schema, 1)
+    for needs_no_look in (loader, checked(own, seen.append), batch(), None):
+        assert checked(needs_no_look, seen.append) is needs_no_look
+    with_own_batches = {"__getitem__": lambda self, index: (batch(), Y)}
+    loader.__class__ = type("Own", (t4r.KerasSequenceLoader,), with_own_batches)
+    assert checked(loader, seen.append)[0][0].keys() == batch().keys()
+    assert len(seen) == 5
+
+
+def test_weights_are_one_a_session(model):
+    before = model.get_weights()
+    for shape in [(2, 3), (2, 4), (2, 1), (3,), (2, 1, 1), ()]:
+        bad = np.ones(shape)
+        why = r"sample_weight of .* it should have \(2,\), one a session\."
+        for refused in (
+            lambda w: model.fit(batch(), sample_weight=w, verbose=0),
+            lambda w: model.train_on_batch(batch(), sample_weight=w),
+            lambda w: model.evaluate(batch(), Y, sample_weight=w, verbose=0),
+            lambda w: model.test_on_batch(batch(), Y, sample_weight=w),
+            lambda w: model.fit(batch(), validation_data=(batch(), Y, w), verbose=0),
+            lambda w: model.fit(Batches([(batch(), {}, w)]), verbose=0),
+            lambda w: model.evaluate(Batches([(batch(), Y, w)]), verbose=0),
+        ):
+            with pytest.raises(ValueError, match=why):
+                refused(bad)
+    for value, other in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(value, other)
+
+
+def test_weights_of_events_are_as_many_as_their_targets():
+    weight, target, axes = np.ones((2, 4)), np.ones((2, 4, 1)), {"liked": 3}
+    for fine in (weight, weight[:, 0]):
+        check_weights({"liked": fine}, {"liked": target}, axes, 2)
+    for bad in (weight[:, :3], weight[..., None]):
+        with pytest.raises(ValueError, match=r"or \(2, 4\), one an event"):
+            check_weights({"liked": bad}, {"liked": target}, axes, 2)
+    bought = {"bought": np.ones((2, 3))}, {"bought": np.ones((2, 3))}, {"bought": 2}
+    with pytest.raises(ValueError, match=r"it should have \(2,\), one a session\.$"):
+        check_weights(*bought, 2)
+    # Keras takes a column for an output that is one, too.
+    check_weights({"bought": np.ones((2, 1))}, *bought[1:], 2)

@@ -58,7 +58,8 @@ class NextItemHead(KeepsQuantization, ShardedRows, keras.layers.Layer):
         table: tensor `(V, dim)`, as of `SequenceEmbeddingFeatures`; or `None` with a
             `cardinality`.
         sample_weight: float tensor `(batch,)` or `(batch, time)`. What each session, or
-            event, counts in the loss. A `SessionModel` hands on what `fit` was given.
+            event, counts in the loss, times what `fit` of a `SessionModel` was given,
+            which is of sessions.
 
     Returns:
         A float32 tensor `(batch, V)` of scores; `(batch, 0)` in training.

@@ -17,7 +17,8 @@ _REMEDY = "encode sessions with the ETL, or read them by a KerasSequenceLoader"
 def check_inputs(x, schema):
     """Raises where arrays are no right-padded sessions of the schema's ids and numbers.
 
-    Only the values of dicts are looked at: what a dataset will give is not known yet.
+    Only the values of dicts are looked at: those of a dataset are its batches' (see
+    `BatchCheck`).
 
     Args:
         x: what a method of `keras.Model` is given.
@@ -41,13 +42,19 @@ def check_inputs(x, schema):
         if not is_array(x[column.name]):
             continue
         check_unmasked(f"Column {column.name!r} of the inputs", x[column.name])
-        values = np.asarray(keras.ops.convert_to_numpy(x[column.name]))
+        values = values_of(x[column.name])
         if not column.is_categorical:
             _check_numbers(values, column)
             continue
         _check_ids(values, column)
         if column.name == schema.item_id:
             _check_padding(values)
+
+
+def sessions_of(x, schema):
+    """How many sessions checked inputs are, or `None` where that is not known."""
+    known = schema is not None and isinstance(x, dict)
+    return x[schema.item_id].shape[0] if known else None
 
 
 def _check_container(x):
@@ -78,12 +85,22 @@ def is_array(x):
 
 
 def _is_symbolic(x):
+    # `tf.data` makes graphs beside every backend.
+    of_tensorflow = type(x).__module__.startswith("tensorflow.")
     return isinstance(x, keras.KerasTensor) or (
-        # A tensor of a TensorFlow graph.
-        keras.backend.backend() == "tensorflow"
-        and not hasattr(x, "numpy")
-        and not isinstance(x, np.ndarray)
+        of_tensorflow and not hasattr(x, "numpy")
     )
+
+
+def values_of(x):
+    """The values of an array as NumPy has them, whichever backend's tensor it is."""
+    if isinstance(x, np.ndarray):
+        return x
+    # PyTorch's, which another backend may be given, too.
+    x = x.detach().cpu() if hasattr(x, "detach") else x
+    values = np.asarray(keras.ops.convert_to_numpy(x))
+    # NumPy does not know it for a number.
+    return values.astype("float32") if values.dtype.name == "bfloat16" else values
 
 
 def _check_ids(ids, column):

@@ -26,8 +26,11 @@ def unpack(data):
     return x, y, sample_weight
 
 
-def targets_by_output(y, names, columns, what="y"):
+def targets_by_output(y, names, columns):
     """Dict of output name to targets, of those outputs that have some.
+
+    Those of next-item outputs may be `(batch, 1)`, as Keras's sparse losses take them
+    too: here they are `(batch,)`.
 
     Args:
         y: `None`; an array, of the only output or else of the next-item outputs, where
@@ -35,12 +38,20 @@ def targets_by_output(y, names, columns, what="y"):
             the names of outputs, for next-item outputs also of columns.
         names: list of strings. All outputs.
         columns: dict of next-item output to the name of its column.
-        what: string. What to call `y` in errors.
 
     Raises:
         TypeError: what an output gets is no array.
         ValueError: a list has not one entry an output.
     """
+    targets = _by_output(y, names, columns, "y")
+    for name in set(targets) & set(columns):
+        target = targets[name]
+        if len(target.shape) == 2 and target.shape[1] == 1:
+            targets[name] = target[:, 0]
+    return targets
+
+
+def _by_output(y, names, columns, what):
     if y is None:
         return {}
     if isinstance(y, (list, tuple)):
@@ -87,7 +98,7 @@ def weights_by_output(sample_weight, names, columns):
                 f"sample_weight has an entry for {unknown}, but the model's outputs "
                 f"are {names}."
             )
-    return targets_by_output(sample_weight, names, columns, "sample_weight")
+    return _by_output(sample_weight, names, columns, "sample_weight")
 
 
 def as_keras_takes(names, targets, outputs, weights, masks):
