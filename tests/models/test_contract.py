@@ -542,3 +542,21 @@ def test_recompiling_forgets_the_metrics_before():
     model.compile("adam", metrics=[t4r.metrics.MRR(3)])
     logs = model.evaluate(held_out(), verbose=0, return_dict=True)
     assert set(logs) == {"loss", "mrr_3"}
+
+
+def test_a_model_that_diverged_is_nan_and_answers_nothing():
+    model = make_model()
+    weights = model.get_weights()
+    for share in (slice(None), slice(3, 4)):
+        # All rows, or that of one item, as a row-sparse optimizer leaves them.
+        wrong = [w.copy() for w in weights]
+        for w in wrong:
+            if w.shape == (ITEMS + 2, WIDTH):
+                w[share] = np.nan
+        model.set_weights(wrong)
+        logs = model.evaluate(held_out(), verbose=0, return_dict=True)
+        assert set(logs) == {"loss", "ndcg_5"} and np.isnan(list(logs.values())).all()
+        with pytest.raises(ValueError, match="scores are NaN: the model has diverged"):
+            model.recommend({"item_id": [[5, 9], [7]]})
+        with pytest.raises(ValueError, match=r"weights '.*' hold a value that"):
+            model.item_vectors()
