@@ -162,7 +162,7 @@ class TrainedModel(SteppingModel):
             return super().metrics
         ranking, losses = self._arguments.ranking, self._output_losses.metrics
         ranked = [*ranking.by_log.values(), ranking.directions]
-        return [*super().metrics, *losses.values(), *ranked]
+        return [*super().metrics, *losses, *ranked]
 
     @property
     def ranking_metrics(self):
@@ -203,6 +203,9 @@ class TrainedModel(SteppingModel):
         validation_freq=1,
     ):
         """Trains as `keras.Model.fit` does.
+
+        An epoch in which a next-item output had no target at all warns, and its loss
+        is NaN.
 
         Args:
             shuffle: bool. `None` shuffles arrays, as Keras does, but leaves a
@@ -322,7 +325,8 @@ class TrainedModel(SteppingModel):
         """Evaluates as `keras.Model.evaluate` does, by the path that serves.
 
         Next-item outputs rank the item that came next among all items, from the newest
-        `max_history` events.
+        `max_history` events. Where scores are NaN, loss and metrics are. Where no
+        target is an item that can be answered, `evaluate` warns, and the loss is NaN.
 
         Args:
             exclude_seen: bool. Leave out the items of the session itself, as
