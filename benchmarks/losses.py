@@ -17,6 +17,7 @@ import argparse
 import csv
 import gzip
 import json
+import math
 import subprocess
 import sys
 import time
@@ -204,7 +205,9 @@ def main():
     for name in args.losses or losses(counts):
         step = child(args, name, 1e-3, 0, args.steps) if args.steps else {}
         runs = {rate: child(args, name, rate, args.epochs, 0) for rate in RATES}
-        rate = max(RATES, key=lambda rate: runs[rate]["valid"])
+        # What diverged is below all.
+        valid = {rate: run["valid"] for rate, run in runs.items()}
+        rate = max(RATES, key=lambda rate: (not math.isnan(valid[rate]), valid[rate]))
         ndcg, recall = runs[rate]["test"]
         took = f"{step['ms']:6.1f} {step['MB']:6.0f}" if step else ""
         print(f"{name:34} {rate:6g} {ndcg:8.4f} {recall:9.4f} {took}", flush=True)

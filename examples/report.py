@@ -46,7 +46,9 @@ def write_report(path, report, answers, metrics, item):
 
 def _curve(report, metric, colors):
     windows = report.windows
-    top = max((row[metric] for row in report.rows), default=0.0)
+    # A model that diverged has no curve.
+    rows = [row for row in report.rows if not math.isnan(row[metric])]
+    top = max((row[metric] for row in rows), default=0.0)
     top = math.ceil(top * 10 + 1e-9) / 10 or 0.1
 
     def at(i, value):
@@ -73,7 +75,7 @@ def _curve(report, metric, colors):
     # The model last, so that its line lies on top.
     for model in sorted(colors, key=lambda name: name == "model"):
         color = colors[model]
-        values = {r["window"]: r[metric] for r in report.rows if r["model"] == model}
+        values = {r["window"]: r[metric] for r in rows if r["model"] == model}
         points = [at(i, values[w]) for i, w in enumerate(windows) if w in values]
         line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
         width = 2.5 if model == "model" else 1.3

@@ -10,7 +10,8 @@ class RankingMetric(keras.metrics.Metric):
 
     The rank is counted over the whole catalogue (see `target_ranks`), and the
     mean is taken over all sessions of all batches. Sessions whose target is
-    padding (id 0) do not count; those whose target is unknown are misses.
+    padding (id 0) do not count; those whose target is unknown are misses. Where a
+    target's score is NaN, so is the mean: no callback takes it for a value.
 
     Args:
         k: int. Only the first `k` places count.
@@ -42,7 +43,10 @@ class RankingMetric(keras.metrics.Metric):
         if sample_weight is not None:
             weight = weight * ops.cast(sample_weight, "float32")
         gain = ops.where(ranks <= self.k, self.gain(ranks), 0.0)
-        self.total.assign_add(ops.sum(weight * gain))
+        gain = ops.where(ops.isnan(ranks), ranks, gain)
+        # What does not count is no NaN either.
+        gain = ops.where(ops.equal(weight, 0.0), 0.0, weight * gain)
+        self.total.assign_add(ops.sum(gain))
         self.count.assign_add(ops.sum(weight))
 
     def result(self):

@@ -8,6 +8,7 @@ from keras_t4r.arguments import optional, truth, whole_number
 from keras_t4r.models.answers.query_graph import QueryGraph
 from keras_t4r.models.answers.recommender import Recommender
 from keras_t4r.models.answers.top_k import top_k
+from keras_t4r.models.checks.divergence import check_finite
 from keras_t4r.models.checks.vector_checks import check_vectors
 from keras_t4r.models.graph import by_output, is_of_events
 from keras_t4r.models.trained_model import TrainedModel
@@ -221,7 +222,7 @@ class SessionModel(TrainedModel):
                 model's; raw sessions hold a number that the ETL standardised; the model
                 was made from a config, and its vocabularies are not in this process;
                 an index is of another vocabulary, or of the model before it was
-                trained further.
+                trained further; the model has diverged, and its scores are NaN.
         """
         head = self._head_name(head)
         self._check_k(k, [self.heads[head]])
@@ -259,10 +260,13 @@ class SessionModel(TrainedModel):
             NumPy arrays; see `NextItemHead.items`.
 
         Raises:
-            ValueError: what comes after the head does not go with an index.
+            ValueError: what comes after the head does not go with an index, or a weight
+                is no finite number.
         """
         graph = QueryGraph(self, self.output_of(self._head_name(head)))
         vectors = ops.convert_to_numpy(graph.head.items(graph.table()))
+        if not np.isfinite(vectors).all():
+            check_finite(self)
         first = graph.head.first_id
         return np.arange(first, len(vectors)), vectors[first:]
 

@@ -158,38 +158,51 @@ class SteppingModel(ReadingModel):
         single = self._output_losses.of_others(loss, self.losses)
         # From here on replicas wait for each other.
         if training:
-            of_layers, correction = losses_over_replicas()
-            single.update(self._losses_of_heads(of_layers))
+            of_layers, counts, correction = losses_over_replicas()
+            single.update(self._sums_of_heads(of_layers))
+            counts = self._sums_of_heads(counts)
             loss = loss + correction / replicas()
         else:
-            of_heads = self._losses_of_scores(outputs, targets, weights)
+            of_heads, counts = self._losses_of_scores(outputs, targets, weights)
             single.update(of_heads)
             # Two outputs of one head have one loss, as in training.
             once = {id(head): name for name, head in reversed(heads.items())}
             for name in filter(of_heads.__contains__, once.values()):
                 factor = self._arguments.weights_of_heads[name]
                 loss = loss + factor * of_heads[name] / replicas()
-        self._output_losses.update(single, ops.shape(outputs[names[0]])[0])
+        sessions = ops.shape(outputs[names[0]])[0]
+        self._output_losses.update(single, counts, sessions)
         return loss
 
     def _losses_of_scores(self, outputs, targets, weights):
-        """Dict of next-item output to the loss of its scores, as they are served."""
-        losses = {}
+        """The losses of the scores of next-item outputs, as they are served.
+
+        Returns:
+            The pair of a dict of next-item output to its loss, and one to the number
+            of its targets.
+        """
+        losses, counts = {}, {}
         for name in self.heads:
             if name in targets:
                 scores = self._served(name, outputs[name])
-                loss = next_item_loss(targets[name], scores, weights.get(name))
-                losses[name] = over_replicas(*loss)
-        return losses
+                total, counts[name] = next_item_loss(
+                    targets[name], scores, weights.get(name)
+                )
+                losses[name] = over_replicas(total, counts[name])
+        return losses, counts
 
-    def _losses_of_heads(self, of_layers):
-        """Dict of next-item output to the loss of its head and the steps after it."""
-        losses = {}
+    def _sums_of_heads(self, of_layers):
+        """Dict of next-item output to the sum over its head and the steps after it.
+
+        Args:
+            of_layers: dict of a layer's `id` to its loss, or number of targets.
+        """
+        sums = {}
         for name, tensor in by_output(self._names, self.output).items():
             way = [of_layers.get(id(layer)) for layer in way_from_head(tensor)]
-            if way := [loss for loss in way if loss is not None]:
-                losses[name] = sum(way)
-        return losses
+            if way := [value for value in way if value is not None]:
+                sums[name] = sum(way)
+        return sums
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         names, heads = self._names, self.heads
@@ -200,7 +213,7 @@ class SteppingModel(ReadingModel):
             self._need(measured, targets, "metrics")
             masks = self._event_masks(x, outputs)
             taken = as_keras_takes(measured, targets, outputs, weights, masks)
-            super().compute_metrics(x, *taken)
+            self._compile_metrics.update_state(*taken)
         ranking = self._arguments.ranking
         ranked = [name for name in heads if name in targets]
         for name in ranked:
@@ -211,9 +224,11 @@ class SteppingModel(ReadingModel):
         return {**logs, **ranking.result()} if ranked else logs
 
     def get_metrics_result(self):
+        # Keras asks at the end of an epoch or evaluation.
         ranks = self._arguments.ranking.result() if self._evaluates else {}
+        logs = {**self._plain_result(), **ranks, **self._output_losses.of_nothing()}
         # Later versions of Keras make numbers of what is returned here, 3.12 does not.
-        return as_numbers({**self._plain_result(), **ranks})
+        return as_numbers(logs)
 
     def _plain_result(self):
         # Keras, which is shown the measured outputs only, names none where it is one.

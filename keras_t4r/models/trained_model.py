@@ -165,7 +165,7 @@ class TrainedModel(SteppingModel):
             return super().metrics
         ranking, losses = self._arguments.ranking, self._output_losses.metrics
         ranked = [*ranking.by_log.values(), ranking.directions]
-        return [*super().metrics, *losses.values(), *ranked]
+        return [*super().metrics, *losses, *ranked]
 
     @property
     def ranking_metrics(self):
@@ -210,6 +210,9 @@ class TrainedModel(SteppingModel):
         What is asked of arrays is asked of each batch of a dataset: a `PyDataset`, a
         generator, a `tf.data.Dataset`, a PyTorch `DataLoader`. A
         `tf.distribute.DistributedDataset` and Grain's are not looked at.
+
+        An epoch in which a next-item output had no target at all warns, and its loss
+        is NaN.
 
         Args:
             shuffle: bool. `None` shuffles arrays and the batches of a `PyDataset`, as
@@ -338,7 +341,8 @@ class TrainedModel(SteppingModel):
         """Evaluates as `keras.Model.evaluate` does, by the path that serves.
 
         Next-item outputs rank the item that came next among all items, from the newest
-        `max_history` events.
+        `max_history` events. Where scores are NaN, loss and metrics are. Where no
+        target is an item that can be answered, `evaluate` warns, and the loss is NaN.
 
         Args:
             exclude_seen: bool. Leave out the items of the session itself, as

@@ -8,6 +8,7 @@ import numpy as np
 from keras_t4r.arguments import truth
 from keras_t4r.files import Known, as_path, new_folder
 from keras_t4r.models.answers.recommender import NO_ITEM
+from keras_t4r.models.checks.divergence import check_finite
 from keras_t4r.models.checks.vector_checks import check_vectors
 from keras_t4r.schema import LARGEST_NUMBER
 from keras_t4r.serving.served_outputs import EVENTS, ServedOutputs
@@ -68,8 +69,8 @@ def export_saved_model(model, path, k=20, exclude_seen=False, overwrite=False):
         TypeError: `path` is no path.
         ValueError: there can be no such path; `k` is not between 1 and the number of
             items; `exclude_seen` is asked of a model that has no output of the items;
-            two tensors of the answer would have the same name; or Keras runs on another
-            backend than TensorFlow.
+            two tensors of the answer would have the same name; a weight is NaN or
+            infinite; or Keras runs on another backend than TensorFlow.
 
     Example:
 
@@ -120,6 +121,7 @@ def archive_of(model):
             "process started with KERAS_BACKEND=tensorflow."
         )
     check_vectors(model)
+    check_finite(model)
     archive = keras.export.ExportArchive()
     archive.track(model)
     return archive

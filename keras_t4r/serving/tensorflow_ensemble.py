@@ -108,7 +108,7 @@ def export_tensorflow_ensemble(
             tensors of request and answer would have the same name; an index is not of
             this model as it is now, or goes with another `platform` than `"python"`;
             the model has other outputs than the items, or a step after the head, that
-            do not go with an index.
+            do not go with an index; a weight is NaN or infinite.
 
     Example:
 

@@ -11,6 +11,7 @@ from keras_t4r.layers.heads.copy_mechanism import (
     TERMS,
     CopyMechanism,
 )
+from keras_t4r.models.checks.divergence import check_scores
 from keras_t4r.models.graph import find_layers
 from keras_t4r.training.split_model import given_to
 from keras_t4r.training.tuning_data import (
@@ -72,8 +73,9 @@ def tune_copy(model, sessions, *, copy=None, target=None):
     Raises:
         TypeError: the sessions are no loader, or the mechanism or the target is none.
         ValueError: the model has no `CopyMechanism` or several, the loader has no
-            target or no session whose last item can be answered, or its ids were
-            encoded by another vocabulary than the model's.
+            target or no session whose last item can be answered, its ids were
+            encoded by another vocabulary than the model's, or the model has diverged:
+            its scores are NaN.
 
     Example:
 
@@ -131,6 +133,7 @@ class CopyTuner:
         y = np.asarray(item_target(y, sessions, target))
         scores, items = self._given.predict_on_batch(model_inputs(self._model, x))
         items, scores = (ops.convert_to_numpy(value) for value in (items, scores))
+        check_scores(scores)
         score = np.take_along_axis(scores, items, axis=1)
         terms, pointed = map(ops.convert_to_numpy, self.copy.terms(score, items))
         scores = scores.astype("float64")

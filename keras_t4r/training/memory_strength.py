@@ -1,3 +1,4 @@
+import math
 from typing import NamedTuple
 
 import keras
@@ -7,6 +8,7 @@ from keras_t4r.arguments import ordered
 from keras_t4r.layers.memory.transition_memory import TransitionMemory, as_strength
 from keras_t4r.metrics.ndcg import NDCG
 from keras_t4r.metrics.ranking_metric import RankingMetric
+from keras_t4r.models.checks.divergence import DivergedError
 from keras_t4r.models.graph import find_layers
 from keras_t4r.training.split_model import split_at
 from keras_t4r.training.tuning_data import (
@@ -72,7 +74,8 @@ def tune_memory(
             the target is none.
         ValueError: the model has no memory or several, the grid is empty, a strength
             is below 1e-6, less of the metric is better, the loader has no target,
-            or its ids were encoded by another vocabulary than the model's.
+            its ids were encoded by another vocabulary than the model's, or the model
+            has diverged: the metric is NaN at every strength.
 
     Example:
 
@@ -135,7 +138,10 @@ class MemoryTuner:
         finally:
             strength.assign(now)
         values = {s: float(ops.convert_to_numpy(m.result())) for s, m in found.items()}
-        best = max(values, key=values.get)
+        numbers = {s: v for s, v in values.items() if not math.isnan(v)}
+        if not numbers:
+            raise DivergedError
+        best = max(numbers, key=numbers.get)
         strength.assign(best)
         return TunedMemory(best, metric.name, values)
 

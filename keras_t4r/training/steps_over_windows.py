@@ -1,5 +1,5 @@
 import math
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 
 import numpy as np
@@ -9,6 +9,7 @@ from keras import ops
 from keras_t4r.files.parquet import read_parquet
 from keras_t4r.layers.heads.copy_mechanism import CopyMechanism
 from keras_t4r.layers.memory.transition_memory import TransitionMemory
+from keras_t4r.models.checks.divergence import DivergedError
 from keras_t4r.models.graph import find_layers
 from keras_t4r.training.checkpoint import variables_of
 from keras_t4r.training.copy_fit import CopyTuner
@@ -158,6 +159,11 @@ class StepsOverWindows:
                 neither network nor memory has learned.
             metric: ranking metric.
         """
+        # By scores that are NaN nothing is chosen; the report says what they are.
+        with suppress(DivergedError):
+            self._tune(sessions, metric)
+
+    def _tune(self, sessions, metric):
         if self._copy is not None:
             self._copy.tune(sessions)
         if self._memory is None:

@@ -1,4 +1,5 @@
 import json
+import math
 import operator
 
 from keras_t4r.files import as_path, write_text
@@ -69,7 +70,11 @@ class WindowReport:
     def best_baseline(self, metric, model=MODEL):
         """Name of the baseline with the highest average of a metric.
 
-        A part of the model, as `"model, no memory"` or `"network alone"`, is none.
+        A part of the model, as `"model, no memory"` or `"network alone"`, is none; nor
+        is one whose average is NaN.
+
+        Raises:
+            ValueError: there is none.
         """
         averages = self.average()
         others = [
@@ -77,7 +82,7 @@ class WindowReport:
             for name in self.models
             if name not in (model, NETWORK)
             and not is_of_model(name, model)
-            and metric in averages[name]
+            and not math.isnan(averages[name].get(metric, math.nan))
         ]
         if not others:
             raise ValueError(f"The report has no baseline with the metric {metric!r}.")

@@ -69,8 +69,8 @@ def fit_windows(
     (see `tune_copy`). A first window of 1,000 sessions or
     more is fit twice: once without `callbacks` and without each tenth session, which
     then choose the strength, and, set back to the start, as a whole. The report shows
-    what the model scores without either beside it. All files are looked
-    at before the first is fit on.
+    what the model scores without either beside it; of a model that diverged it shows
+    NaN. All files are looked at before the first is fit on.
 
     Args:
         model: compiled `SessionModel`, with ranking metrics.

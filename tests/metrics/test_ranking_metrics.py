@@ -44,11 +44,25 @@ def test_equals_brute_force_over_all_batches(kind, k):
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.short_name)
-def test_constant_and_undefined_scores_earn_nothing(kind):
-    for value in (0.0, np.nan):
-        metric = kind(5)
-        metric.update_state([3, 4], np.full((2, 30), value, "float32"))
-        assert float(metric.result()) == 0.0
+def test_constant_scores_earn_nothing(kind):
+    metric = kind(5)
+    metric.update_state([3, 4], np.zeros((2, 30), "float32"))
+    assert float(metric.result()) == 0.0
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.short_name)
+def test_a_target_whose_score_is_nan_makes_the_mean_nan(kind):
+    scores = np.eye(6, dtype="float32")
+    scores[3] = np.nan
+    scores[3, 1] = -np.inf
+    metric = kind(5)
+    # Another item's is one above; a target that does not count, or is none, a miss.
+    metric.update_state([1, 2], np.where(scores[[1, 2]] > 0, 0, scores[[3]]))
+    metric.update_state([0, 1, 4], scores[[3, 3, 4]], sample_weight=[1.0, 1.0, 1.0])
+    metric.update_state([4], scores[[3]], sample_weight=[0.0])
+    assert np.isfinite(float(metric.result())) and float(metric.count) == 4
+    metric.update_state([4], scores[[3]])
+    assert np.isnan(float(metric.result()))
 
 
 def test_weights_and_reset():

@@ -8,6 +8,7 @@ from keras import ops
 from seeds import set_seed
 
 import keras_t4r as t4r
+from keras_t4r.models.steps.output_losses import OutputLosses
 
 pytestmark = pytest.mark.backends
 WIDTH, ITEMS = 8, 20
@@ -542,3 +543,54 @@ def test_recompiling_forgets_the_metrics_before():
     model.compile("adam", metrics=[t4r.metrics.MRR(3)])
     logs = model.evaluate(held_out(), verbose=0, return_dict=True)
     assert set(logs) == {"loss", "mrr_3"}
+
+
+def test_a_model_that_diverged_is_nan_and_answers_nothing():
+    model = make_model()
+    weights = model.get_weights()
+    for share in (slice(None), slice(3, 4)):
+        # All rows, or that of one item, as a row-sparse optimizer leaves them.
+        wrong = [w.copy() for w in weights]
+        for w in wrong:
+            if w.shape == (ITEMS + 2, WIDTH):
+                w[share] = np.nan
+        model.set_weights(wrong)
+        logs = model.evaluate(held_out(), verbose=0, return_dict=True)
+        assert set(logs) == {"loss", "ndcg_5"} and np.isnan(list(logs.values())).all()
+        with pytest.raises(ValueError, match="scores are NaN: the model has diverged"):
+            model.recommend({"item_id": [[5, 9], [7]]})
+        with pytest.raises(ValueError, match=r"weights '.*' hold a value that"):
+            model.item_vectors()
+
+
+def test_an_epoch_without_a_target_says_so():
+    model = make_model()
+    x = {"item_id": np.array([[5, 0], [7, 0], [5, 7], [7, 5]], "int32")}
+    nothing = {"item_id": x["item_id"][:2]}
+    how = dict(batch_size=2, verbose=0)
+    # A batch without a target is one like others.
+    assert model.train_on_batch(nothing, return_dict=True)["loss"] == 0.0
+    (loss,) = model.fit(x, shuffle=False, **how).history["loss"]
+    assert loss > 1.0
+    unknown = np.array([1, 1, 5, 7])
+    logs = model.evaluate(x, unknown, return_dict=True, **how)
+    assert logs["loss"] > 1.0
+    with pytest.warns(UserWarning, match="hold no target of .*next_item_head"):
+        (loss,) = model.fit(nothing, **how).history["loss"]
+    assert np.isnan(loss)
+    with pytest.warns(UserWarning, match="a session needs two events"):
+        logs = model.evaluate(nothing, unknown[:2], return_dict=True, **how)
+    # An unknown item is a miss, but has no likelihood.
+    assert np.isnan(logs["loss"]) and logs["ndcg_5"] == 0.0
+
+
+@pytest.mark.backends("torch")
+def test_a_loss_of_nothing_is_no_loss_of_other_outputs():
+    losses = OutputLosses(["one", "other", "unknown"], {"bought": 1.0})
+    losses.update({}, {"one": 0.0, "other": 2.0}, 4)
+    with pytest.warns(UserWarning, match=r"no target of \['one'\]"):
+        assert list(losses.of_nothing()) == ["one_loss"]
+    losses = OutputLosses(["one", "other"], {})
+    losses.update({}, {"one": 0.0, "other": 0.0}, 4)
+    with pytest.warns(UserWarning):
+        assert list(losses.of_nothing()) == ["one_loss", "other_loss", "loss"]

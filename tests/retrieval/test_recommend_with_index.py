@@ -234,6 +234,13 @@ def test_a_model_that_was_trained_further_asks_for_a_refresh(kind):
         model.recommend(SESSIONS, index=index)
     assert index.refresh(model) is index
     assert_same(model.recommend(SESSIONS, index=index), model.recommend(SESSIONS))
+    # One that diverged, in one part or another, would not be mended by it.
+    for variable in model.trainable_variables:
+        before = ops.convert_to_numpy(variable).copy()
+        variable.assign(before * np.nan)
+        with pytest.raises(ValueError, match="the model has diverged"):
+            model.recommend(SESSIONS, index=index)
+        variable.assign(before)
 
 
 def test_a_vocabulary_that_grew_asks_for_a_refresh(kind):

@@ -158,6 +158,29 @@ def test_an_existing_folder_is_kept(item_model, tmp_path):
     assert list(tmp_path.iterdir()) == [target]
 
 
+def test_weights_that_are_no_numbers_are_not_exported(item_model, etl, tmp_path):
+    index = t4r.retrieval.ExactIndex.of(item_model)
+    table = item_model.trainable_weights[0]
+    before = table.numpy()
+    exports = [
+        lambda: export_saved_model(item_model, tmp_path / "1"),
+        lambda: t4r.export_tensorflow_ensemble(item_model, etl, "a", tmp_path / "m"),
+        lambda: t4r.export_tensorflow_ensemble(
+            item_model, etl, "a", tmp_path / "m", index=index
+        ),
+        lambda: t4r.retrieval.ExactIndex.of(item_model),
+    ]
+    try:
+        for value in (np.nan, np.inf):
+            table.assign(np.where(np.arange(len(before))[:, None] == 5, value, before))
+            for export in exports:
+                with pytest.raises(ValueError, match=f"weights '{table.path}' hold"):
+                    export()
+    finally:
+        table.assign(before)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
 def test_a_k_beyond_the_catalogue_leaves_nothing_behind(item_model, tmp_path):
     with pytest.raises(ValueError, match="k must lie between 1 and"):
         export_saved_model(item_model, tmp_path / "1", k=100_000)

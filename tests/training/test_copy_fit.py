@@ -28,9 +28,11 @@ TRUE = np.array([-0.5, -1.0, -3.0, 0.7, 0.0, 0.0])
 class Alike(keras.layers.Layer):
     """Scores all items alike: a network that knows nothing."""
 
+    score = 0.0
+
     def call(self, items):
         ids = ops.arange(ITEMS + FIRST)[None, :]
-        score = ops.where(ids < FIRST, -float("inf"), 0.0)
+        score = ops.where(ids < FIRST, -float("inf"), self.score)
         return score + ops.zeros((ops.shape(items)[0], 1))
 
     def compute_output_spec(self, items):
@@ -90,6 +92,14 @@ def test_what_is_told_is_the_models_own_likelihood():
         # It is a maximum: it is found again from elsewhere, but for the prior's pull.
         again = t4r.tune_copy(model, data)
         assert again.after == pytest.approx(found.after, abs=5e-3)
+
+
+def test_a_network_that_diverged_is_refused(monkeypatch):
+    monkeypatch.setattr(Alike, "score", float("nan"))
+    copy = t4r.CopyMechanism()
+    with pytest.raises(ValueError, match="the model has diverged"):
+        t4r.tune_copy(make_model(copy), loader([[3, 4, 3]]))
+    assert not ops.convert_to_numpy(copy.fitted)
 
 
 def test_few_sessions_change_little():

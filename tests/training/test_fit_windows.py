@@ -95,6 +95,20 @@ def test_each_window_is_evaluated_after_the_one_before_it_was_fit(folder):
     assert "average" in str(report)
 
 
+def test_a_model_that_diverges_is_reported_as_nan(folder):
+    model = make_model(memory=True)
+    model.compile(
+        keras.optimizers.SGD(1e30),
+        metrics=[t4r.metrics.NDCG(5)],
+        run_eagerly=keras.backend.backend() == "tensorflow",
+    )
+    _, report = run(folder, model, baselines={"count": Markov(SCHEMA)})
+    for row in report.rows:
+        assert np.isnan(row["ndcg_5"]) == (row["model"] != "count")
+    # A strength is not chosen by what is no number.
+    assert float(ops.convert_to_numpy(model.memory.strength)) == 40.0
+
+
 def test_a_memory_learns_each_window_before_the_next_is_evaluated(tmp_path):
     folder = write_windows(tmp_path / "of 120", 120)
     model = make_model(memory=True, recurrent=True)

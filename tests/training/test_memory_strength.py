@@ -11,6 +11,7 @@ import pytest
 from keras import ops
 
 import keras_t4r as t4r
+from keras_t4r.models.checks.divergence import check_finite
 from keras_t4r.models.graph import find_layers
 from keras_t4r.training import tune_memory
 from keras_t4r.training.checkpoint import variables_of
@@ -134,6 +135,46 @@ def test_without_a_reason_the_strength_stays():
     found = tune_memory(make_model(memory), loader(RING))
     assert found.strength == 64.0 == float(ops.convert_to_numpy(memory.strength))
     assert found.metric == "ndcg_20" and len(set(found.values.values())) == 1
+
+
+class FirstIsNaN(t4r.metrics.NDCG):
+    made = 0
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.number = FirstIsNaN.made
+        FirstIsNaN.made += 1
+
+    def result(self):
+        return super().result() + (float("nan") if self.number == 1 else 0.0)
+
+
+def test_nan_is_never_the_best():
+    memory = make_memory(20.0, RING)
+    found = tune_memory(make_model(memory, step=7), loader(RING), metric=FirstIsNaN(1))
+    assert np.isnan(found.values[20.0]) and found.values[found.strength] == 1.0
+
+
+def test_by_a_network_that_diverged_nothing_is_chosen():
+    memory = make_memory(20.0, RING)
+    model = make_model(memory)
+    (network,) = find_layers(model, NetworkScores)
+    network.sure = float("nan")
+    with pytest.raises(ValueError, match="the model has diverged"):
+        tune_memory(model, loader(RING))
+    over_windows = StepsOverWindows(model, MemoryTuner(model))
+    before = [list(pair) for pair in over_windows.sums]
+    over_windows.tune(loader(RING), t4r.metrics.NDCG(1))
+    assert over_windows.sums == before
+    assert float(ops.convert_to_numpy(memory.strength)) == 20.0
+
+
+def test_a_strength_may_be_infinite_and_no_weight_nan():
+    memory = make_memory(NONE)
+    check_finite(make_model(memory))
+    memory.strength.assign(float("nan"))
+    with pytest.raises(ValueError, match="strength' hold a value that is no finite"):
+        check_finite(make_model(memory))
 
 
 def test_a_memory_within_a_model_within_a_model_is_found():

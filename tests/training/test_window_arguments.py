@@ -128,3 +128,12 @@ def test_a_part_of_the_model_is_no_baseline():
     for name in ("model", "model, no memory", "network alone", "count"):
         report.add(2, name, {"ndcg_5": 0.1 if name == "count" else 0.9})
     assert report.best_baseline("ndcg_5") == "count"
+
+
+def test_a_baseline_of_nan_is_not_the_best():
+    report = t4r.WindowReport()
+    report.add(2, "undefined", {"ndcg_5": np.nan})
+    with pytest.raises(ValueError, match="no baseline"):
+        report.best_baseline("ndcg_5")
+    report.add(2, "count", {"ndcg_5": 0.1})
+    assert report.best_baseline("ndcg_5") == "count"

@@ -64,11 +64,12 @@ def losses_over_replicas():
     `mean_over_replicas`).
 
     Returns:
-        The pair of a dict of a layer's `id` to its loss, not yet weighed, and the
-        number that makes the sum of what the layers added the sum of these, weighed.
+        A tuple: a dict of a layer's `id` to its loss, not yet weighed; one of it to the
+        number of its targets, this replica's; and the number that makes the sum of what
+        the layers added the sum of these losses, weighed.
     """
     weights, losses = _now.get() or ({}, [])
-    found, correction = {}, 0.0
+    found, counts, correction = {}, {}, 0.0
     for layer_id, total, count in losses:
         loss = _mean(total, count)
         if replicas() > 1:
@@ -76,7 +77,8 @@ def losses_over_replicas():
             factor = _weight_of(layer_id, weights).loss
             correction = correction + factor * (loss - of_replica)
         found[layer_id] = found.get(layer_id, 0.0) + loss
-    return found, correction
+        counts[layer_id] = counts.get(layer_id, 0.0) + ops.cast(count, "float32")
+    return found, counts, correction
 
 
 def sessions_weight(layer):

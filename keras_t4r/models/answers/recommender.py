@@ -5,6 +5,7 @@ from keras_t4r.models.answers.compiled import Compiled
 from keras_t4r.models.answers.excluded import excluded_ids
 from keras_t4r.models.answers.retriever import Retriever
 from keras_t4r.models.answers.sessions import RaggedSessions
+from keras_t4r.models.checks.divergence import check_scores
 
 # What stands for "no item" among raw integer ids, which have no null.
 NO_ITEM = -1
@@ -68,6 +69,7 @@ class Recommender:
                         out = np.concatenate(seen, axis=1)
                     answer = self._retriever(k, head).answer
                     best, found = answer(x, index, candidates, out)
+                check_scores(best)
                 scores.append(best)
                 ids.append(found)
         return {

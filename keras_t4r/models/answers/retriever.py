@@ -2,6 +2,7 @@ import numpy as np
 
 from keras_t4r.models.answers.candidate_graph import CandidateGraph
 from keras_t4r.models.answers.compiled import Compiled
+from keras_t4r.models.checks.divergence import check_scores
 
 # How far the scores of an index may be from the model's, of the largest.
 ROUNDING = 1e-3
@@ -49,6 +50,7 @@ class Retriever:
             exclude: int array `(batch, n)`, 0 for none.
         """
         asked = self._ask(x)
+        check_scores(asked["query"])
         must = asked.pop("must")
         rows = np.arange(len(must))
         scores = np.empty((len(rows), self._k), "float32")
@@ -59,6 +61,7 @@ class Retriever:
             out = None if exclude is None else exclude[rows]
             found = self._candidates(of_rows["query"], must[rows], index, count, out)
             best = self._rank({**of_rows, **found})
+            check_scores(best["scores"])
             self._check(best["gap"])
             scores[rows], ids[rows] = best["scores"], best["ids"]
             if count == len(index):
@@ -108,7 +111,7 @@ class Retriever:
         }
 
     def _check(self, gap):
-        # Turned round, so that a NaN is found as well.
+        check_scores(gap)
         if not (gap <= ROUNDING).all():
             raise ValueError(
                 "The index answers with other scores than the model: the model was "

@@ -18,10 +18,14 @@ def top_k(scores, k, first_id, seen=None):
     Returns:
         The pair of scores and ids, both `(batch, k)`, best first. Where fewer than `k`
         items are left, the last places hold no item: their score is minus infinity,
-        and their id 0.
+        and their id 0. Where a score of a session is NaN there is no order: all of
+        its answer's scores are NaN.
     """
     if seen is not None:
         scores = hide_items(scores, seen)
-    best, index = ops.top_k(scores[:, first_id:], k)
+    scores = scores[:, first_id:]
+    best, index = ops.top_k(scores, k)
+    undefined = ops.any(ops.isnan(scores), axis=1, keepdims=True)
+    best = ops.where(undefined, float("nan"), best)
     ids = ops.where(best > -float("inf"), index + first_id, PADDING_ID)
     return best, ops.cast(ids, index.dtype)

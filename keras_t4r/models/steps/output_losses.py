@@ -1,9 +1,11 @@
 """The losses of single outputs, for the logs."""
 
+import warnings
+
 import keras
 from keras import ops
 
-from keras_t4r.backend import replicas
+from keras_t4r.backend import as_numbers, replicas
 
 
 class OutputLosses:
@@ -11,6 +13,8 @@ class OutputLosses:
 
     They are of next-item outputs, and of an only other one: where there are more
     others, Keras keeps theirs. As Keras's, they are not yet weighted by `loss_weights`.
+    And the numbers of targets of next-item outputs: a loss of none is not 0, the best
+    that there is, but NaN.
 
     Args:
         heads: collection of strings. The next-item outputs.
@@ -21,20 +25,32 @@ class OutputLosses:
         # An output that weighs nothing has no part in the sum to tell its loss by.
         lone = {k: v for k, v in loss_weights.items() if v and len(loss_weights) == 1}
         logged = [*heads, *lone] if len(heads) + len(loss_weights) > 1 else []
-        self.metrics = {n: keras.metrics.Mean(name=f"{n}_loss") for n in logged}
+        self._means = {n: keras.metrics.Mean(name=f"{n}_loss") for n in logged}
+        self._counts = {n: keras.metrics.Sum(name=f"{n}_targets") for n in heads}
         self._lone = lone if logged else {}
+        self._of_heads_alone = not loss_weights
 
-    def update(self, losses, sessions):
+    @property
+    def metrics(self):
+        """All that is counted."""
+        return [*self._means.values(), *self._counts.values()]
+
+    def update(self, losses, counts, sessions):
         """Updates with the losses of a step.
 
         Args:
             losses: dict of output name to scalar tensor.
+            counts: dict of next-item output to its number of targets, where it is
+                known: scalar tensor.
             sessions: int, or scalar tensor. How many sessions they are means over.
         """
+        for name, targets in self._counts.items():
+            # A loss that is unknown here is not one of nothing.
+            targets.update_state(counts.get(name, 1.0))
         for name, loss in losses.items():
-            if name in self.metrics:
+            if name in self._means:
                 count = ops.cast(sessions, "float32")
-                self.metrics[name].update_state(loss, sample_weight=count)
+                self._means[name].update_state(loss, sample_weight=count)
 
     def of_others(self, loss, added):
         """Dict of the only other output to its loss.
@@ -51,4 +67,29 @@ class OutputLosses:
 
     def result(self):
         """Dict of the name in the logs to the mean."""
-        return {metric.name: metric.result() for metric in self.metrics.values()}
+        return {metric.name: metric.result() for metric in self._means.values()}
+
+    def of_nothing(self):
+        """The losses of no target at all, at the end of an epoch or evaluation.
+
+        Warns where there is one: a session of one event has no target, and an unknown
+        item is none.
+
+        Returns:
+            A dict of the name in the logs to NaN.
+        """
+        counts = as_numbers({n: count.result() for n, count in self._counts.items()})
+        empty = [name for name, count in counts.items() if count == 0]
+        if not empty:
+            return {}
+        warnings.warn(
+            f"The sessions hold no target of {empty}, so in the whole epoch or "
+            "evaluation nothing was learned or measured, and its loss is NaN: a "
+            "session needs two events, and items that the vocabulary does not know "
+            "are no targets.",
+            stacklevel=2,
+        )
+        lost = [f"{name}_loss" for name in empty if name in self._means]
+        if self._of_heads_alone and len(empty) == len(counts):
+            lost.append("loss")
+        return dict.fromkeys(lost, float("nan"))
