@@ -12,6 +12,7 @@ from keras_t4r.data.clicks.table_columns import is_rows, table_columns
 from keras_t4r.data.etl.config import LENGTH, START, WINDOW
 from keras_t4r.data.loader.arrow_layouts import is_list, one_array
 from keras_t4r.data.loader.padding import event_cells, pad
+from keras_t4r.data.loader.session_tables import holds_sets
 from keras_t4r.files.sentences import first_line
 from keras_t4r.models.answers.session_keys import as_they_came
 from keras_t4r.schema import LARGEST_NUMBER, Tags
@@ -150,7 +151,10 @@ def _of_frame(column):
         if isinstance(column, pl.Series):
             return column.to_arrow()
         of_pandas = type(column).__module__.partition(".")[0] == "pandas"
-        return pa.array(column, from_pandas=True) if of_pandas else column
+        # Arrow takes the values of a set in the order of their hashes.
+        if not of_pandas or holds_sets(column):
+            return column
+        return pa.array(column, from_pandas=True)
     except (pa.ArrowException, pl.exceptions.PolarsError):
         # Nobody may read it.
         return column
