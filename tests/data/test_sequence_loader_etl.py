@@ -1,5 +1,7 @@
 """What SessionETL writes is what the loader reads."""
 
+import os
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -97,6 +99,40 @@ def test_sessions_that_another_etl_encoded_are_refused(tmp_path, engine):
         with pytest.raises(ValueError, match="'item' of the table were encoded by"):
             KerasSequenceLoader(pq.read_table(file), schema, 8)
     assert whole.num_sessions
+
+
+@pytest.mark.parametrize("engine", ["arrow", "merlin"])
+@pytest.mark.parametrize("change", ["another's", "shorter", "as old", "removed"])
+def test_a_file_that_changed_since_the_loader_was_made_is_refused(
+    tmp_path, change, engine
+):
+    if engine == "merlin":
+        pytest.importorskip("merlin.dataloader")
+    items = np.arange(60)
+    _, schema = write(tmp_path / "ours", clicks_of(items, 1))
+    write(tmp_path / "theirs", clicks_of(items, 2))
+    (file,), (other,) = (
+        list((tmp_path / name).glob("[0-9]*/*.parquet")) for name in ("ours", "theirs")
+    )
+    loader = KerasSequenceLoader(file, schema, 4, buffer_rows=8, engine=engine)
+    assert loader[0]
+    before, size = os.stat(file), file.stat().st_size
+    if change == "removed":
+        file.unlink()
+    elif change == "another's":
+        shutil.copy(other, file)
+    elif change == "shorter":
+        pq.write_table(pq.read_table(file).slice(0, 9), file)
+    else:
+        # Of one size and time, as a copy may be.
+        content = file.read_bytes()
+        file.write_bytes(content.replace(b"keras_t4r.ids", b"keras_t4r.IDS"))
+        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+        assert file.stat().st_size == size
+    error = FileNotFoundError if change == "removed" else ValueError
+    with pytest.raises(error, match=r"sessions\.parquet was .*make the loader again"):
+        loader.set_epoch(1)
+        loader[0]
 
 
 def test_sessions_of_before_the_vocabulary_grew_are_taken(tmp_path):

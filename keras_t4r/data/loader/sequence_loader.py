@@ -96,7 +96,8 @@ class KerasSequenceLoader(keras.utils.PyDataset):
             (`keras.distribution`), else 1.
         buffer_rows: int. For data larger than memory: how many sessions to hold
             at a time. Row groups are then visited in a random order, and sessions
-            shuffled within the buffer. Defaults to `None`, which holds all.
+            shuffled within the buffer; files that are replaced meanwhile are refused.
+            Defaults to `None`, which holds all.
         **kwargs: `workers`, `use_multiprocessing` and `max_queue_size` of
             `keras.utils.PyDataset`. On JAX and PyTorch, Keras (3.15) gives a model
             whose compiled loss or metrics are not built yet the batches that its

@@ -1,6 +1,7 @@
 """Finds the parquet files of a loader and reads their row groups."""
 
 from collections import defaultdict
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -11,7 +12,8 @@ from keras_t4r.data.loader.session_arrays import SessionPiece
 from keras_t4r.data.loader.session_tables import as_table
 from keras_t4r.files import as_path
 from keras_t4r.files.find import find_files, is_parquet
-from keras_t4r.files.parquet import open_parquet, reading_parquet
+from keras_t4r.files.parquet import footer_digest, open_parquet, reading_parquet
+from keras_t4r.files.seen_file import SeenFile
 from keras_t4r.schema import VOCABULARY_FOLDER
 from keras_t4r.schema.encoded_ids import check_encoded, encoded_columns
 
@@ -55,6 +57,7 @@ class SessionFiles:
         self.parts = []
         self._first_key = None
         self._marked, self._passed = {}, set()
+        self._seen = {}
         table = as_table(paths)
         if table is not None:
             self._check_columns(table.column_names, "The table")
@@ -80,6 +83,11 @@ class SessionFiles:
 
         Returns:
             A `SessionPiece`.
+
+        Raises:
+            FileNotFoundError: its file was removed since.
+            TypeError, ValueError: it holds what the schema does not allow, or its file
+                was replaced or changed since.
         """
         key = self.schema.session_id
         wanted = self.names if names is None else names
@@ -89,7 +97,7 @@ class SessionFiles:
             table = table.select(dict.fromkeys(columns))
         else:
             where = part.source
-            with open_parquet(where) as file, reading_parquet(where):
+            with self._opened(where) as file:
                 present = file.schema_arrow.names
                 columns = dict.fromkeys(n for n in (*wanted, key) if n in present)
                 table = file.read_row_group(part.group, columns=list(columns))
@@ -97,8 +105,15 @@ class SessionFiles:
             table, self.schema, wanted, where, part.first_row, self.weight
         )
 
+    @contextmanager
+    def _opened(self, path):
+        with self._seen[path].reading(), open_parquet(path) as file:
+            with reading_parquet(path):
+                yield file
+
     def _add_file(self, path):
-        with open_parquet(path) as file, reading_parquet(path):
+        self._seen[path] = SeenFile(path, "the loader", footer_digest)
+        with self._opened(path) as file:
             held, metadata = file.schema_arrow, file.metadata
         self._check_columns(held.names, path)
         self._note_mark(held, path)
