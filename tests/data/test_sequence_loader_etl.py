@@ -10,6 +10,10 @@ import pytest
 
 from keras_t4r.data.etl.session_etl import SessionETL
 from keras_t4r.data.loader.sequence_loader import KerasSequenceLoader
+from keras_t4r.layers.features.sequence_embedding_features import (
+    SequenceEmbeddingFeatures,
+)
+from keras_t4r.layers.memory.transition_memory import TransitionMemory
 from keras_t4r.schema import Schema
 from keras_t4r.schema.encoded_ids import mark_encoded
 
@@ -99,6 +103,24 @@ def test_sessions_that_another_etl_encoded_are_refused(tmp_path, engine):
         with pytest.raises(ValueError, match="'item' of the table were encoded by"):
             KerasSequenceLoader(pq.read_table(file), schema, 8)
     assert whole.num_sessions
+
+
+def test_a_schema_without_its_vocabularies_or_with_anothers_is_refused(tmp_path):
+    items = np.arange(60)
+    _, schema = write(tmp_path / "ours", clicks_of(items, 1))
+    write(tmp_path / "theirs", clicks_of(items, 2))
+    alone = tmp_path / "alone" / "schema.pbtxt"
+    schema.save(alone)
+    for use in (
+        SequenceEmbeddingFeatures,
+        TransitionMemory,
+        lambda schema: KerasSequenceLoader(tmp_path / "ours", schema, 8),
+    ):
+        with pytest.raises(FileNotFoundError, match=r"of column 'item' .*beside the s"):
+            use(Schema.load(alone))
+    shutil.copytree(tmp_path / "theirs" / "vocabularies", alone.parent / "vocabularies")
+    with pytest.raises(ValueError, match=r"is another vocabulary .*copy both from one"):
+        Schema.load(alone).vocabulary("item")
 
 
 @pytest.mark.parametrize("engine", ["arrow", "merlin"])

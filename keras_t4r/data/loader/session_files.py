@@ -15,7 +15,12 @@ from keras_t4r.files.find import find_files, is_parquet
 from keras_t4r.files.parquet import footer_digest, open_parquet, reading_parquet
 from keras_t4r.files.seen_file import SeenFile
 from keras_t4r.schema import VOCABULARY_FOLDER
-from keras_t4r.schema.encoded_ids import check_encoded, encoded_columns
+from keras_t4r.schema.encoded_ids import (
+    check_encoded,
+    encoded_columns,
+    numbers_of,
+    text_of,
+)
 
 BESIDE_SESSIONS = (VOCABULARY_FOLDER, WORKFLOW_FOLDER)
 
@@ -126,20 +131,25 @@ class SessionFiles:
                 self.parts.append(Part(path, group, rows, first_row))
             first_row += rows
 
-    def check_ids(self, vocabularies):
-        """Raises where ids were encoded by other vocabularies: see `check_encoded`."""
+    def check_ids(self, encodings):
+        """Raises where values were encoded otherwise: see `check_encoded`."""
         # Each `fit` asks, and a vocabulary of the schema may have to be read.
         asked = {
-            name: vocabulary
-            for name, vocabulary in vocabularies.items()
-            if (name, _told(vocabulary)) not in self._passed
+            name: encoding
+            for name, encoding in encodings.items()
+            if (name, text_of(encoding)) not in self._passed
         }
         for where, held in self._marked.values():
-            check_encoded(held, asked, where, own=self._own_vocabulary)
-        self._passed.update((name, _told(held)) for name, held in asked.items())
+            check_encoded(held, asked, where, own=self._own_encoding)
+        self._passed.update((name, text_of(held)) for name, held in asked.items())
 
-    def _own_vocabulary(self, name):
-        return self.schema.vocabulary(name) if name in self.schema else None
+    def _own_encoding(self, name):
+        if name not in self.schema:
+            return None
+        column = self.schema[name]
+        if column.is_categorical:
+            return self.schema.vocabulary(name)
+        return numbers_of([column]).get(name)
 
     def _note_mark(self, held, where):
         """Keeps one file of each ETL, and one without a mark: many have the same."""
@@ -149,9 +159,10 @@ class SessionFiles:
     def _check_own_ids(self):
         marked = {name for mark in self._marked for name, _ in mark}
         names = marked.intersection(self.names)
-        vocabularies = {name: self.schema.vocabulary(name) for name in names}
+        own = {name: self._own_encoding(name) for name in names}
+        known = {name: encoding for name, encoding in own.items() if encoding}
         for where, held in self._marked.values():
-            check_encoded(held, vocabularies, where, whose="schema")
+            check_encoded(held, known, where, whose="schema")
 
     def _check_columns(self, present, where):
         for name in self._needed:
@@ -180,10 +191,6 @@ class SessionFiles:
                 f"Column {key!r} holds session ids of type {expected} in {first}, but "
                 f"of type {kind} in {path}: write one type into all files."
             )
-
-
-def _told(vocabulary):
-    return getattr(vocabulary, "fingerprint", vocabulary)
 
 
 def _joinable(kind, other):
