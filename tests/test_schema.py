@@ -1,8 +1,11 @@
+import importlib.util
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+from google.protobuf import json_format, text_format
+from tensorflow_metadata.proto.v0 import schema_pb2
 
 from keras_t4r import (
     ClickLog,
@@ -32,6 +35,22 @@ def test_proto_text_round_trip_loses_nothing(tmp_path):
     assert loaded == SCHEMA
     assert loaded.folder == tmp_path
     assert [p.name for p in tmp_path.iterdir()] == ["schema.pbtxt"]
+
+
+def test_how_columns_were_encoded_goes_into_the_file_and_to_merlin(tmp_path):
+    known = {"item_id": "8-" + "0" * 32, "age": "mean 1.5, deviation 2e-05"}
+    schema = Schema([replace(c, encoding=known.get(c.name)) for c in SCHEMA])
+    schema.save(tmp_path / "schema.pbtxt")
+    as_json = json_format.MessageToJson(
+        text_format.Parse(schema.to_text(), schema_pb2.Schema())
+    )
+    found = [Schema.load(tmp_path / "schema.pbtxt"), Schema.from_text(as_json)]
+    if importlib.util.find_spec("merlin") is not None:
+        found.append(Schema.from_merlin(schema.to_merlin()))
+    for one in found:
+        assert {c.name: c.encoding for c in one if c.encoding} == known
+    with pytest.raises(TypeError, match="The encoding of column 'age' is 5"):
+        replace(AGE, encoding=5)
 
 
 def test_columns_are_found_by_role():

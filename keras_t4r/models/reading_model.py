@@ -206,7 +206,8 @@ class ReadingModel(keras.Model):
         Raises:
             TypeError: `filepath` is no path.
             ValueError: the weights are of another model, or of one with another
-                vocabulary. The model is as before then.
+                vocabulary, or whose numbers were standardised otherwise. The model is
+                as before then.
         """
         filepath = as_text(filepath, "weights", home=False)
         optimizer = getattr(self, "optimizer", None)

@@ -187,14 +187,18 @@ class SessionModel(TrainedModel):
                 vocabulary does not hold count as unknown, and without a vocabulary raw
                 ids are the encoded ones. Or a table of an ETL's `transform`, or read
                 from what it wrote: that carries a mark, which says that its ids are
-                encoded, and by which vocabulary. polars and pandas lose the mark: what
-                comes by them with the columns of an ETL is refused, unless `encoded`
-                says what its ids are.
+                encoded, and by which vocabulary, and how its numbers were standardised.
+                polars and pandas lose the mark: what comes by them with the columns of
+                an ETL is refused, unless `encoded` says what its ids are. Of tables
+                that `pyarrow.concat_tables` makes one of Arrow keeps the mark of the
+                first only: join those of one ETL.
             k: int. How many items.
             exclude_seen: bool. Leave out the items of the session itself.
             batch_size: int. Sessions scored at a time.
-            encoded: bool. Whether ids are encoded and numbers standardised, whatever
-                the mark says. `None` asks the mark.
+            encoded: bool. Whether ids are encoded and numbers standardised, where no
+                mark says so: one of another ETL is refused also if this is true. With
+                `False` ids and numbers are raw, whatever the mark says. `None` asks the
+                mark.
             head: string. Name of the output that answers, where several do.
             exclude: raw ids that must not be answered: a list for all sessions, or a
                 list of lists, one for each; arrays and series are lists, tables are
@@ -219,10 +223,12 @@ class SessionModel(TrainedModel):
             ValueError: a column is missing, is named `scores` or stands twice, lists
                 differ in length, a session is null, `k` is out of range; the mark of a
                 table was lost; a table was encoded by another vocabulary than the
-                model's; raw sessions hold a number that the ETL standardised; the model
-                was made from a config, and its vocabularies are not in this process;
-                an index is of another vocabulary, or of the model before it was
-                trained further; the model has diverged, and its scores are NaN.
+                model's, or the model has none, or its numbers were standardised
+                otherwise; raw sessions hold a number that the ETL standardised; the
+                model was made from a config, and its vocabularies are not in this
+                process; an index is of another vocabulary, or of the model before it
+                was trained further; the model has diverged, and its scores are
+                NaN.
         """
         head = self._head_name(head)
         self._check_k(k, [self.heads[head]])

@@ -3,7 +3,7 @@
 import keyword
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from keras_t4r.arguments import whole_number
 from keras_t4r.schema.domain import LARGEST_ID, PADDING_ID, Domain
@@ -49,10 +49,14 @@ class ColumnSchema:
             says that it is not known.
         event_count: pair of ints. Least and most values of an event of a list column:
             the width twice for vectors, a most of 1 or more for bags. `None`: one.
+        encoding: string. What tells how an ETL encoded the values: of ids the
+            fingerprint of their vocabulary, of numbers what they were standardised by.
+            `None` where that is not known. Columns that differ in it alone are equal,
+            as are schemas that differ in their vocabularies.
 
     Raises:
-        TypeError: the name is no text, the tags no list, the domain none, or a count no
-            pair of whole numbers.
+        TypeError: the name is no text, the tags no list, the domain none, a count no
+            pair of whole numbers, or the encoding no text.
         ValueError: there is no such dtype, the name or the domain is empty, the ids
             are not whole numbers of int32, a count has its ends swapped, or
             `event_count` does not go with the rest.
@@ -69,6 +73,7 @@ class ColumnSchema:
     domain: Domain | None = None
     value_count: tuple | None = None
     event_count: tuple | None = None
+    encoding: str | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self):
         if not isinstance(self.name, str):
@@ -91,6 +96,11 @@ class ColumnSchema:
             raise TypeError(
                 f"The domain of column {self.name!r} is {self.domain!r}; it should be "
                 "a Domain, as Domain(2, 501)."
+            )
+        if self.encoding is not None and not isinstance(self.encoding, str):
+            raise TypeError(
+                f"The encoding of column {self.name!r} is {self.encoding!r}; it should "
+                "be text, as an ETL's schema has it."
             )
         object.__setattr__(self, "tags", tuple(plain_tag(t) for t in tags))
         if self.domain is not None and self.domain.min > self.domain.max:

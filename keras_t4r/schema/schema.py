@@ -195,13 +195,19 @@ class Schema:
         """The `Vocabulary` of a column's ids, or `None`.
 
         There is none where no file lies beside the schema, as for the tutorial's data.
+
+        Raises:
+            FileNotFoundError: the schema's file names the vocabulary, as that of an ETL
+                does, and it does not lie beside it.
+            ValueError: what lies there is another, or no vocabulary.
         """
         if name in (self.vocabularies or {}):
             return self.vocabularies[name]
         if self.folder is None or not self[name].is_categorical:
             return None
         # A domain may be named "item_id/list", as Transformers4Rec's are.
-        table, folder = self[name].table_name, self.folder / VOCABULARY_FOLDER
+        named, table = self[name].encoding, self[name].table_name
+        folder = self.folder / VOCABULARY_FOLDER
         path = folder / f"{table}.parquet"
         if not path.resolve().is_relative_to(folder.resolve()):
             raise ValueError(
@@ -209,13 +215,26 @@ class Schema:
                 f"the folder of vocabularies, {folder}: rename it in the schema."
             )
         if not path.exists():
-            return None
+            if named is None:
+                return None
+            raise FileNotFoundError(
+                f"The schema names the vocabulary of column {name!r} ({named}), and "
+                f"there is no {path}: without it ids and raw values cannot be told "
+                f"apart. Copy the folder {VOCABULARY_FOLDER!r} beside the schema, too."
+            )
         vocabulary = Vocabulary.load(path, self[name].first_id, name)
         expected = self[name].cardinality - self[name].first_id
         if len(vocabulary) != expected:
             raise ValueError(
                 f"{path} holds {len(vocabulary)} values, but column {name!r} has "
                 f"{expected} ids in the schema; write both with the same ETL."
+            )
+        # A vocabulary may have grown since.
+        if named is not None and not vocabulary.covers(named):
+            raise ValueError(
+                f"{path} is another vocabulary ({vocabulary.fingerprint}) of column "
+                f"{name!r} than the schema beside it names ({named}): copy both from "
+                "one folder."
             )
         return vocabulary
 

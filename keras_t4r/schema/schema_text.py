@@ -14,6 +14,8 @@ _PROTO_TYPES = {
     "string": schema_pb2.BYTES,
 }
 _DTYPES = {number: name for name, number in _PROTO_TYPES.items()}
+# Where NVTabular keeps what it knows of a column beside: `extra_metadata`.
+_ENCODING = "keras_t4r.encoding"
 
 
 def columns_from_text(text, where):
@@ -63,7 +65,23 @@ def _from_proto(feature, where):
     if categorical and Tags.CATEGORICAL not in map(plain_tag, tags):
         tags += (Tags.CATEGORICAL,)
     dtype = _DTYPES[feature.type]
-    return ColumnSchema(feature.name, dtype, tags, domain, *_counts(feature, where))
+    counts = _counts(feature, where)
+    encoding = _property(feature, _ENCODING)
+    return ColumnSchema(feature.name, dtype, tags, domain, *counts, encoding)
+
+
+def _property(feature, key):
+    for properties in _properties(feature):
+        if key in properties:
+            return properties[key]
+    return None
+
+
+def _properties(feature):
+    for metadata in feature.annotation.extra_metadata:
+        properties = struct_pb2.Struct()
+        if metadata.Unpack(properties):
+            yield properties
 
 
 def _counts(feature, where):
@@ -90,9 +108,8 @@ def _first_id_of_categorify(feature):
     begins at 0 all the same. Earlier versions, which have a `start_index`, gave 0 to
     all that is no value.
     """
-    for metadata in feature.annotation.extra_metadata:
-        properties = struct_pb2.Struct()
-        if not metadata.Unpack(properties) or "cat_path" not in properties:
+    for properties in _properties(feature):
+        if "cat_path" not in properties:
             continue
         if "start_index" in properties:
             return 0
@@ -120,3 +137,7 @@ def _to_proto(column, feature):
         if column.is_categorical:
             proto.is_categorical = True
     feature.annotation.tag.extend(column.tags)
+    if column.encoding is not None:
+        properties = struct_pb2.Struct()
+        properties[_ENCODING] = column.encoding
+        feature.annotation.extra_metadata.add().Pack(properties)

@@ -7,6 +7,7 @@ import shutil
 from keras_t4r.arguments import truth, whole_number
 from keras_t4r.files import PLAIN, as_path, is_plain, new_folders
 from keras_t4r.models.graph import output_names
+from keras_t4r.schema.standardised import is_standardised, same_numbers
 from keras_t4r.serving import triton_config
 from keras_t4r.serving.candidates_saved_model import write_candidates_model
 from keras_t4r.serving.ensemble_files import (
@@ -315,9 +316,10 @@ def _check(model, workflow, name, version, platform):
                 "what the workflow makes: serve the model with export_saved_model, "
                 "which takes them in the request."
             )
-        if not column.is_categorical:
-            continue
         made = workflow.schema[column.name]
+        if not column.is_categorical:
+            _check_numbers(column, made)
+            continue
         vocabulary = model.vocabulary(column.name)
         same = (made.first_id, made.cardinality) == (
             column.first_id,
@@ -325,12 +327,24 @@ def _check(model, workflow, name, version, platform):
         )
         if vocabulary is not None:
             same = same and vocabulary == workflow.vocabulary(column.name)
+        elif column.encoding is not None:
+            same = same and column.encoding == made.encoding
         if not same:
             raise ValueError(
                 f"The ids of column {column.name!r} do not mean the same to workflow "
                 f"({made.cardinality} ids) and model ({column.cardinality}): export "
                 "with the workflow that made the model's training data."
             )
+
+
+def _check_numbers(column, made):
+    known = is_standardised(column.encoding) and is_standardised(made.encoding)
+    if known and not same_numbers(column.encoding, made.encoding):
+        raise ValueError(
+            f"The numbers of column {column.name!r} do not mean the same to workflow "
+            f"(standardised by {made.encoding}) and model (by {column.encoding}): "
+            "export with the workflow that made the model's training data."
+        )
 
 
 def _check_goes_with_index(model, platform):

@@ -31,6 +31,7 @@ class TritonPythonModel:
         self.workflow = workflow.load(folder / "workflow")
         self.columns = self.workflow.input_columns
         self.session = self.workflow.schema.session_id
+        self.vocabularies = self.workflow.schema.vocabularies
         self.schema = Schema.load(folder / "schema.pbtxt")
         self.read = RaggedSessions
         self.warm_up()
@@ -71,7 +72,7 @@ class TritonPythonModel:
         keys = sessions[self.session].to_numpy()
         yield self.session, keys.reshape(-1, 1)
         # What the workflow makes carries its mark: the ids are encoded.
-        encoded = self.read(sessions, self.schema, vocabularies={})
+        encoded = self.read(sessions, self.schema, self.vocabularies)
         (batch,) = encoded.batches(len(encoded))
         yield from batch.items()
 

@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -325,6 +326,18 @@ def test_bad_arguments_are_refused(sentence):
     arguments = {"batch_size": 2, **ARGUMENT_FAULTS[sentence]}
     with pytest.raises((ValueError, TypeError), match=re.escape(sentence)):
         KerasSequenceLoader(table(), SCHEMA, **arguments)
+
+
+def test_a_session_id_that_is_null_stays_null_and_leaves_the_others_as_they_are():
+    loader = KerasSequenceLoader(table(session_id=[7, None, 2**60 + 1]), SCHEMA, 3)
+    assert sorted(loader.session_ids(0), key=str) == [2**60 + 1, 7, None]
+
+
+def test_sets_are_no_sessions():
+    columns = {**GOOD, "item_id": [{2, 3}, {4, 5, 6}, {7}]}
+    for make in (dict, pd.DataFrame):
+        with pytest.raises(ValueError, match="'item_id' holds a set, which has no ord"):
+            KerasSequenceLoader(make(columns), SCHEMA, 2)
 
 
 def test_session_ids_need_a_column():

@@ -1,5 +1,7 @@
 """What SessionETL writes is what the loader reads."""
 
+import os
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +10,10 @@ import pytest
 
 from keras_t4r.data.etl.session_etl import SessionETL
 from keras_t4r.data.loader.sequence_loader import KerasSequenceLoader
+from keras_t4r.layers.features.sequence_embedding_features import (
+    SequenceEmbeddingFeatures,
+)
+from keras_t4r.layers.memory.transition_memory import TransitionMemory
 from keras_t4r.schema import Schema
 from keras_t4r.schema.encoded_ids import mark_encoded
 
@@ -97,6 +103,58 @@ def test_sessions_that_another_etl_encoded_are_refused(tmp_path, engine):
         with pytest.raises(ValueError, match="'item' of the table were encoded by"):
             KerasSequenceLoader(pq.read_table(file), schema, 8)
     assert whole.num_sessions
+
+
+def test_a_schema_without_its_vocabularies_or_with_anothers_is_refused(tmp_path):
+    items = np.arange(60)
+    _, schema = write(tmp_path / "ours", clicks_of(items, 1))
+    write(tmp_path / "theirs", clicks_of(items, 2))
+    alone = tmp_path / "alone" / "schema.pbtxt"
+    schema.save(alone)
+    for use in (
+        SequenceEmbeddingFeatures,
+        TransitionMemory,
+        lambda schema: KerasSequenceLoader(tmp_path / "ours", schema, 8),
+    ):
+        with pytest.raises(FileNotFoundError, match=r"of column 'item' .*beside the s"):
+            use(Schema.load(alone))
+    shutil.copytree(tmp_path / "theirs" / "vocabularies", alone.parent / "vocabularies")
+    with pytest.raises(ValueError, match=r"is another vocabulary .*copy both from one"):
+        Schema.load(alone).vocabulary("item")
+
+
+@pytest.mark.parametrize("engine", ["arrow", "merlin"])
+@pytest.mark.parametrize("change", ["another's", "shorter", "as old", "removed"])
+def test_a_file_that_changed_since_the_loader_was_made_is_refused(
+    tmp_path, change, engine
+):
+    if engine == "merlin":
+        pytest.importorskip("merlin.dataloader")
+    items = np.arange(60)
+    _, schema = write(tmp_path / "ours", clicks_of(items, 1))
+    write(tmp_path / "theirs", clicks_of(items, 2))
+    (file,), (other,) = (
+        list((tmp_path / name).glob("[0-9]*/*.parquet")) for name in ("ours", "theirs")
+    )
+    loader = KerasSequenceLoader(file, schema, 4, buffer_rows=8, engine=engine)
+    assert loader[0]
+    before, size = os.stat(file), file.stat().st_size
+    if change == "removed":
+        file.unlink()
+    elif change == "another's":
+        shutil.copy(other, file)
+    elif change == "shorter":
+        pq.write_table(pq.read_table(file).slice(0, 9), file)
+    else:
+        # Of one size and time, as a copy may be.
+        content = file.read_bytes()
+        file.write_bytes(content.replace(b"keras_t4r.ids", b"keras_t4r.IDS"))
+        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+        assert file.stat().st_size == size
+    error = FileNotFoundError if change == "removed" else ValueError
+    with pytest.raises(error, match=r"sessions\.parquet was .*make the loader again"):
+        loader.set_epoch(1)
+        loader[0]
 
 
 def test_sessions_of_before_the_vocabulary_grew_are_taken(tmp_path):

@@ -182,6 +182,17 @@ def test_a_copy_in_another_process_maps_the_file_again(file):
     )
 
 
+def test_a_file_of_vectors_that_was_cut_short_or_removed_is_refused(file):
+    loader = load(vectors={"image": ("item", file)})
+    assert loader[0]
+    np.save(file, TABLE[:5])
+    with pytest.raises(ValueError, match=r"vectors\.npy was replaced or changed after"):
+        loader[0]
+    file.unlink()
+    with pytest.raises(FileNotFoundError, match=r"vectors\.npy was removed after t"):
+        loader[0]
+
+
 def bad(dtype="float32", shape=(10, 2)):
     return np.ones(shape, dtype)
 

@@ -126,8 +126,10 @@ def test_ids_of_another_vocabulary_are_refused_and_of_a_shorter_one_taken():
     model = make_model(etl.schema)
     with pytest.raises(ValueError, match="'item' of the sessions were encoded by an"):
         model.recommend(other.transform(clicks()))
-    # Who knows better may say so.
-    model.recommend(other.transform(clicks()), encoded=True)
+    # `encoded` says what sessions without a mark are.
+    with pytest.raises(ValueError, match="'item' of the sessions were encoded by an"):
+        model.recommend(other.transform(clicks()), encoded=True)
+    model.recommend(other.transform(clicks()), encoded=False)
     longer = etl.vocabulary("item").extend([1000])
     column = etl.schema["item"]
     domain = t4r.Domain(2, longer.last_id, "item")
@@ -237,6 +239,64 @@ def test_numbers_that_the_etl_standardised_are_not_taken_from_the_log():
             model.recommend(raw, encoded=encoded)
     columns = {name: sessions[name].to_pylist() for name in ("session", *raw)}
     assert_same(model.recommend(columns, k=5, encoded=True), expected)
+
+
+NAMES = ("own", "theirs")
+
+
+@pytest.mark.parametrize("kind", ["price", "recency", "first clicks"])
+def test_numbers_that_another_etl_standardised_are_refused(kind, tmp_path):
+    """Its ids are the same: the logs differ in prices, or in times."""
+    log = clicks(price=True)
+    other = {name: list(values) for name, values in log.items()}
+    if kind == "price":
+        options, column = {"continuous": ["price"]}, "price"
+        other["price"] = [10.0 * price for price in log["price"]]
+    else:
+        options, column = {"recency": True}, "recency_log_norm"
+        other["time"] = [t * (3 if kind == "recency" else 1) + 9 for t in log["time"]]
+    own, theirs = make_etl(**options), make_etl(**options)
+    own.write(log, tmp_path / "own", progress=False)
+    theirs.write(other, tmp_path / "theirs", progress=False)
+    assert own.vocabulary("item") == theirs.vocabulary("item")
+    schemas = [t4r.Schema.load(tmp_path / x / "schema.pbtxt") for x in NAMES]
+    model = make_model(schemas[0])
+    twin = t4r.SessionModel.from_config(model.get_config())
+    loader = t4r.KerasSequenceLoader(tmp_path / "theirs", schemas[1], 32)
+    for refused in (
+        lambda: model.recommend(theirs.transform(log), k=3),
+        lambda: twin.recommend(theirs.transform(log), k=3, encoded=True),
+        lambda: model.predict(loader, verbose=0),
+        lambda: t4r.KerasSequenceLoader(tmp_path / "theirs", schemas[0], 32),
+    ):
+        with pytest.raises(ValueError, match=f"'{column}' of .* standardised oth"):
+            refused()
+    for same in (own, t4r.SessionETL.load(tmp_path / "own" / "workflow")):
+        assert twin.recommend(same.transform(log), k=3)["item"].shape == (60, 3)
+    # Weights say whose they are, too.
+    model.save_weights(tmp_path / "own.weights.h5")
+    with pytest.raises(ValueError, match=f"numbers of column '{column}' were"):
+        make_model(schemas[1]).load_weights(tmp_path / "own.weights.h5")
+    twin.load_weights(tmp_path / "own.weights.h5")
+    # Where a side does not know, nothing is compared: as with files of NVTabular's.
+    bare = [replace(column, encoding=None) for column in schemas[0]]
+    bare = make_model(replace(schemas[0], columns=bare))
+    assert bare.recommend(theirs.transform(log), k=3)["item"].shape == (60, 3)
+    bare.predict(loader, verbose=0)
+
+
+def test_a_mark_of_a_vocabulary_that_the_model_lacks_is_refused():
+    etl = make_etl().fit(clicks())
+    table = etl.transform(clicks())
+    schema = t4r.Schema(etl.schema.columns)
+    model, loader = make_model(schema), t4r.KerasSequenceLoader(table, schema, 32)
+    for refused in (
+        lambda: model.recommend(table, k=3),
+        lambda: model.recommend(table, k=3, encoded=True),
+        lambda: model.predict(loader, verbose=0),
+    ):
+        with pytest.raises(ValueError, match=r"'item' of .* lacks.* beside it"):
+            refused()
 
 
 @pytest.mark.backends("jax")

@@ -13,7 +13,8 @@ import pytest
 
 import keras_t4r as t4r
 from keras_t4r.models.checks.id_checks import check_ids
-from keras_t4r.schema.encoded_ids import mark_encoded
+from keras_t4r.schema.encoded_ids import check_encoded, mark_encoded
+from keras_t4r.schema.standardised import same_numbers, standardised_by
 from keras_t4r.training.baselines import Popularity
 
 pytestmark = pytest.mark.backends("torch")
@@ -125,6 +126,31 @@ def test_features_and_baselines_ask_by_the_same_rule():
     with pytest.raises(ValueError, match="encoded by another vocabulary"):
         Popularity(schema_of(SHORT)).check_ids(loader(OTHER))
     Popularity(schema_of(LONG)).check_ids(loader(SHORT))
+
+
+def test_numbers_are_the_same_but_for_rounding():
+    one = standardised_by(1e6, 0.5)
+    for other, same in {
+        standardised_by(np.float64(1e6), 0.5): True,
+        standardised_by(1e6 + 1e-9, 0.5 - 1e-16): True,
+        standardised_by(1e6 + 1e-3, 0.5): False,
+        standardised_by(1e6, 0.501): False,
+        standardised_by(1e6, 0.5, "0" * 32): False,
+        "mean 1..2, deviation 3": False,
+        "30-" + "0" * 32: False,
+    }.items():
+        assert same_numbers(one, other) == same_numbers(other, one) == same
+    tiny = standardised_by(-1e-300, 5e-324, "f" * 32)
+    assert same_numbers(tiny, standardised_by(-1e-300, 5e-324, "f" * 32))
+    assert not same_numbers(tiny, standardised_by(-1e-300, 5e-324, "e" * 32))
+
+
+def test_what_is_numbers_by_the_schema_of_the_sessions_is_no_ids():
+    numbers, ids = standardised_by(1.5, 0.5), t4r.Vocabulary(SHORT)
+    unmarked = pa.schema([])
+    for given, own in ((ids, numbers), (ids.fingerprint, numbers), (numbers, ids)):
+        with pytest.raises(ValueError, match="so they mean other values"):
+            check_encoded(unmarked, {"item": given}, "x", own={"item": own}.get)
 
 
 def test_a_schemas_vocabulary_is_read_once(monkeypatch):

@@ -108,6 +108,12 @@ def test_what_holds_no_sessions_is_told_so(items, sentence):
     assert "\n" not in str(error.value)
 
 
+def test_sets_in_a_frame_are_no_sessions_either():
+    frame = pd.DataFrame({**GOOD, "item": [{3, 4}, {5}]})
+    with pytest.raises(TypeError, match="a session is a set, which has no order"):
+        RaggedSessions(frame, SCHEMA, {})
+
+
 @pytest.mark.parametrize(
     "sessions",
     [None, 5, "item", [[3, 4]], (s for s in [GOOD]), pd.Series([[3]]), pl.Series([3])],

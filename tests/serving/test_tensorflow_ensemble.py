@@ -219,6 +219,17 @@ def test_a_workflow_of_other_data_is_refused(model, clicks, tmp_path):
     assert not (tmp_path / "m").exists()
 
 
+def test_a_workflow_that_standardised_numbers_otherwise_is_refused(
+    model, clicks, tmp_path
+):
+    dearer = {**clicks, "price": [p and 2 * p for p in clicks["price"]]}
+    columns = {"categorical": ["category"], "continuous": ["price"]}
+    other = SessionETL("session_id", "timestamp", "item_id", **columns).fit(dearer)
+    with pytest.raises(ValueError, match="numbers of column 'price' do not mean the"):
+        export_tensorflow_ensemble(model, other, "shop", tmp_path / "m")
+    assert not (tmp_path / "m").exists()
+
+
 def test_a_workflow_that_lacks_a_column_is_refused(model, clicks, tmp_path):
     other = SessionETL("session_id", "timestamp", "item_id")
     with pytest.raises(ValueError, match="'category', which the workflow does not"):

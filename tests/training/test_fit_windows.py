@@ -259,7 +259,8 @@ def test_sessions_of_another_etl_are_found_before_the_first_is_fit(folder):
     other = t4r.Vocabulary([f"item {i}" for i in range(ITEMS)], name="item_id")
     path = folder / "3" / "sessions.parquet"
     pq.write_table(mark_encoded(pq.read_table(path), {"item_id": other}), path)
-    run(folder, make_model())
+    with pytest.raises(ValueError, match=r"3/sessions.parquet were .* the model lacks"):
+        run(folder, make_model())
     own = t4r.Vocabulary([f"item {-i}" for i in range(ITEMS)], name="item_id")
     own.save(folder / "vocabularies" / "item_id.parquet")
     schema = t4r.Schema.load(folder / "schema.pbtxt")

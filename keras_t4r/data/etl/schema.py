@@ -12,13 +12,16 @@ def session_schema(config, state):
     the schema.
     """
     count = (config.min_length, config.max_length)
+    encodings = state.encodings(config)
 
     def ids(name, tags, value_count=count):
-        domain = Domain(FIRST_ID, state.vocabularies[name].last_id, name)
-        return ColumnSchema(name, "int64", tags, domain, value_count)
+        domain = Domain(FIRST_ID, encodings[name].last_id, name)
+        encoding = encodings[name].fingerprint
+        return ColumnSchema(name, "int64", tags, domain, value_count, encoding=encoding)
 
     def numbers(name, tags, value_count=count):
-        return ColumnSchema(name, "float32", tags, None, value_count)
+        encoding = encodings.get(name)
+        return ColumnSchema(name, "float32", tags, None, value_count, encoding=encoding)
 
     listed = (Tags.LIST, Tags.CATEGORICAL)
     measured = (Tags.LIST, Tags.CONTINUOUS)

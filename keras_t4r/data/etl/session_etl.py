@@ -169,7 +169,8 @@ class SessionETL:
 
         Returns:
             A `pyarrow.Table` with the columns of the files that `write` makes. Like
-            them it is marked as holding encoded ids (see `schema.encoded_ids`).
+            them it is marked with what encoded its ids and standardised its numbers
+            (see `schema.encoded_ids`).
         """
         min_length = whole_number("min_length", min_length)
         state, source = self._fitted(), open_clicks(clicks)
@@ -263,7 +264,7 @@ class SessionETL:
     def _marked_table(self, frame, min_length, order):
         table = self._session_table(frame, min_length, order)
         check_numbers(table, self.config.session)
-        return mark_encoded(table, self._state.vocabularies)
+        return mark_encoded(table, self._state.encodings(self.config))
 
     # The engine, which NVTabularWorkflow replaces
 

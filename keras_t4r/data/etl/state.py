@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 from dataclasses import asdict, dataclass, fields
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from keras_t4r.data.etl.config import RECENCY, ETLConfig
 from keras_t4r.files import Known, as_path, one_of_names
 from keras_t4r.files.parquet import read_parquet, write_parquet
 from keras_t4r.files.sentences import first_line
+from keras_t4r.schema.standardised import standardised_by
 from keras_t4r.schema.vocabulary import FIRST_ID, Vocabulary
 
 WORKFLOW_FOLDER = "workflow"
@@ -49,6 +51,20 @@ class ETLState:
         first[vocabulary.encode(values)] = times.to_numpy()
         first[:FIRST_ID] = _NEVER  # Items too rare for an id landed here.
         return first
+
+    def encodings(self, config):
+        """Dict of column to its `Vocabulary`, or to the text of what its numbers were
+        standardised by."""
+        numbers = {name: standardised_by(*m) for name, m in self.moments.items()}
+        if config.recency:
+            moments = self.moments[RECENCY]
+            numbers[RECENCY] = standardised_by(*moments, self._first_times_digest)
+        return {**self.vocabularies, **numbers}
+
+    @cached_property
+    def _first_times_digest(self):
+        times = self.first_times[FIRST_ID:].astype("<i8").tobytes()
+        return hashlib.sha256(times).hexdigest()[:32]
 
     def save(self, folder, config):
         """Writes `etl.json` and one parquet file a vocabulary."""

@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_t4r.arrays import as_array
 from keras_t4r.files import as_path
+from keras_t4r.files.seen_file import SeenFile
 
 
 class LookedUpVectors:
@@ -53,6 +54,7 @@ class LookedUpVectors:
                 raise FileNotFoundError(
                     f"There is no file of vectors at {self._source}."
                 )
+            self._seen = SeenFile(self._source, "the loader")
         else:
             self._source = as_array(f"vectors[{name!r}]", self._source)
         table = self._open()
@@ -66,7 +68,12 @@ class LookedUpVectors:
             )
 
     def of(self, ids):
-        """Vectors `(…, width)` of ids, zero of id 0, float32."""
+        """Vectors `(…, width)` of ids, zero of id 0, float32.
+
+        Raises:
+            FileNotFoundError: the file was removed since.
+            ValueError: it was replaced or changed since; or a number is none.
+        """
         rows = np.asarray(self._open()[ids], np.float32)
         rows[ids == 0] = 0
         fine = np.isfinite(rows).all(axis=-1)
@@ -79,6 +86,8 @@ class LookedUpVectors:
 
     def _open(self):
         if isinstance(self._source, Path):
+            # Who maps a file that was cut short is killed when it reads the end.
+            self._seen.check()
             if self._mapped is None:
                 self._mapped = np.load(self._source, mmap_mode="r", allow_pickle=False)
             return self._mapped

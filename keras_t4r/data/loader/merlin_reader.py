@@ -44,12 +44,8 @@ class MerlinFiles(SessionFiles):
     def read(self, part, names=None):
         names = self.names if names is None else names
         try:
-            columns = _read_columns(part.source, names, self.schema)
-            table = pa.table(columns)
-            key = self.schema.session_id
-            with open_parquet(part.source) as file:
-                if key in file.schema_arrow.names:
-                    table = table.append_column(key, file.read(columns=[key])[key])
+            with self._seen[part.source].reading():
+                table = self._read_file(part.source, names)
             return SessionPiece.from_arrow(
                 table, self.schema, names, part.source, weight=self.weight
             )
@@ -59,8 +55,16 @@ class MerlinFiles(SessionFiles):
             self._explain(part, names)
             raise
 
+    def _read_file(self, path, names):
+        table = pa.table(_read_columns(path, names, self.schema))
+        key = self.schema.session_id
+        with open_parquet(path) as file:
+            if key in file.schema_arrow.names:
+                table = table.append_column(key, file.read(columns=[key])[key])
+        return table
+
     def _explain(self, part, names):
-        with open_parquet(part.source) as file:
+        with self._seen[part.source].reading(), open_parquet(part.source) as file:
             first_row = 0
             for group in range(file.num_row_groups):
                 rows = file.metadata.row_group(group).num_rows

@@ -96,7 +96,8 @@ class KerasSequenceLoader(keras.utils.PyDataset):
             (`keras.distribution`), else 1.
         buffer_rows: int. For data larger than memory: how many sessions to hold
             at a time. Row groups are then visited in a random order, and sessions
-            shuffled within the buffer. Defaults to `None`, which holds all.
+            shuffled within the buffer; files that are replaced meanwhile are refused.
+            Defaults to `None`, which holds all.
         **kwargs: `workers`, `use_multiprocessing` and `max_queue_size` of
             `keras.utils.PyDataset`. On JAX and PyTorch, Keras (3.15) gives a model
             whose compiled loss or metrics are not built yet the batches that its
@@ -248,21 +249,23 @@ class KerasSequenceLoader(keras.utils.PyDataset):
         full, rest = divmod(self.num_sessions, self._step)
         return full + bool(rest and not self.drop_last)
 
-    def check_ids(self, vocabularies):
-        """Checks that the sessions' ids mean what a model takes them for.
+    def check_ids(self, encodings):
+        """Checks that the sessions' ids and numbers mean what a model takes them for.
 
         Args:
-            vocabularies: dict of column to the model's `Vocabulary`, or to its
-                fingerprint.
+            encodings: dict of column to the model's `Vocabulary`, or to its
+                fingerprint, `None` where it has none; or, of numbers, to
+                `ColumnSchema.encoding`.
 
         Raises:
-            ValueError: an ETL encoded the ids of a file by another vocabulary; or a
-                file says nothing, and the loader's schema has another. One that the
-                model's was extended from is no other. Or of the model's vocabulary this
-                process has the fingerprint only, and whether it was extended from that
-                of the sessions cannot be told.
+            ValueError: an ETL encoded the ids of a file by another vocabulary, or one
+                that the model lacks, or standardised its numbers otherwise; or a file
+                says nothing, and the loader's schema has another. One that the model's
+                was extended from is no other. Or of the model's vocabulary this process
+                has the fingerprint only, and whether it was extended from that of the
+                sessions cannot be told.
         """
-        self._stream.files.check_ids(vocabularies)
+        self._stream.files.check_ids(encodings)
 
     # Copies in other processes
 

@@ -42,7 +42,10 @@ class SessionBatch:
                 "These sessions carry no session id: the schema tags no column "
                 "as session_id, or the files lack it."
             )
-        keys = self._table.keys.take(self._rows).to_numpy()
+        keys = self._table.keys.take(self._rows)
+        # Among integers NumPy has no null.
+        gaps = keys.null_count > 0
+        keys = np.array(keys.to_pylist(), object) if gaps else keys.to_numpy()
         return self._fill(keys, "" if keys.dtype == object else 0)
 
     def weights(self, name=None):

@@ -1,6 +1,7 @@
 """Finds the parquet files of a loader and reads their row groups."""
 
 from collections import defaultdict
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -12,9 +13,15 @@ from keras_t4r.data.loader.session_arrays import SessionPiece
 from keras_t4r.data.loader.session_tables import as_table
 from keras_t4r.files import as_path
 from keras_t4r.files.find import find_files, is_parquet
-from keras_t4r.files.parquet import open_parquet, reading_parquet
+from keras_t4r.files.parquet import footer_digest, open_parquet, reading_parquet
+from keras_t4r.files.seen_file import SeenFile
 from keras_t4r.schema import VOCABULARY_FOLDER
-from keras_t4r.schema.encoded_ids import check_encoded, encoded_columns
+from keras_t4r.schema.encoded_ids import (
+    check_encoded,
+    encoded_columns,
+    numbers_of,
+    text_of,
+)
 
 BESIDE_SESSIONS = (VOCABULARY_FOLDER, WORKFLOW_FOLDER)
 
@@ -58,6 +65,7 @@ class SessionFiles:
         self.parts = []
         self._first_key = None
         self._marked, self._passed = {}, set()
+        self._seen = {}
         table = as_table(paths)
         if table is not None:
             self._check_columns(table.schema, "The table")
@@ -83,6 +91,11 @@ class SessionFiles:
 
         Returns:
             A `SessionPiece`.
+
+        Raises:
+            FileNotFoundError: its file was removed since.
+            TypeError, ValueError: it holds what the schema does not allow, or its file
+                was replaced or changed since.
         """
         key = self.schema.session_id
         wanted = self.names if names is None else names
@@ -92,7 +105,7 @@ class SessionFiles:
             table = table.select(dict.fromkeys(columns))
         else:
             where = part.source
-            with open_parquet(where) as file, reading_parquet(where):
+            with self._opened(where) as file:
                 present = file.schema_arrow.names
                 columns = dict.fromkeys(n for n in (*wanted, key) if n in present)
                 table = file.read_row_group(part.group, columns=list(columns))
@@ -100,8 +113,15 @@ class SessionFiles:
             table, self.schema, wanted, where, part.first_row, self.weight
         )
 
+    @contextmanager
+    def _opened(self, path):
+        with self._seen[path].reading(), open_parquet(path) as file:
+            with reading_parquet(path):
+                yield file
+
     def _add_file(self, path):
-        with open_parquet(path) as file, reading_parquet(path):
+        self._seen[path] = SeenFile(path, "the loader", footer_digest)
+        with self._opened(path) as file:
             held, metadata = file.schema_arrow, file.metadata
         self._check_columns(held, path)
         self._note_mark(held, path)
@@ -114,20 +134,25 @@ class SessionFiles:
                 self.parts.append(Part(path, group, rows, first_row))
             first_row += rows
 
-    def check_ids(self, vocabularies):
-        """Raises where ids were encoded by other vocabularies: see `check_encoded`."""
+    def check_ids(self, encodings):
+        """Raises where values were encoded otherwise: see `check_encoded`."""
         # Each `fit` asks, and a vocabulary of the schema may have to be read.
         asked = {
-            name: vocabulary
-            for name, vocabulary in vocabularies.items()
-            if (name, _told(vocabulary)) not in self._passed
+            name: encoding
+            for name, encoding in encodings.items()
+            if (name, text_of(encoding)) not in self._passed
         }
         for where, held in self._marked.values():
-            check_encoded(held, asked, where, own=self._own_vocabulary)
-        self._passed.update((name, _told(held)) for name, held in asked.items())
+            check_encoded(held, asked, where, own=self._own_encoding)
+        self._passed.update((name, text_of(held)) for name, held in asked.items())
 
-    def _own_vocabulary(self, name):
-        return self.schema.vocabulary(name) if name in self.schema else None
+    def _own_encoding(self, name):
+        if name not in self.schema:
+            return None
+        column = self.schema[name]
+        if column.is_categorical:
+            return self.schema.vocabulary(name)
+        return numbers_of([column]).get(name)
 
     def _note_mark(self, held, where):
         """Keeps one file of each ETL, and one without a mark: many have the same."""
@@ -137,9 +162,10 @@ class SessionFiles:
     def _check_own_ids(self):
         marked = {name for mark in self._marked for name, _ in mark}
         names = marked.intersection(self.names)
-        vocabularies = {name: self.schema.vocabulary(name) for name in names}
+        own = {name: self._own_encoding(name) for name in names}
+        known = {name: encoding for name, encoding in own.items() if encoding}
         for where, held in self._marked.values():
-            check_encoded(held, vocabularies, where, whose="schema")
+            check_encoded(held, known, where, whose="schema")
 
     def _check_columns(self, held, where):
         present = held.names
@@ -177,10 +203,6 @@ class SessionFiles:
                 f"Column {key!r} holds session ids of type {expected} in {first}, but "
                 f"of type {kind} in {path}: write one type into all files."
             )
-
-
-def _told(vocabulary):
-    return getattr(vocabulary, "fingerprint", vocabulary)
 
 
 def _is_number(kind):

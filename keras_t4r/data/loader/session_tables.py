@@ -1,6 +1,7 @@
 """Sessions that are in memory already: tables of any maker, as Arrow's."""
 
 import os
+from collections.abc import Set
 
 import pyarrow as pa
 
@@ -27,6 +28,8 @@ def as_table(sessions):
         return sessions
     if isinstance(sessions, dict) or is_frame(sessions):
         try:
+            for name in sessions if hasattr(sessions, "keys") else ():
+                _refuse_sets(name, sessions[name])
             return pa.table(_plain(sessions))
         except (pa.ArrowException, TypeError, ValueError) as error:
             reason = str(error).splitlines()[0].rstrip(".")
@@ -41,6 +44,22 @@ def as_table(sessions):
         f"The sessions are {_kind(sessions)}; give parquet files by path, a "
         "list of paths, a pyarrow.Table, a polars or pandas frame, or a dict of lists."
     )
+
+
+def holds_sets(values):
+    """Whether sessions came as sets, whose order is that of their hashes.
+
+    Args:
+        values: the sessions of a column, in any container.
+    """
+    kind = getattr(getattr(values, "dtype", None), "kind", None)
+    plain = isinstance(values, list | tuple) or kind == "O"
+    return plain and any(isinstance(value, Set) for value in values)
+
+
+def _refuse_sets(name, values):
+    if holds_sets(values):
+        raise TypeError(f"column {name!r} holds a set, which has no order; give lists")
 
 
 def _plain(sessions):

@@ -7,6 +7,8 @@ import numpy as np
 
 from keras_t4r.files import is_plain
 from keras_t4r.schema import Vocabulary
+from keras_t4r.schema.encoded_ids import encodings_of, numbers_of
+from keras_t4r.schema.standardised import same_numbers
 
 # Where a file of weights says whose ids the rows of the tables are.
 _SIGNATURE = "vocabularies"
@@ -30,6 +32,7 @@ class KeptVocabularies:
 
     def __init__(self, vocabularies, schema):
         self.fingerprints, self._held = {}, {}
+        self._schema, self._numbers = schema, numbers_of(schema)
         self._refused = None
         for name, vocabulary in vocabularies.items():
             if not schema[name].is_categorical:
@@ -72,9 +75,10 @@ class KeptVocabularies:
         return vocabulary
 
     def told(self):
-        """Dict of column to `Vocabulary`, or to the fingerprint of one that is not in
-        this process."""
-        return {name: self._find(name) or f for name, f in self.fingerprints.items()}
+        """What `encodings_of` the columns says, with the fingerprint of a vocabulary
+        that is not in this process."""
+        found = {name: self._find(name) or f for name, f in self.fingerprints.items()}
+        return encodings_of(self._schema, found)
 
     def _find(self, name):
         if name not in self._held:
@@ -85,16 +89,18 @@ class KeptVocabularies:
         return self._held[name]
 
     def sign(self, store):
-        """Writes the fingerprints beside the weights that go into a file."""
-        if self.fingerprints:
-            text = json.dumps(self.fingerprints).encode()
+        """Writes beside the weights that go into a file what encoded the columns."""
+        encodings = {**self._numbers, **self.fingerprints}
+        if encodings:
+            text = json.dumps(encodings).encode()
             store[_SIGNATURE] = np.frombuffer(text, "uint8")
 
     def check_signed(self, held):
-        """Takes the fingerprints from among a file's weights; older files have none.
+        """Takes from among a file's weights what `sign` wrote; older files have none.
 
         Raises:
-            ValueError: the weights are of another vocabulary.
+            ValueError: the weights are of another vocabulary, or of numbers that were
+                standardised otherwise.
         """
         signature = held.pop(_SIGNATURE, None)
         if signature is None:
@@ -108,6 +114,14 @@ class KeptVocabularies:
                     f"{name!r} ({written[name]} and {fingerprint}), so rows of their "
                     "tables mean other values: load them into a model of the schema "
                     "that they were trained with."
+                )
+                raise self._refused
+        for name, encoding in self._numbers.items():
+            if not same_numbers(written.get(name, encoding), encoding):
+                self._refused = ValueError(
+                    f"The weights are of a model whose numbers of column {name!r} were "
+                    f"standardised otherwise (by {written[name]}, and by {encoding}): "
+                    "load them into a model of the schema that they were trained with."
                 )
                 raise self._refused
 
@@ -158,13 +172,13 @@ class KeepsVocabularies:
         return self._vocabularies.get(name)
 
     @property
-    def told_vocabularies(self):
+    def told_encodings(self):
         """Dict of column to `Vocabulary`, or to its fingerprint where this process does
-        not hold it."""
+        not hold it, or to `None`; or to what standardised its numbers."""
         return self._vocabularies.told()
 
     def check_loaded(self):
-        """Raises where weights of another vocabulary were just loaded."""
+        """Raises where weights of another encoding were just loaded."""
         self._vocabularies.raise_refused()
 
     def save_own_variables(self, store):

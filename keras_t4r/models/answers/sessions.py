@@ -13,10 +13,15 @@ from keras_t4r.data.clicks.table_columns import is_rows, table_columns
 from keras_t4r.data.etl.config import LENGTH, START, WINDOW
 from keras_t4r.data.loader.arrow_layouts import is_list, one_array
 from keras_t4r.data.loader.padding import event_cells, pad
+from keras_t4r.data.loader.session_tables import holds_sets
 from keras_t4r.files.sentences import first_line
 from keras_t4r.models.answers.session_keys import as_they_came
 from keras_t4r.schema import LARGEST_NUMBER, Tags
-from keras_t4r.schema.encoded_ids import check_encoded, encoded_columns
+from keras_t4r.schema.encoded_ids import (
+    check_encoded,
+    encoded_columns,
+    encodings_of,
+)
 from keras_t4r.schema.plain_numbers import plain_numbers
 from keras_t4r.schema.raw_values import NO_SERIES, read_ids
 
@@ -35,14 +40,16 @@ class RaggedSessions:
         schema: `Schema`. The columns that the model reads.
         vocabularies: dict of column to `Vocabulary`. A column without one has ids
             that are encoded already.
-        encoded: bool or `None`. Overrules the mark.
+        encoded: bool or `None`. What sessions without a mark hold. `False` also
+            overrules a mark.
 
     Raises:
         TypeError: the container, or the type of a column, is none that can be read.
         ValueError: a column is missing or stands twice, lists or columns differ in
             length, a session is null, a value is out of range; the mark is of another
-            vocabulary, or was lost; raw sessions hold a number that the ETL
-            standardised.
+            vocabulary, of one that is not known here or of numbers that were
+            standardised otherwise, or was lost; raw sessions hold a number that the
+            ETL standardised.
     """
 
     def __init__(self, sessions, schema, vocabularies, encoded=None):
@@ -51,8 +58,9 @@ class RaggedSessions:
         mark = None
         if isinstance(sessions, pa.Table | pa.RecordBatch):
             mark = encoded_columns(sessions.schema)
-            if encoded is None:
-                check_encoded(sessions.schema, vocabularies, "the sessions")
+            if encoded is not False:
+                encodings = encodings_of(schema, vocabularies)
+                check_encoded(sessions.schema, encodings, "the sessions")
         if encoded is None:
             if mark is None and vocabularies:
                 _refuse_lost_mark(self._sessions, schema)
@@ -150,7 +158,8 @@ def _of_frame(column):
     try:
         if isinstance(column, pl.Series):
             return column.to_arrow()
-        if type(column).__module__.partition(".")[0] != "pandas":
+        # Arrow takes the values of a set in the order of their hashes.
+        if type(column).__module__.partition(".")[0] != "pandas" or holds_sets(column):
             return column
         # Of what is masked Arrow would drop the mask.
         rows = unmasked(column)

@@ -1,4 +1,4 @@
-"""Whether the ids of sessions mean to a model what their ETL meant."""
+"""Whether the ids and numbers of sessions mean to a model what their ETL meant."""
 
 from keras_t4r.layers.context.context_features import ContextFeatures
 from keras_t4r.layers.features.sequence_embedding_features import (
@@ -9,7 +9,7 @@ from keras_t4r.models.graph import layers_of
 
 
 def check_ids(model, loader):
-    """Raises where ids were encoded by other vocabularies than a model's.
+    """Raises where sessions were encoded otherwise than a model's.
 
     Args:
         model: `keras.Model`.
@@ -20,6 +20,6 @@ def check_ids(model, loader):
     """
     for layer in layers_of(model):
         if isinstance(layer, (SequenceEmbeddingFeatures, ContextFeatures)):
-            loader.check_ids(layer.told_vocabularies)
+            loader.check_ids(layer.told_encodings)
         elif isinstance(layer, TransitionMemory):
             layer.check_ids(loader)
