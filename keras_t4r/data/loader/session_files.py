@@ -12,8 +12,9 @@ from keras_t4r.data.etl.state import WORKFLOW_FOLDER
 from keras_t4r.data.loader.session_arrays import SessionPiece
 from keras_t4r.data.loader.session_tables import as_table
 from keras_t4r.files import as_path
+from keras_t4r.files.digest import footer_digest
 from keras_t4r.files.find import find_files, is_parquet
-from keras_t4r.files.parquet import footer_digest, open_parquet, reading_parquet
+from keras_t4r.files.parquet import open_parquet, reading_parquet
 from keras_t4r.files.seen_file import SeenFile
 from keras_t4r.schema import VOCABULARY_FOLDER
 from keras_t4r.schema.encoded_ids import (
