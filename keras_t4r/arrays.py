@@ -69,13 +69,22 @@ def unmasked(values):
         values: array, pandas series, or lists, of values or of such arrays.
     """
     if isinstance(values, np.ma.MaskedArray):
-        return values.tolist()
+        if values.dtype.names is None and not np.ma.getmaskarray(values).any():
+            return values.data
+        # Of a time in nanoseconds `tolist` makes an integer.
+        times = values.dtype.kind in "mM" and values.ndim == 1
+        return _times(values) if times else values.tolist()
     # Arrays and series of objects may hold arrays.
     of_objects = str(getattr(values, "dtype", None)) == "object"
     rows = values.tolist() if of_objects else values
     if isinstance(rows, (list, tuple)) and _holds_masks(rows):
         return [unmasked(row) for row in rows]
     return values
+
+
+def _times(values):
+    mask = np.ma.getmaskarray(values)
+    return [None if m else v for v, m in zip(values.data, mask, strict=True)]
 
 
 def _is_masked(values):

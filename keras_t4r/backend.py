@@ -349,24 +349,30 @@ def weights_kept(model):
     `SessionModel` the weights of its last step.
 
     On JAX Keras takes them out of the variables for the steps, and puts them back where
-    all went well.
+    all went well: see `jax_state`.
     """
-    if name() != "jax":
-        yield
-        return
-    optimizer = getattr(model, "optimizer", None)
-    variables = [*model.variables, *(optimizer.variables if optimizer else ())]
-    # The first step frees what these hold.
-    before = [variable._value for variable in variables]
     try:
         yield
     except BaseException:
-        model.jax_state_sync()
-        for variable, value in zip(variables, before, strict=True):
-            # There was no step yet.
-            if variable._value is None and value is not None:
-                variable.assign(value)
+        if name() == "jax":
+            # An error within a step leaves none, for it was given them to write over.
+            with contextlib.suppress(RuntimeError):
+                model.jax_state_sync()
         raise
+
+
+def jax_state(state, asked):
+    """What Keras took out of a model's variables, as `jax_state_sync` reads it.
+
+    Keras itself keeps it only after a step.
+
+    Args:
+        state: tuple, as of `_get_jax_state`.
+        asked: dict. The arguments of `_get_jax_state`.
+    """
+    kinds = ("trainable", "non_trainable", "optimizer", "metrics")
+    names = [f"{kind}_variables" for kind in kinds]
+    return dict(zip([n for n in names if asked.get(n)], state, strict=True))
 
 
 def as_numbers(logs):

@@ -11,7 +11,8 @@ class RankingMetric(keras.metrics.Metric):
     The rank is counted over the whole catalogue (see `target_ranks`), and the
     mean is taken over all sessions of all batches. Sessions whose target is
     padding (id 0) do not count; those whose target is unknown are misses. Where a
-    target's score is NaN, so is the mean: no callback takes it for a value.
+    target's score is NaN, so is the mean: no callback takes it for better than a
+    number.
 
     Args:
         k: int. Only the first `k` places count.

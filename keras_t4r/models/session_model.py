@@ -273,6 +273,10 @@ class SessionModel(TrainedModel):
         vectors = ops.convert_to_numpy(graph.head.items(graph.table()))
         if not np.isfinite(vectors).all():
             check_finite(self)
+            raise ValueError(
+                "The items' vectors are beyond what their dtype holds, though no "
+                "weight is: train the model again, or in float32."
+            )
         first = graph.head.first_id
         return np.arange(first, len(vectors)), vectors[first:]
 

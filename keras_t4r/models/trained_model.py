@@ -1,7 +1,12 @@
 import keras
 
 from keras_t4r.arguments import optional, truth, whole_number
-from keras_t4r.backend import build_optimizer, has_global_random_state, weights_kept
+from keras_t4r.backend import (
+    build_optimizer,
+    has_global_random_state,
+    jax_state,
+    weights_kept,
+)
 from keras_t4r.backend import name as backend_name
 from keras_t4r.data.loader.loader_epoch import follow_epochs, with_callback
 from keras_t4r.data.loader.sequence_loader import KerasSequenceLoader
@@ -165,7 +170,8 @@ class TrainedModel(SteppingModel):
             return super().metrics
         ranking, losses = self._arguments.ranking, self._output_losses.metrics
         ranked = [*ranking.by_log.values(), ranking.directions]
-        return [*super().metrics, *losses, *ranked]
+        # In the order of the logs, and what is in none of them last.
+        return [*super().metrics, *losses, *ranked, *self._output_losses.counts]
 
     @property
     def ranking_metrics(self):
@@ -407,6 +413,12 @@ class TrainedModel(SteppingModel):
         x = self._checked(x, "x")
         with raised_as_they_were(), weights_kept(self):
             return super().predict(x, batch_size, verbose, steps, callbacks)
+
+    def _get_jax_state(self, **asked):
+        state = super()._get_jax_state(**asked)
+        if asked.get("purge_model_variables"):
+            self._jax_state = jax_state(state, asked)
+        return state
 
     def predict_on_batch(self, x):
         self._check_inputs(x)

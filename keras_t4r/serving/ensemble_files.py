@@ -75,7 +75,8 @@ def keep_versions(folder, new):
 
 def _others(folder, new):
     """The versions of a model that the new one does not have."""
-    if not folder.is_dir():
+    # One without a configuration holds no file.
+    if not (folder / CONFIG).is_file():
         return []
     return [version for version in versions(folder) if not (new / version).exists()]
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from itertools import pairwise
-from numbers import Integral
 
 from keras_t4r.arguments import ordered
 from keras_t4r.files import PLAIN, is_number, is_plain
 from keras_t4r.models.checks import run_arguments
 from keras_t4r.models.session_model import SessionModel
+from keras_t4r.training.baselines.baseline import Baseline
 from keras_t4r.training.window_report import MODEL, NETWORK, is_of_model, window_name
 
 
@@ -44,12 +44,12 @@ def check_baselines(baselines):
                 f"The baseline {name!r} is of type {type(baseline).__name__}; it "
                 "should be an object with update and predict."
             )
-        learned = getattr(baseline, "windows", None)
-        if isinstance(learned, Integral) and learned > 0:
+        learned = baseline.windows if isinstance(baseline, Baseline) else 0
+        if learned > 0:
             raise ValueError(
-                f"The baseline {name!r} has learned {learned} window(s) already, which "
-                "it would learn again, and be evaluated on: make a new one, as by "
-                "standard_baselines(schema)."
+                f"The baseline {name!r} has learned {learned} window(s) already, and "
+                "which cannot be told: those of this run it would be evaluated on. "
+                "Make a new one, as by standard_baselines(schema)."
             )
         other = names.setdefault(id(baseline), name)
         if other != name:

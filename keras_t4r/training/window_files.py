@@ -12,6 +12,7 @@ from keras_t4r.data.etl.config import START
 from keras_t4r.files import is_number
 from keras_t4r.files.digest import file_digest
 from keras_t4r.files.parquet import open_parquet
+from keras_t4r.schema.encoded_ids import encoded_columns
 
 
 class WindowFiles:
@@ -132,7 +133,10 @@ def _starts(path):
     with open_parquet(path) as file:
         about, schema = file.metadata, file.schema_arrow
     leaves = [about.schema.column(i).path for i in range(about.num_columns)]
-    if START not in leaves or not pa.types.is_timestamp(schema.field(START).type):
+    # A file of others may mean something else by the name.
+    if encoded_columns(schema) is None or START not in leaves:
+        return None
+    if not pa.types.is_timestamp(schema.field(START).type):
         return None
     groups = [about.row_group(i) for i in range(about.num_row_groups)]
     found = [group.column(leaves.index(START)).statistics for group in groups]

@@ -52,7 +52,7 @@ def folder(tmp_path):
         {"target": "last"},
         {"max_length": 5, "seed": 3},
         {"rank": 1, "world_size": 2},
-        {"bucket": False, "shuffle": False, "columns": ["price", "session_id"]},
+        {"bucket": False, "shuffle": False, "columns": ["price"]},
     ],
     ids=str,
 )

@@ -339,6 +339,46 @@ def test_batches_of_datasets_are_looked_at(model, kind):
     assert model.predict(make(fed["good"]), steps=3, verbose=0).shape == (6, 21)
 
 
+@pytest.mark.parametrize("jit_compile", ["auto", False])
+def test_a_wrong_batch_that_begins_a_later_epoch_takes_no_weights_away(
+    model, jit_compile
+):
+    class Later(Batches):
+        later = False
+
+        def __getitem__(self, index):
+            return THIRD_IS_WRONG[2] if self.later else batch()
+
+    data = Later([batch()] * 2)
+
+    def end(epoch, logs):
+        data.later = True
+
+    model.compile("sgd", jit_compile=jit_compile)
+    model.fit(batch(), verbose=0)
+    before = model.get_weights()
+    with pytest.raises(ValueError, match="'item' of the inputs holds id 21"):
+        model.fit(
+            data,
+            callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=end)],
+            validation_data=Batches([(batch(), Y)]),
+            epochs=3,
+            shuffle=False,
+            verbose=0,
+        )
+    after = model.get_weights()
+    trained = [not np.array_equal(a, b) for a, b in zip(before, after, strict=True)]
+    # Those of the first epoch, whole.
+    assert any(trained) and np.isfinite(model.predict(batch(), verbose=0)[:, 2:]).all()
+
+
+def test_names_of_metrics_are_in_the_order_of_what_evaluate_returns(model):
+    values = model.evaluate(batch(), Y, verbose=0)
+    logs = model.evaluate(batch(), Y, verbose=0, return_dict=True)
+    names = model.metrics_names
+    assert dict(zip(names, np.atleast_1d(values), strict=False)) == pytest.approx(logs)
+
+
 def test_a_dataset_is_to_keras_what_it_was(model):
     batches, seen = [(batch(), Y)] * 3, []
     own = Batches(batches, workers=2, use_multiprocessing=True, max_queue_size=5)

@@ -69,8 +69,10 @@ def _plain(sessions):
     # By name, for pandas need not be there.
     if type(sessions).__module__.split(".")[0] == "pandas" and sessions.ndim == 2:
         plain = {name: unmasked(column) for name, column in sessions.items()}
-        lists = {name: rows for name, rows in plain.items() if isinstance(rows, list)}
-        return sessions.assign(**lists)
+        sessions = sessions.copy(deep=False)
+        for name, rows in plain.items():
+            if isinstance(rows, list):
+                sessions[name] = rows
     return sessions
 
 

@@ -25,7 +25,8 @@ def top_k(scores, k, first_id, seen=None):
         scores = hide_items(scores, seen)
     scores = scores[:, first_id:]
     best, index = ops.top_k(scores, k)
-    undefined = ops.any(ops.isnan(scores), axis=1, keepdims=True)
+    # A sum is NaN where a score is, and makes nothing of the size of the scores.
+    undefined = ops.isnan(ops.sum(scores, axis=1, keepdims=True))
     best = ops.where(undefined, float("nan"), best)
     ids = ops.where(best > -float("inf"), index + first_id, PADDING_ID)
     return best, ops.cast(ids, index.dtype)

@@ -32,8 +32,13 @@ class OutputLosses:
 
     @property
     def metrics(self):
-        """All that is counted."""
-        return [*self._means.values(), *self._counts.values()]
+        """The means, which the logs have."""
+        return list(self._means.values())
+
+    @property
+    def counts(self):
+        """The numbers of targets, which the logs do not have."""
+        return list(self._counts.values())
 
     def update(self, losses, counts, sessions):
         """Updates with the losses of a step.
@@ -84,7 +89,7 @@ class OutputLosses:
             return {}
         warnings.warn(
             f"The sessions hold no target of {empty}, so in the whole epoch or "
-            "evaluation nothing was learned or measured, and its loss is NaN: a "
+            "evaluation nothing was learned of it, or measured, and its loss is NaN: a "
             "session needs two events, and items that the vocabulary does not know "
             "are no targets.",
             stacklevel=2,
