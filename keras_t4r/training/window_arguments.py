@@ -47,9 +47,9 @@ def check_baselines(baselines):
         learned = baseline.windows if isinstance(baseline, Baseline) else 0
         if learned > 0:
             raise ValueError(
-                f"The baseline {name!r} has learned {learned} window(s) already, and "
-                "which cannot be told: those of this run it would be evaluated on. "
-                "Make a new one, as by standard_baselines(schema)."
+                f"The baseline {name!r} has learned {learned} window(s) already; if "
+                "they are of this run, it would be evaluated on what it knows: make a "
+                "new one, as by standard_baselines(schema)."
             )
         other = names.setdefault(id(baseline), name)
         if other != name:
