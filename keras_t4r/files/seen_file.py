@@ -15,7 +15,9 @@ class SeenFile:
     """
 
     def __init__(self, path, whose, digest=None):
-        self._path, self._whose, self._digest = path, whose, digest
+        # The process may go to another folder.
+        self._path = os.path.abspath(path)
+        self._whose, self._digest = whose, digest
         self._told = None
         self._seen = self._state()
 
