@@ -45,23 +45,24 @@ def ask(rows):
     return triton_client._arrays(rows, [{"name": "price", "datatype": "FP64"}])
 
 
-@pytest.mark.parametrize("in_a_file", [False, True])
+FILED = [
+    (load, ("session_id", "item_id", "item_id")),
+    (load, ("session_id", "item_id", "session_id")),
+    (learn, ("item_id", "item_id")),
+    (vectors, ("id", "vector", "vector")),
+    (vectors, ("id", "vector", "id")),
+]
+# Requests come from memory.
+ASKED = (ask, ("id", "price", "price"))
+
+
 @pytest.mark.parametrize(
-    ("read", "names"),
-    [
-        (load, ("session_id", "item_id", "item_id")),
-        (load, ("session_id", "item_id", "session_id")),
-        (learn, ("item_id", "item_id")),
-        (vectors, ("id", "vector", "vector")),
-        (vectors, ("id", "vector", "id")),
-        (ask, ("id", "price", "price")),
-    ],
+    ("read", "names", "in_a_file"),
+    [(*case, True) for case in FILED] + [(*case, False) for case in [*FILED, ASKED]],
 )
 def test_it_is_named(read, names, in_a_file, tmp_path):
     given = table(*names)
     if in_a_file:
-        if read is ask:
-            pytest.skip("requests come from memory")
         pq.write_table(given, tmp_path / "twice.parquet")
         given = str(tmp_path / "twice.parquet")
     with pytest.raises(ValueError, match=f"names column {names[-1]!r} twice: rename"):

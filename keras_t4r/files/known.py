@@ -59,6 +59,14 @@ class Known:
                 )
 
 
+def does_not_say(folder, file):
+    """The error where the file that names a folder's files is damaged."""
+    return FileExistsError(
+        f"{folder} is not replaced, for {file} in it is damaged and does not say which "
+        "files belong to it: remove the folder yourself, or take another name."
+    )
+
+
 def one_of_names(names):
     """A regular expression of these names."""
     return "|".join(map(re.escape, sorted(names))) or NOTHING

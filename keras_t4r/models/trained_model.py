@@ -466,7 +466,7 @@ class TrainedModel(SteppingModel):
         schema, _ = self._read()
         columns, rows = self._columns, self._rows()
         check = BatchCheck(schema, self._names, columns, rows, self._axes(), reads)
-        return checked(data, check)
+        return checked(data, check.look_at)
 
     def _check_losses(self):
         if not self._losses_checked:

@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_t4r.files import Known, as_path, one_of_names
 from keras_t4r.files.digest import file_digest
+from keras_t4r.files.known import does_not_say
 
 ABOUT = "index.json"
 _FORMAT = 1
@@ -93,11 +94,7 @@ def index_files(folder):
     try:
         names = _about(folder)["sha256"]
     except ValueError as error:
-        raise FileExistsError(
-            f"{folder} is not replaced, for {ABOUT} in it is damaged and does not say "
-            "which files belong to it: remove the folder yourself, or take another "
-            "name."
-        ) from error
+        raise does_not_say(folder, ABOUT) from error
     return one_of_names([ABOUT, *(f"{name}.npy" for name in names)])
 
 

@@ -114,7 +114,10 @@ def test_what_killed_writers_left_is_no_file_of_others(tmp_path):
 
 
 CLICKS = {"s": [1, 1, 2, 2], "t": [1, 2, 3, 4], "i": [7, 8, 7, 9]}
-ETL = SessionETL("s", "t", "i", time_unit="s")
+CLICKS |= {"brand": ["a", "b", "a", "c"], "country": ["x", "x", "y", "y"]}
+ETL = SessionETL(
+    "s", "t", "i", ["brand"], context_categorical=["country"], time_unit="s"
+)
 INDEX = ExactIndex().build([1, 2], np.eye(2, dtype="float32"))
 # What each writes, where it names its files, and whether it asks for leave.
 WRITERS = {

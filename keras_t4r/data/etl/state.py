@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from keras_t4r.data.etl.config import RECENCY, ETLConfig
 from keras_t4r.files import Known, as_path, one_of_names
+from keras_t4r.files.known import does_not_say
 from keras_t4r.files.parquet import read_parquet, write_parquet
 from keras_t4r.files.sentences import first_line
 from keras_t4r.schema.standardised import standardised_by
@@ -151,11 +152,7 @@ def id_columns(folder):
         ]
         return [str(name) for name in names]
     except (OSError, ValueError, LookupError, TypeError) as error:
-        raise FileExistsError(
-            f"{folder} is not replaced, for {STATE_FILE} in it is damaged and does not "
-            "say which files belong to it: remove the folder yourself, or take another "
-            "name."
-        ) from error
+        raise does_not_say(folder, STATE_FILE) from error
 
 
 def state_files(folder):

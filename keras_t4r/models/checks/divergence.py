@@ -42,13 +42,14 @@ def check_finite(model):
         values = ops.convert_to_numpy(variable)
         # What is set and not trained may be infinite, as the strength of a memory.
         fine = np.isfinite(values) if variable.trainable else ~np.isnan(values)
-        if not fine.all() and not variable.trainable:
-            raise ValueError(
-                f"The weights {variable.path!r}, which are not trained, hold NaN: load "
-                "all of the model's weights, or train it again."
-            )
-        if not fine.all():
+        if fine.all():
+            continue
+        if variable.trainable:
             raise ValueError(
                 f"The weights {variable.path!r} hold a value that is no finite number: "
                 f"{_WHAT_TO_DO}"
             )
+        raise ValueError(
+            f"The weights {variable.path!r}, which are not trained, hold NaN: load all "
+            "of the model's weights, or train it again."
+        )

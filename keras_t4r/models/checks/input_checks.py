@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from keras_t4r.arguments import is_frame
-from keras_t4r.arrays import check_unmasked
+from keras_t4r.arrays import off_device
 from keras_t4r.schema import LARGEST_NUMBER
 
 # Keras casts what it is given, so that what is no id would go unnoticed.
@@ -41,8 +41,7 @@ def check_inputs(x, schema):
             )
         if not is_array(x[column.name]):
             continue
-        check_unmasked(f"Column {column.name!r} of the inputs", x[column.name])
-        values = values_of(x[column.name])
+        values = values_of(x[column.name], f"Column {column.name!r} of the inputs")
         if not column.is_categorical:
             _check_numbers(values, column)
             continue
@@ -92,12 +91,14 @@ def _is_symbolic(x):
     )
 
 
-def values_of(x):
-    """The values of an array as NumPy has them, whichever backend's tensor it is."""
-    if isinstance(x, np.ndarray):
-        return x
-    # PyTorch's, which another backend may be given, too.
-    x = x.detach().cpu() if hasattr(x, "detach") else x
+def values_of(x, what):
+    """The values of an array as NumPy has them, whichever backend's tensor it is.
+
+    Args:
+        x: array or tensor, no value of which may be masked.
+        what: string. What is told of it in sentences.
+    """
+    x = off_device(what, x)
     values = np.asarray(keras.ops.convert_to_numpy(x))
     # NumPy does not know it for a number.
     return values.astype("float32") if values.dtype.name == "bfloat16" else values

@@ -21,7 +21,7 @@ def check_targets(targets, rows):
     for name, number in rows.items():
         if not is_array(targets.get(name)):
             continue
-        ids = values_of(targets[name])
+        ids = values_of(targets[name], f"y of {name!r}")
         if ids.ndim != 1:
             raise ValueError(
                 f"y of {name!r} has shape {ids.shape}; it should be one id a session, "
@@ -60,7 +60,7 @@ def check_weights(weights, targets, axes, sessions=None):
         if not is_array(weight):
             continue
         _check_shape(name, tuple(weight.shape), targets.get(name), axes[name], sessions)
-        values = values_of(weight)
+        values = values_of(weight, f"sample_weight of {name!r}")
         if values.dtype.kind not in "fiub":
             raise TypeError(
                 f"sample_weight of {name!r} holds {values.dtype}; it should hold "

@@ -26,12 +26,6 @@ class BatchCheck:
         axes: dict of output to the number of its axes, as of `check_weights`.
         reads: string. What the model reads of a batch: `"x"` to predict, `"xw"` to
             train, `"xyw"` to evaluate.
-
-    Call arguments:
-        batch: `x`, or a tuple of `x`, `y` and sample weights, as Keras takes them.
-
-    Raises:
-        TypeError, ValueError: see `check_inputs`, `check_targets`, `check_weights`.
     """
 
     schema: Schema | None
@@ -41,7 +35,16 @@ class BatchCheck:
     axes: dict
     reads: str
 
-    def __call__(self, batch):
+    def look_at(self, batch):
+        """Raises where a batch is wrong.
+
+        Args:
+            batch: `x`, or a tuple of `x`, `y` and sample weights, as Keras takes them.
+
+        Raises:
+            TypeError, ValueError: see `check_inputs`, `check_targets`,
+                `check_weights`.
+        """
         x, y, weights = unpack(batch)
         if self.schema is not None:
             check_inputs(x, self.schema)
