@@ -13,6 +13,7 @@ from seeds import set_seed
 
 import keras_t4r as t4r
 from keras_t4r.files.parquet import write_parquet
+from keras_t4r.schema.encoded_ids import mark_encoded
 from keras_t4r.training.baselines import Markov, Popularity
 from keras_t4r.training.callback_state import (
     arguments_of,
@@ -273,16 +274,19 @@ def test_a_window_is_not_evaluated_on_after_it_was_fit_on(folder, tmp_path):
 
 
 def test_windows_are_in_the_order_of_their_times(tmp_path):
-    def write(**days):
+    def write(name, **columns):
+        (tmp_path / name).mkdir(exist_ok=True)
+        table = mark_encoded(pa.table(columns), {"item_id": "1f"})
+        write_parquet(table, tmp_path / name / "a.parquet")
+
+    def begin(**days):
         for name, (first, last) in days.items():
-            times = pa.array([first, last, first], pa.timestamp("us"))
-            (tmp_path / name).mkdir(exist_ok=True)
-            write_parquet(pa.table({"start": times}), tmp_path / name / "a.parquet")
+            write(name, start=pa.array([first, last, first], pa.timestamp("us")))
 
     def check(*windows):
         WindowFiles(tmp_path, windows, "a", "a").check_order()
 
-    write(mon=(0, 9), tue=(10, 19), wed=(20, 29), late=(15, 25))
+    begin(mon=(0, 9), tue=(10, 19), wed=(20, 29), late=(15, 25))
     check("mon", "tue", "wed")
     # Sessions may begin in one window and be filed in the next.
     check("mon", "late", "tue")
@@ -291,10 +295,18 @@ def test_windows_are_in_the_order_of_their_times(tmp_path):
         with pytest.raises(ValueError, match=f"Window {last} comes after window "):
             check(*windows)
     # Where files do not say, they are in the order that they are named in.
-    write_parquet(pa.table({"start": [5]}), tmp_path / "mon" / "a.parquet")
+    write("mon", start=[5])
     check("tue", "mon")
-    write_parquet(pa.table({"i": [5]}), tmp_path / "mon" / "a.parquet")
+    write("mon", i=[5])
     check("tue", "mon")
+
+
+def test_a_column_of_others_that_is_called_start_orders_no_windows(tmp_path):
+    for name, start in (("mon", 20), ("tue", 10)):
+        (tmp_path / name).mkdir()
+        table = pa.table({"start": pa.array([start], pa.timestamp("us"))})
+        write_parquet(table, tmp_path / name / "a.parquet")
+    WindowFiles(tmp_path, ("mon", "tue"), "a", "a").check_order()
 
 
 DAMAGE = {

@@ -173,7 +173,7 @@ def test_a_strength_may_be_infinite_and_no_weight_nan():
     memory = make_memory(NONE)
     check_finite(make_model(memory))
     memory.strength.assign(float("nan"))
-    with pytest.raises(ValueError, match="strength' hold a value that is no finite"):
+    with pytest.raises(ValueError, match="strength', which are not trained, hold NaN"):
         check_finite(make_model(memory))
 
 
