@@ -26,11 +26,12 @@ def test_padding_on_either_axis_changes_no_real_output(body, events, apply):
     assert np.isfinite(padded).all()
 
 
-@pytest.mark.parametrize("garbage", [-3.0, 1e30, np.inf, np.nan])
-def test_what_stands_in_padded_slots_changes_nothing(body, events, apply, garbage):
+def test_what_stands_in_padded_slots_changes_nothing(body, events, apply):
     x, mask = events(width=body.d_input)
-    dirty = np.where(mask[..., None], x, np.float32(garbage))
-    np.testing.assert_array_equal(apply(body, dirty, mask), apply(body, x, mask))
+    y = apply(body, x, mask)
+    for garbage in (-3.0, 1e30, np.inf, np.nan):
+        dirty = np.where(mask[..., None], x, np.float32(garbage))
+        np.testing.assert_array_equal(apply(body, dirty, mask), y)
 
 
 def test_padding_gets_zeros_and_no_gradient(body, events, apply, gradients):
@@ -88,10 +89,10 @@ def test_half_precision_stays_finite(
     kind, causal, policy, small_config, events, apply, gradients
 ):
     one_way = len(KINDS[kind].directions) == 1 and keras.backend.backend() != "jax"
-    if keras.backend.backend() != "tensorflow" and not one_way:
+    if keras.backend.backend() != "torch" and not one_way:
         # Attention under a causal mask is what float16 may break.
         if causal != (policy == "mixed_float16"):
-            pytest.skip("TensorFlow shows both policies in both directions")
+            pytest.skip("PyTorch shows both policies in both directions")
     config = small_config(kind, initializer_range=0.05)
     body = make_body(config, causal=causal, dtype=policy)
     x, mask = events(batch=6, time=20, width=body.d_input)

@@ -49,6 +49,9 @@ def test_a_quantised_body_comes_back_from_its_file(kind, quantized, tmp_path):
     model.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(ops.convert_to_numpy(again(given)), y)
+    if kind != "gpt2":
+        return
+    # Nor does anything get lost on a second way.
     again.save(tmp_path / "again.keras")
     third = keras.models.load_model(tmp_path / "again.keras")
     np.testing.assert_array_equal(ops.convert_to_numpy(third(given)), y)

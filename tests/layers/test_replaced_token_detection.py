@@ -24,20 +24,17 @@ def events(seed=0):
     return rng.normal(size=(*IDS.shape, WIDTH)).astype("float32")
 
 
-def draw(layer, training=True):
-    scores, items = layer(
-        events(),
-        np.where(HIDDEN, IDS, 0),
-        TABLE,
-        IDS,
-        training=training,
-    )
+def draw(layer, training=True, copies=1):
+    """Scores and items of a batch of `IDS`, `copies` times over."""
+    x, ids = np.tile(events(), (copies, 1, 1)), np.tile(IDS, (copies, 1))
+    targets = np.where(np.tile(HIDDEN, (copies, 1)), ids, 0)
+    scores, items = layer(x, targets, TABLE, ids, training=training)
     return ops.convert_to_numpy(scores), ops.convert_to_numpy(items)
 
 
 def test_items_are_replaced_where_they_were_hidden_and_nowhere_else():
     layer = head(seed=1)
-    drawn = np.stack([draw(layer)[1] for _ in range(60)])
+    drawn = draw(layer, copies=60)[1].reshape(60, *IDS.shape)
     assert (drawn[:, ~HIDDEN] == IDS[~HIDDEN]).all()
     assert drawn[:, HIDDEN].min() >= 2 and drawn[:, HIDDEN].max() < ITEMS
     assert (drawn[:, HIDDEN] != IDS[HIDDEN]).mean() > 0.5
@@ -46,7 +43,7 @@ def test_items_are_replaced_where_they_were_hidden_and_nowhere_else():
 @pytest.mark.backends("torch")
 def test_replacements_follow_the_scores_of_the_position():
     layer, table = head(seed=2, bias=False), TABLE
-    drawn = np.stack([draw(layer)[1] for _ in range(1500)])
+    drawn = draw(layer, copies=1500)[1].reshape(1500, *IDS.shape)
     z = events()[0, 1] @ table[2:].T
     expected = np.exp(z) / np.exp(z).sum()
     shares = np.bincount(drawn[:, 0, 1] - 2, minlength=ITEMS - 2) / 1500
