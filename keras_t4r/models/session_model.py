@@ -95,7 +95,7 @@ class SessionModel(TrainedModel):
         head, scores = self.heads[name], outputs[name]
         return self._best(head, scores, inputs, k, exclude_seen, exclude)
 
-    def answers(self, inputs, k=10, exclude_seen=False):
+    def answers(self, inputs, k=10, exclude_seen=False, exclude=None):
         """All outputs as they are served, of one forward pass; traceable, for export.
 
         Args:
@@ -104,6 +104,8 @@ class SessionModel(TrainedModel):
                 answers with all of them. It says nothing to other outputs.
             exclude_seen: bool. Leave out the items of the session itself, from outputs
                 of the items.
+            exclude: int tensor `(batch, n)`, encoded ids that outputs of the items
+                leave out; 0 is none.
 
         Returns:
             A dict by the outputs' names. Of next-item outputs the pair of scores
@@ -113,17 +115,22 @@ class SessionModel(TrainedModel):
 
         Raises:
             ValueError: `k` is not between 1 and the most ids that an output scores, or
-                there is no output of the items whose seen ones could be left out.
+                there is no output of the items, of which some could be left out.
         """
         exclude_seen = truth("exclude_seen", exclude_seen)
         heads, tensors = self.heads, by_output(self._names, self.output)
         if heads:
             self._check_k(k, heads.values())
-        if exclude_seen and all(head.target is not None for head in heads.values()):
-            raise ValueError(
-                "exclude_seen leaves items out, but the model has no next-item output "
-                "of its items: leave exclude_seen out."
-            )
+        if not self.answers_items:
+            for name, leaves_out in (
+                ("exclude_seen", exclude_seen),
+                ("exclude", exclude is not None),
+            ):
+                if leaves_out:
+                    raise ValueError(
+                        f"{name} leaves items out, but the model has no next-item "
+                        f"output of its items: leave {name} out."
+                    )
         newest = self.newest(inputs)
         outputs = by_output(self._names, self(newest, training=False))
         items = newest[self.schema.item_id]
@@ -131,7 +138,8 @@ class SessionModel(TrainedModel):
         for name, output in outputs.items():
             if name in heads:
                 head = heads[name]
-                answers[name] = self._best(head, output, inputs, k, exclude_seen)
+                out = exclude if head.target is None else None
+                answers[name] = self._best(head, output, inputs, k, exclude_seen, out)
                 continue
             output = ops.cast(output, "float32")
             if is_of_events(tensors[name]):
@@ -143,6 +151,11 @@ class SessionModel(TrainedModel):
                 output = ops.where(real, output, 0.0)
             answers[name] = output
         return answers
+
+    @property
+    def answers_items(self):
+        """Whether an output scores the items, and not ids of another column only."""
+        return any(head.target is None for head in self.heads.values())
 
     def _best(self, head, scores, inputs, k, exclude_seen, exclude=None):
         """`top_k` of the scores of a head, which may have fewer ids than `k`."""

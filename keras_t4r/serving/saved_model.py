@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_t4r.arguments import truth
 from keras_t4r.files import Known, as_path, new_folder
+from keras_t4r.models.answers.excluded import EXCLUDE
 from keras_t4r.models.answers.recommender import NO_ITEM
 from keras_t4r.models.checks.divergence import check_finite
 from keras_t4r.models.checks.vector_checks import check_vectors
@@ -23,7 +24,9 @@ SAVED_MODEL = Known("saved_model.pb", SAVED_MODEL_FILES)
 _PADDING = {"int64": NO_ITEM, "string": ""}
 
 
-def export_saved_model(model, path, k=20, exclude_seen=False, overwrite=False):
+def export_saved_model(
+    model, path, k=20, exclude_seen=False, exclude=False, overwrite=False
+):
     """Writes a SavedModel that answers, for TF Serving, Triton or plain TensorFlow.
 
     The top-k and the removal of seen items are in the graph, the very functions of
@@ -60,6 +63,9 @@ def export_saved_model(model, path, k=20, exclude_seen=False, overwrite=False):
         k: int. Number of items in an answer.
         exclude_seen: bool. Leave out the items of the session itself, from outputs of
             the items.
+        exclude: bool. Take a further input, `exclude`, in both signatures: ids of
+            items that outputs of the items leave out, `(batch, n)` or, for all
+            sessions, `(1, n)`; encoded ones padded with 0, raw ones as sessions are.
         overwrite: bool. Replace the SavedModel at `path`.
 
     Raises:
@@ -68,7 +74,8 @@ def export_saved_model(model, path, k=20, exclude_seen=False, overwrite=False):
             replaced.
         TypeError: `path` is no path.
         ValueError: there can be no such path; `k` is not between 1 and the number of
-            items; `exclude_seen` is asked of a model that has no output of the items;
+            items; `exclude_seen` or `exclude` is asked of a model that has no output
+            of the items; a column has the name of the input `exclude`;
             two tensors of the answer would have the same name; a weight is NaN or
             infinite; or Keras runs on another backend than TensorFlow.
 
@@ -81,15 +88,29 @@ def export_saved_model(model, path, k=20, exclude_seen=False, overwrite=False):
     ```
     """
     exclude_seen = truth("exclude_seen", exclude_seen)
+    exclude = truth("exclude", exclude)
     overwrite = truth("overwrite", overwrite)
     # Before the answer is built, which takes long.
     path = as_path(path, "a SavedModel")
     columns = ServedOutputs.of(model).columns
     vocabularies = {name: model.vocabulary(name) for name in columns}
-    write_saved_model(model, path, vocabularies, k, exclude_seen, overwrite)
+    if exclude:
+        check_free([c.plain_name for c in model.schema])
+    write_saved_model(model, path, vocabularies, k, exclude_seen, exclude, overwrite)
 
 
-def write_saved_model(model, path, vocabularies, k, exclude_seen, overwrite=False):
+def check_free(columns):
+    """Raises where one of the columns has the name of the input `exclude`."""
+    if EXCLUDE in columns:
+        raise ValueError(
+            f"A column is named {EXCLUDE!r}, as the input of ids that are not to be "
+            "answered is: rename the column."
+        )
+
+
+def write_saved_model(
+    model, path, vocabularies, k, exclude_seen, exclude, overwrite=False
+):
     """`export_saved_model` with the vocabularies given.
 
     Args:
@@ -98,7 +119,8 @@ def write_saved_model(model, path, vocabularies, k, exclude_seen, overwrite=Fals
     """
     archive = archive_of(model)
     answer = _answerer(model, vocabularies, k, exclude_seen)
-    archive.add_endpoint("serving_default", answer, [encoded_signature(model.schema)])
+    given = encoded_signature(model.schema, exclude)
+    archive.add_endpoint("serving_default", answer, [given])
     if _reads_raw(model):
         encode, tables = _encoder(model)
         for table in tables:
@@ -106,7 +128,7 @@ def write_saved_model(model, path, vocabularies, k, exclude_seen, overwrite=Fals
         archive.add_endpoint(
             "recommend_raw",
             lambda inputs: answer(encode(inputs)),
-            [_signature(model.schema, lambda column: raw_type(model, column))],
+            [_signature(model.schema, lambda c: raw_type(model, c), exclude)],
         )
     with new_folder(path, overwrite, known_by=SAVED_MODEL) as folder:
         archive.write_out(str(folder), verbose=False)
@@ -141,7 +163,11 @@ def _answerer(model, vocabularies, k, exclude_seen):
 
     def answer(inputs):
         inputs = checked(model.schema, inputs)
-        outputs = model.answers(inputs, k, exclude_seen)
+        exclude = inputs.pop(EXCLUDE, None)
+        if exclude is not None:
+            sessions = tf.shape(inputs[item])[0]
+            exclude = tf.broadcast_to(exclude, [sessions, tf.shape(exclude)[1]])
+        outputs = model.answers(inputs, k, exclude_seen, exclude)
         found = {name: outputs[name] for name in served.plain}
         for name, (ids, scores, column) in served.ranked.items():
             found[scores], index = outputs[name]
@@ -184,6 +210,10 @@ def _assertions(schema, inputs):
             fine = tf.abs(values) <= LARGEST_NUMBER
             why = f"a number of {column.name!r} is NaN, or beyond {LARGEST_NUMBER:g}"
         checks.append((tf.reduce_all(fine), why))
+    if EXCLUDE in inputs:
+        ids, rows = inputs[EXCLUDE], schema[schema.item_id].cardinality
+        fine = tf.reduce_all(tf.logical_and(ids >= 0, ids < rows))
+        checks.append((fine, f"ids of {EXCLUDE!r} run from 0 to {rows - 1}"))
     return [tf.debugging.Assert(fine, [why]) for fine, why in checks]
 
 
@@ -223,6 +253,9 @@ def _encoder(model):
                 padding = _PADDING[raw_type(model, column)]
                 ids = tf.where(raw == padding, 0, ids)
             encoded[column.name] = ids
+        if EXCLUDE in inputs:
+            ids = tables[model.schema.item_id].lookup(inputs[EXCLUDE])
+            encoded[EXCLUDE] = tf.cast(ids, tf.int32)
         return encoded
 
     return encode, list(tables.values())
@@ -247,17 +280,17 @@ def _reads_raw(model):
     return True
 
 
-def encoded_signature(schema):
-    """Dict of column to the `TensorSpec` of its encoded input."""
+def encoded_signature(schema, exclude=False):
+    """Dict of column, and of `exclude` on request, to its encoded `TensorSpec`."""
     return _signature(
-        schema, lambda column: "int32" if column.is_categorical else "float32"
+        schema, lambda column: "int32" if column.is_categorical else "float32", exclude
     )
 
 
-def _signature(schema, dtype):
+def _signature(schema, dtype, exclude):
     import tensorflow as tf
 
-    return {
+    specs = {
         column.name: tf.TensorSpec(
             (None, *column.shape),
             dtype(column),
@@ -265,6 +298,10 @@ def _signature(schema, dtype):
         )
         for column in schema
     }
+    if exclude:
+        of_items = dtype(schema[schema.item_id])
+        specs[EXCLUDE] = tf.TensorSpec((None, None), of_items, EXCLUDE)
+    return specs
 
 
 def _plain(vocabulary):

@@ -6,6 +6,7 @@ import shutil
 
 from keras_t4r.arguments import truth, whole_number
 from keras_t4r.files import PLAIN, as_path, is_plain, new_folders
+from keras_t4r.models.answers.excluded import EXCLUDE
 from keras_t4r.models.graph import output_names
 from keras_t4r.schema.standardised import is_standardised, same_numbers
 from keras_t4r.serving import triton_config
@@ -21,7 +22,7 @@ from keras_t4r.serving.ensemble_files import (
     check_config,
     keep_versions,
 )
-from keras_t4r.serving.saved_model import write_saved_model
+from keras_t4r.serving.saved_model import check_free, write_saved_model
 from keras_t4r.serving.served_outputs import SCORES, ServedOutputs
 
 RESULT = "result_"
@@ -70,6 +71,11 @@ def export_tensorflow_ensemble(
     with `result_OUTPUT`, float32; and `result_events`, `(sessions,)` int32, says of how
     many events a session has values, where an output has one an event.
 
+    A request may have one tensor more, `exclude`: raw ids of items that are not to be
+    answered, `(1, n)` for all its sessions or `(sessions, n)`, in the order of the
+    answer, filled up with "no value". (A model without an output of the items has no
+    such input.)
+
     Items that the workflow has never seen count as unknown, and the session is
     answered by what else it has; long sessions are cut to their newest events. A
     request without rows, with missing or unreadable values, or with types other than
@@ -106,7 +112,8 @@ def export_tensorflow_ensemble(
             not write, which are never replaced.
         TypeError: the index is none.
         ValueError: workflow and model do not fit, an argument is out of range, or two
-            tensors of request and answer would have the same name; an index is not of
+            tensors of request and answer would have the same name, or a column is named
+            `exclude`; an index is not of
             this model as it is now, or goes with another `platform` than `"python"`;
             the model has other outputs than the items, or a step after the head, that
             do not go with an index; a weight is NaN or infinite.
@@ -122,6 +129,9 @@ def export_tensorflow_ensemble(
     exclude_seen = truth("exclude_seen", exclude_seen)
     overwrite = truth("overwrite", overwrite)
     _check(model, workflow, name, version, platform)
+    if model.answers_items:
+        plain = [column.plain_name for column in model.schema]
+        check_free([*workflow.input_columns, *model.schema.names, *plain])
     if index is not None:
         _check_goes_with_index(model, platform)
     candidates = model.candidates_of(index, k, candidates=candidates)
@@ -154,14 +164,16 @@ def export_tensorflow_ensemble(
 
 def _write_ensemble(folder, model, workflow, k, version):
     session = workflow.schema.session_id
-    inputs = _raw_inputs(workflow)
+    inputs = _raw_inputs(workflow, model)
     columns = {column.name: column.name for column in model.schema}
     plain = {column.plain_name: column.name for column in model.schema}
     answers = _answers(model, workflow, k)
     # The ensemble's own names: a raw column and its encoded twin differ.
     prefix = "input_"
-    while any(prefix + name in workflow.input_columns for name in columns):
+    while any(prefix + x in workflow.input_columns for x in [*columns, EXCLUDE]):
         prefix += "_"
+    if model.answers_items:
+        columns[EXCLUDE] = plain[EXCLUDE] = EXCLUDE
     config = triton_config.ensemble(
         folder.name,
         inputs,
@@ -185,7 +197,7 @@ def _write_ensemble(folder, model, workflow, k, version):
 def _write_workflow(folder, model, workflow, version):
     config = triton_config.python_model(
         folder.name,
-        _raw_inputs(workflow),
+        _raw_inputs(workflow, model),
         _session_outputs(workflow) + _model_inputs(model),
         workflow=f"{type(workflow).__module__}:{type(workflow).__qualname__}",
     )
@@ -205,7 +217,8 @@ def _write_model(folder, model, workflow, k, exclude_seen, version, platform):
     columns = ServedOutputs.of(model).columns
     vocabularies = {name: workflow.vocabulary(name) for name in columns}
     target = inside / SAVED_MODEL
-    write_saved_model(model, target, vocabularies, k, exclude_seen)
+    exclude = model.answers_items
+    write_saved_model(model, target, vocabularies, k, exclude_seen, exclude)
 
 
 def _write_index_model(
@@ -243,11 +256,15 @@ def _save(folder, config, version, program=None):
     return inside
 
 
-def _raw_inputs(workflow):
-    return [
+def _raw_inputs(workflow, model):
+    tensors = [
         triton_config.tensor(name, kind, (-1, 1))
         for name, kind in workflow.input_columns.items()
     ]
+    if model.answers_items:
+        kind = workflow.vocabulary(model.schema.item_id).dtype
+        tensors.append(triton_config.tensor(EXCLUDE, kind, (-1, -1), optional=True))
+    return tensors
 
 
 def _session_outputs(workflow, prefix=""):
@@ -257,7 +274,7 @@ def _session_outputs(workflow, prefix=""):
 
 
 def _model_inputs(model):
-    return [
+    tensors = [
         triton_config.tensor(
             column.name,
             "int32" if column.is_categorical else "float32",
@@ -265,13 +282,17 @@ def _model_inputs(model):
         )
         for column in model.schema
     ]
+    if model.answers_items:
+        tensors.append(triton_config.tensor(EXCLUDE, "int32", (-1, -1)))
+    return tensors
 
 
 def _plain_inputs(model):
     """Those of the model under the names that a SavedModel has for them."""
+    plain = {column.name: column.plain_name for column in model.schema}
     return [
-        {**tensor, "name": column.plain_name}
-        for tensor, column in zip(_model_inputs(model), model.schema, strict=True)
+        {**tensor, "name": plain.get(tensor["name"], tensor["name"])}
+        for tensor in _model_inputs(model)
     ]
 
 

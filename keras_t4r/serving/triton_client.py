@@ -10,6 +10,12 @@ from keras_t4r.data.clicks.click_table import ClickTable
 from keras_t4r.data.clicks.no_values import NO_VALUES
 from keras_t4r.data.clicks.prepared import typed
 from keras_t4r.data.clicks.table_columns import row_values, table_columns
+from keras_t4r.models.answers.excluded import (
+    EXCLUDE,
+    check_one_each,
+    excluded_lists,
+)
+from keras_t4r.schema.raw_values import read_ids
 from keras_t4r.serving.served_outputs import EVENTS, SCORES
 from keras_t4r.serving.tensorflow_ensemble import RESULT
 
@@ -55,7 +61,7 @@ class TritonClient:
             self._client = self._triton.InferenceServerClient(url)
         self._models = {}
 
-    def recommend(self, name, rows):
+    def recommend(self, name, rows, exclude=None):
         """Recommends for each session of the rows, by a model of one output.
 
         Args:
@@ -65,6 +71,9 @@ class TritonClient:
                 pandas, pyarrow). Raw interaction rows, with values of the types that
                 the ensemble declares; columns that it does not read are left aside, and
                 `None` and NaN mean "no value".
+            exclude: list of raw ids of items that are not to be answered, or a list of
+                such lists, one for each session, in the order in which the rows first
+                name them. As of `SessionModel.recommend`.
 
         Returns:
             A list of dicts, one a session, in the order in which the rows first
@@ -75,8 +84,10 @@ class TritonClient:
 
         Raises:
             ConnectionError: no server answers at the address.
-            ValueError: a column is missing, or the ensemble has other outputs.
-            TypeError: a column has values of another type, or of several.
+            ValueError: a column is missing, or the ensemble has other outputs; there
+                is not a list of `exclude` for each session.
+            TypeError: a column has values of another type, or of several; `exclude` is
+                neither, or has ids of another type.
             RuntimeError: the server's own error.
         """
         names = [x["name"].removeprefix(RESULT) for x in self._outputs(name)]
@@ -85,14 +96,15 @@ class TritonClient:
                 f"{name!r} answers with {names[1:]}, and not with items and scores "
                 "alone: ask it by predict."
             )
-        return _sessions(self.predict(name, rows), names[1])
+        return _sessions(self.predict(name, rows, exclude), names[1])
 
-    def predict(self, name, rows):
+    def predict(self, name, rows, exclude=None):
         """All outputs of the model, for each session of the rows.
 
         Args:
             name: string. The ensemble.
-            rows: as of `recommend`.
+            rows, exclude: as of `recommend`. `exclude` is left out of outputs of the
+                items; an ensemble without one has no such input.
 
         Returns:
             A dict of NumPy arrays, whose rows are the sessions in the order in which
@@ -118,7 +130,7 @@ class TritonClient:
         #  "next_item_scores": array([[9.1, …]]), "bought": array([[0.07]])}
         ```
         """
-        inputs = self._inputs(name, rows)
+        inputs = self._inputs(name, rows, exclude)
         with self._errors():
             # Over HTTP the connection's own limit holds.
             grpc = self.protocol == "grpc"
@@ -153,13 +165,29 @@ class TritonClient:
             return self._client.get_model_metadata(name)
         return self._client.get_model_metadata(name, as_json=True)
 
-    def _inputs(self, name, rows):
+    def _inputs(self, name, rows, exclude):
         """The request's tensors: a value of another type is not sent."""
+        columns = self._columns(name)
+        kinds = {column["name"]: _KINDS[column["datatype"]] for column in columns}
+        takes = [x["name"] for x in columns if int(x["shape"][1]) == -1]
+        of_excluded = kinds.pop(EXCLUDE) if EXCLUDE in takes else None
+        arrays = {n: x[:, None] for n, x in _arrays(rows, kinds).items()}
+        if exclude is not None:
+            if of_excluded is None:
+                raise ValueError(
+                    f"{name!r} takes no `exclude`, for it has no output of the items: "
+                    "leave exclude out."
+                )
+            session = self._outputs(name)[0]["name"].removeprefix(RESULT)
+            sessions = len(set(arrays[session][:, 0].tolist()))
+            excluded = _excluded(exclude, of_excluded, sessions)
+            if excluded.size:
+                arrays[EXCLUDE] = excluded
         inputs = []
-        for column, values in _arrays(rows, self._columns(name)).items():
+        for column, values in arrays.items():
             datatype = _DATATYPES[values.dtype.name]
-            tensor = self._triton.InferInput(column, [len(values), 1], datatype)
-            inputs.append(tensor.set_data_from_numpy(values[:, None]))
+            tensor = self._triton.InferInput(column, list(values.shape), datatype)
+            inputs.append(tensor.set_data_from_numpy(values))
         return inputs
 
     @contextlib.contextmanager
@@ -192,14 +220,42 @@ def _import(protocol):
     return triton
 
 
-def _arrays(rows, columns):
+def _excluded(exclude, kind, sessions):
+    """Raw ids `(1, n)` for all sessions or `(sessions, n)`, int64 or bytes."""
+    lists, each = excluded_lists(exclude)
+    if each:
+        check_one_each(lists, sessions)
+    values = [value for row in lists for value in row]
+    if kind == "string":
+        ids = [_bytes(value) for value in values]
+        nothing, dtype = b"", object
+    else:
+        nothing, dtype = NO_VALUES[kind], "int64"
+        ids = read_ids(values, "exclude").fill_null(nothing).to_list()
+    lengths = [len(row) for row in lists]
+    wide = np.full((len(lists), max(lengths)), nothing, dtype)
+    wide[np.arange(wide.shape[1]) < np.array(lengths)[:, None]] = ids
+    return wide
+
+
+def _bytes(value):
+    if value is None:
+        return b""
+    if not isinstance(value, str):
+        raise TypeError(f"exclude holds {value!r}; raw ids of these items are texts.")
+    try:
+        return value.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"exclude holds {value!r}, which is no UTF-8 text.") from error
+
+
+def _arrays(rows, kinds):
     """Dict of column to array, int64, float64 or bytes, in the order of the rows.
 
     Args:
         rows: as of `TritonClient.recommend`.
-        columns: list of dicts. What Triton says of the ensemble's inputs.
+        kinds: dict of column to `"int64"`, `"float64"` or `"string"`.
     """
-    kinds = {column["name"]: _KINDS[column["datatype"]] for column in columns}
     table = ClickTable(_read_columns(rows, list(kinds)))
     frame = table.scan(list(kinds), kinds)
     with table.reading(kinds):

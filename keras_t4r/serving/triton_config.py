@@ -15,19 +15,21 @@ class Symbol(str):
     """A name of an enum, which stands in proto-text without quotes."""
 
 
-def tensor(name, dtype, shape):
+def tensor(name, dtype, shape, optional=False):
     """An input or output of a model.
 
     Args:
         name: string.
         dtype: string. A key of `TRITON_TYPES`.
         shape: sequence of ints, -1 where an axis is free.
+        optional: bool. Whether a request may leave the input out.
     """
-    return {
+    described = {
         "name": name,
         "data_type": Symbol(TRITON_TYPES[dtype]),
         "dims": list(shape),
     }
+    return {**described, "optional": Symbol("true")} if optional else described
 
 
 def python_model(name, inputs, outputs, **parameters):

@@ -16,6 +16,7 @@ sys.path += os.environ.get("PYTHONPATH", "").split(os.pathsep)
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import tensorflow as tf
 
+from keras_t4r.models.answers.excluded import EXCLUDE
 from keras_t4r.models.answers.retriever import Retriever
 from keras_t4r.retrieval import load_index
 from keras_t4r.serving import triton_saved_model
@@ -32,7 +33,11 @@ class TritonPythonModel(triton_saved_model.TritonPythonModel):
         return self.retrieve
 
     def retrieve(self, **inputs):
-        exclude = inputs[self.seen].numpy() if self.seen else None
+        exclude = inputs.pop(EXCLUDE).numpy()
+        if self.seen:
+            exclude = np.concatenate([inputs[self.seen].numpy(), exclude], axis=1)
+        if not exclude.any():
+            exclude = None
         scores, ids = self.retriever.answer(
             inputs, self.index, self.candidates, exclude
         )

@@ -4,6 +4,8 @@
 saved workflow and the schema of the model that comes next. A request holds one
 `(rows, 1)` tensor a raw column; the answer holds the session ids `(sessions, 1)`, in
 the order in which the rows name them, and one padded tensor a column of the model.
+With them go the ids of what is not to be answered, where the model answers with items;
+a request that names none has none.
 What the workflow finds wrong with the rows becomes the request's error.
 """
 
@@ -13,6 +15,7 @@ import os
 import pathlib
 import sys
 
+import numpy as np
 import pyarrow as pa
 import triton_python_backend_utils as pb_utils
 
@@ -21,6 +24,8 @@ class TritonPythonModel:
     def initialize(self, args):
         # Triton's interpreter takes no notice of it by itself.
         sys.path += os.environ.get("PYTHONPATH", "").split(os.pathsep)
+        from keras_t4r.data.clicks.no_values import NO_VALUES
+        from keras_t4r.models.answers.excluded import EXCLUDE, excluded_ids
         from keras_t4r.models.answers.sessions import RaggedSessions
         from keras_t4r.schema import Schema
 
@@ -34,6 +39,11 @@ class TritonPythonModel:
         self.vocabularies = self.workflow.schema.vocabularies
         self.schema = Schema.load(folder / "schema.pbtxt")
         self.read = RaggedSessions
+        self.exclude, self.excluded_ids = None, excluded_ids
+        if any(tensor["name"] == EXCLUDE for tensor in config["input"]):
+            self.exclude = EXCLUDE
+            self.items = self.workflow.vocabulary(self.schema.item_id)
+            self.nothing = NO_VALUES[self.items.dtype]
         self.warm_up()
 
     def warm_up(self):
@@ -50,7 +60,8 @@ class TritonPythonModel:
 
     def answer(self, request):
         try:
-            tensors = list(self.prepare(self.rows(request)))
+            excluded = self.excluded(request)
+            tensors = list(self.prepare(self.rows(request), excluded))
         except (ValueError, TypeError) as error:
             return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error)))
         return pb_utils.InferenceResponse([pb_utils.Tensor(*pair) for pair in tensors])
@@ -67,7 +78,21 @@ class TritonPythonModel:
             raise ValueError("The request has no rows: send at least one click.")
         return pa.table(columns)
 
-    def prepare(self, rows):
+    def excluded(self, request):
+        """The request's raw ids: a list for all sessions, or a list of lists."""
+        tensor = self.exclude and pb_utils.get_input_tensor_by_name(
+            request, self.exclude
+        )
+        if not tensor:
+            return []
+        values = tensor.as_numpy()
+        if self.items.dtype == "string":
+            texts = _text(values.reshape(-1), self.exclude).to_pylist()
+            values = np.array(texts, object).reshape(values.shape)
+        lists = [row[row != self.nothing].tolist() for row in values]
+        return lists[0] if len(lists) == 1 else lists
+
+    def prepare(self, rows, excluded=()):
         sessions = self.workflow.transform(rows)
         keys = sessions[self.session].to_numpy()
         yield self.session, keys.reshape(-1, 1)
@@ -75,13 +100,21 @@ class TritonPythonModel:
         encoded = self.read(sessions, self.schema, self.vocabularies)
         (batch,) = encoded.batches(len(encoded))
         yield from batch.items()
+        if self.exclude:
+            rows = self.schema[self.schema.item_id].cardinality
+            ids = self.excluded_ids(excluded, len(encoded), self.items, rows)
+            yield self.exclude, np.ascontiguousarray(ids)
 
 
 def _arrow(name, kind, values):
     if kind == "string":
-        try:
-            return pa.array(values, pa.binary()).cast(pa.string())
-        except pa.ArrowInvalid as error:
-            raise ValueError(f"Column {name!r} is not UTF-8 text.") from error
+        return _text(values, f"Column {name!r}")
     # The workflow takes NaN, the least integer and empty text for null.
     return pa.array(values)
+
+
+def _text(values, what):
+    try:
+        return pa.array(values, pa.binary()).cast(pa.string())
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"{what} is not UTF-8 text.") from error

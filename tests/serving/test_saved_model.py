@@ -64,6 +64,49 @@ def test_recommend_raw_answers_as_recommend(item_model, tmp_path, exclude_seen):
             assert not set(row) & set(session)
 
 
+@pytest.mark.parametrize("exclude_seen", [False, True])
+def test_excluded_items_are_left_out_as_by_recommend(
+    item_model, tmp_path, exclude_seen
+):
+    sessions = [["item 1 é", "item 3 é"], ["item 2 é"]]
+    best = item_model.recommend({"item_id": sessions}, k=4)["item_id"].tolist()
+    export_saved_model(item_model, tmp_path / "1", 60, exclude_seen, exclude=True)
+    loaded = tf.saved_model.load(str(tmp_path / "1"))
+    x = padded([[i.encode() for i in row] for row in sessions], b"", object)
+    encoded = [item_model.vocabulary("item_id").encode(row) for row in sessions]
+    encoded = padded([row.tolist() for row in encoded], 0, "int32")
+    # One list for all, one for each, and one of nothing that is known.
+    for exclude in (best[0], [best[0][:1], best[1]], ["never seen"]):
+        expected = item_model.recommend(
+            {"item_id": sessions}, k=60, exclude_seen=exclude_seen, exclude=exclude
+        )
+        rows = exclude if isinstance(exclude[0], list) else [exclude]
+        out = padded([[i.encode() for i in row] for row in rows], b"", object)
+        raw = loaded.signatures["recommend_raw"](item_id=x, exclude=out)
+        ids = [item_model.vocabulary("item_id").encode(row).tolist() for row in rows]
+        out = padded(ids, 0, "int32")
+        by_id = loaded.signatures["serving_default"](item_id=encoded, exclude=out)
+        for answer in (raw, by_id):
+            there = expected["scores"] > -np.inf
+            items = np.array(text(answer["item_id"]))
+            assert items[there].tolist() == expected["item_id"][there].tolist()
+            np.testing.assert_allclose(answer["scores"], expected["scores"], atol=1e-5)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="run from 0 to 119"):
+        out = tf.constant([[10**6]])
+        loaded.signatures["serving_default"](item_id=encoded, exclude=out)
+
+
+def test_a_column_named_as_what_is_excluded_is_refused(build_model, tmp_path):
+    from keras_t4r.schema import ColumnSchema, Domain, Schema
+
+    tags = ("item_id", "categorical")
+    column = ColumnSchema("exclude", "int64", tags, Domain(2, 5, "i"), (1, 20))
+    model = build_model(Schema([column]))
+    with pytest.raises(ValueError, match="named 'exclude'"):
+        export_saved_model(model, tmp_path / "1", exclude=True)
+    assert not (tmp_path / "1").exists()
+
+
 def test_integer_ids_come_back_as_integers(build_model, tmp_path, schema):
     from keras_t4r.data.etl.session_etl import SessionETL
 
@@ -187,14 +230,14 @@ def test_a_k_beyond_the_catalogue_leaves_nothing_behind(item_model, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def served_answer(path, model, sessions):
+def served_answer(path, model, sessions, **more):
     """What the SavedModel says to sessions of an ETL."""
     served = tf.saved_model.load(str(path)).signatures["serving_default"]
     inputs = {}
     for column in model.schema:
         dtype = "int32" if column.is_categorical else "float32"
         inputs[column.name] = padded(sessions[column.name].to_pylist(), 0, dtype)
-    return {name: value.numpy() for name, value in served(**inputs).items()}
+    return {name: value.numpy() for name, value in served(**inputs, **more).items()}
 
 
 def test_all_outputs_are_answered(
@@ -226,11 +269,15 @@ def test_seen_items_are_left_out_of_scores_of_items_alone(
     tasks_model, etl, clicks, tmp_path
 ):
     sessions = etl.transform(clicks).slice(0, 10)
-    export_saved_model(tasks_model, tmp_path / "1", k=100, exclude_seen=True)
-    answer = served_answer(tmp_path / "1", tasks_model, sessions)
+    how = {"k": 100, "exclude_seen": True, "exclude": True}
+    export_saved_model(tasks_model, tmp_path / "1", **how)
+    # The best items, and ids that categories have, too.
+    more = tf.constant([np.arange(2, 9)], tf.int32)
+    answer = served_answer(tmp_path / "1", tasks_model, sessions, exclude=more)
     seen = [set(etl.decode(row)) for row in sessions["item_id"].to_pylist()]
+    more = set(etl.decode(more.numpy()[0]))
     for row, own in zip(text(tf.constant(answer["next_item"])), seen, strict=True):
-        assert not set(row) & own
+        assert not set(row) & (own | more)
     assert np.isfinite(answer["next_category_scores"]).all()
 
 
@@ -245,6 +292,8 @@ def test_a_model_without_a_next_item_output_is_exported(
     assert answer["bought"].shape == (4, 1)
     with pytest.raises(ValueError, match="no next-item output of its items"):
         export_saved_model(model, tmp_path / "2", exclude_seen=True)
+    with pytest.raises(ValueError, match="exclude leaves items out"):
+        export_saved_model(model, tmp_path / "2", exclude=True)
 
 
 def test_scores_of_another_column_alone_go_by_the_outputs_name(

@@ -66,9 +66,13 @@ def test_the_repository_has_the_three_parts(exported, etl):
 
 def test_the_ensemble_declares_raw_columns_in_and_results_out(exported, etl):
     config = config_of(exported / "shop")
-    assert {column.name: list(column.dims) for column in config.input} == {
+    *columns, exclude = config.input
+    assert {column.name: list(column.dims) for column in columns} == {
         name: [-1, 1] for name in etl.input_columns
     }
+    assert not any(column.optional for column in columns)
+    assert (exclude.name, list(exclude.dims)) == ("exclude", [-1, -1])
+    assert exclude.optional
     assert {column.name: list(column.dims) for column in config.output} == {
         "result_session_id": [-1, 1],
         "result_item_id": [-1, 6],
@@ -114,7 +118,8 @@ def test_the_saved_model_flavour_fits_tritons_tensorflow_backend(
                 "int32" if column.is_categorical else "float32",
             )
             for column in model.schema
-        }
+        },
+        exclude=tf.zeros((1, 8), "int32"),
     )
     expected = model.recommend(sessions, k=6)
     np.testing.assert_allclose(answer["scores"], expected["scores"], atol=1e-5)

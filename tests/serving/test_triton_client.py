@@ -11,9 +11,10 @@ import pytest
 from keras_t4r.serving import triton_client
 from keras_t4r.serving.triton_client import TritonClient
 
-INTEGER = {"name": "item_id", "datatype": "INT64"}
-NUMBER = {"name": "price", "datatype": "FP64"}
-TEXT = {"name": "brand", "datatype": "BYTES"}
+INTEGER = {"item_id": "int64"}
+NUMBER = {"price": "float64"}
+TEXT = {"brand": "string"}
+LEAST = np.iinfo("int64").min
 
 
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
@@ -40,7 +41,7 @@ def test_rows_may_come_in_any_usual_form():
     forms += [[namedtuple("Click", row)(**row) for row in rows]]
     forms += [pd.DataFrame(columns), {**columns, "item_id": np.array([5, 6])}]
     for form in forms:
-        found = triton_client._arrays(form, [INTEGER, TEXT])
+        found = triton_client._arrays(form, INTEGER | TEXT)
         assert list(found) == ["item_id", "brand"]
         assert found["item_id"].tolist() == [5, 6]
         assert found["brand"].tolist() == [b"a", b""]
@@ -48,17 +49,17 @@ def test_rows_may_come_in_any_usual_form():
 
 def test_a_row_without_a_column_is_named():
     with pytest.raises(ValueError, match="Row 2 has no 'item_id'"):
-        triton_client._arrays([{"item_id": 1}, {"brand": "a"}], [INTEGER])
+        triton_client._arrays([{"item_id": 1}, {"brand": "a"}], INTEGER)
 
 
 def test_columns_without_a_column_are_named():
     with pytest.raises(ValueError, match=r"no column 'item_id'; they have \['brand'\]"):
-        triton_client._arrays({"brand": ["a"]}, [INTEGER])
+        triton_client._arrays({"brand": ["a"]}, INTEGER)
 
 
 def test_what_is_no_row_is_named():
     with pytest.raises(ValueError, match="Row 1 has no 'item_id'; it has int"):
-        triton_client._arrays([7], [INTEGER])
+        triton_client._arrays([7], INTEGER)
 
 
 @pytest.mark.parametrize(
@@ -66,13 +67,50 @@ def test_what_is_no_row_is_named():
 )
 def test_what_holds_no_rows_is_told_what_does(rows):
     with pytest.raises(TypeError, match=f"a frame; this is a {type(rows).__name__}"):
-        triton_client._arrays(rows, [INTEGER])
+        triton_client._arrays(rows, INTEGER)
+
+
+@pytest.mark.parametrize(
+    "exclude, found",
+    [
+        ([5, 6], [[5, 6]]),
+        (np.array([5, 6]), [[5, 6]]),
+        ([[5, 6, 7], [8]], [[5, 6, 7], [8, LEAST, LEAST]]),
+        ([[], [None, 5.0]], [[LEAST, LEAST], [LEAST, 5]]),
+    ],
+    ids=str,
+)
+def test_what_is_not_to_be_answered_is_sent_as_one_table(exclude, found):
+    sent = triton_client._excluded(exclude, "int64", 2)
+    assert sent.tolist() == found
+    assert sent.dtype == "int64"
+
+
+def test_texts_that_are_not_to_be_answered_are_sent_as_bytes():
+    sent = triton_client._excluded([["é"], ["a", None]], "string", 2)
+    assert sent.tolist() == [["é".encode(), b""], [b"a", b""]]
+
+
+@pytest.mark.parametrize(
+    "exclude, kind, error, message",
+    [
+        (["\ud800"], "string", ValueError, "exclude holds .* no UTF-8 text"),
+        (["a"], "int64", TypeError, "exclude holds values of type String"),
+        ([5], "string", TypeError, "exclude holds 5; raw ids .* are texts"),
+        ("abc", "string", TypeError, "exclude is 'abc'; it should be a list"),
+        ([["a"]], "string", ValueError, "exclude holds 1 lists .* 2 sessions"),
+        ([["a"], "b"], "string", TypeError, "exclude mixes ids and lists"),
+    ],
+)
+def test_what_says_not_what_to_leave_out_is_not_sent(exclude, kind, error, message):
+    with pytest.raises(error, match=message):
+        triton_client._excluded(exclude, kind, 2)
 
 
 def test_columns_that_are_not_read_may_hold_anything():
     columns = {"item_id": [5, 6], "odd": ["a", 7]}
     for form in (columns, pd.DataFrame(columns), pd.DataFrame(columns).to_dict("list")):
-        found = triton_client._arrays(form, [INTEGER])
+        found = triton_client._arrays(form, INTEGER)
         assert {name: ids.tolist() for name, ids in found.items()} == {
             "item_id": [5, 6]
         }
@@ -82,7 +120,7 @@ def test_a_file_is_no_row(tmp_path):
     path = tmp_path / "clicks.csv"
     path.write_text("item_id\n5\n")
     with pytest.raises(TypeError, match="rows in memory, and not a file"):
-        triton_client._arrays(path, [INTEGER])
+        triton_client._arrays(path, INTEGER)
 
 
 @pytest.mark.parametrize(
@@ -104,17 +142,17 @@ def test_a_file_is_no_row(tmp_path):
 )
 def test_a_value_of_another_type_is_named(column, values, message):
     with pytest.raises((ValueError, TypeError), match=message):
-        triton_client._arrays({column["name"]: values}, [column])
+        triton_client._arrays({name: values for name in column}, column)
 
 
 def test_no_value_is_the_least_integer_nan_or_empty_text():
     def sent(column, values):
-        return triton_client._arrays({column["name"]: values}, [column])[column["name"]]
+        (name,) = column
+        return triton_client._arrays({name: values}, column)[name]
 
-    least = np.iinfo("int64").min
-    assert sent(INTEGER, [None, 5]).tolist() == [least, 5]
-    assert sent(INTEGER, [None, None]).tolist() == [least, least]
-    assert sent(INTEGER, [np.nan, 5]).tolist() == [least, 5]
+    assert sent(INTEGER, [None, 5]).tolist() == [LEAST, 5]
+    assert sent(INTEGER, [None, None]).tolist() == [LEAST, LEAST]
+    assert sent(INTEGER, [np.nan, 5]).tolist() == [LEAST, 5]
     assert sent(TEXT, [np.nan, "a"]).tolist() == [b"", b"a"]
     assert np.isnan(sent(NUMBER, [None, 1])[0])
     assert sent(TEXT, [None, "é"]).tolist() == [b"", "é".encode()]

@@ -104,6 +104,24 @@ def test_served_answers_are_those_of_recommend_with_the_index(
         assert (expected["item_id"] != exact["item_id"]).mean() > 0.01
 
 
+@pytest.mark.parametrize("kind", HOW)
+def test_excluded_items_are_left_out_and_answers_are_not_shorter(
+    client, indexed, etl, clicks, kind
+):
+    if kind not in indexed:
+        pytest.skip("faiss is not installed")
+    model, index = indexed[kind]
+    rows = first(clicks, 60)
+    sessions = etl.transform(rows)
+    how = {"index": index, **HOW[kind]}
+    best = model.recommend(sessions, **how)["item_id"]
+    each = [row[: n % 5].tolist() for n, row in enumerate(best)]
+    for exclude in (sorted(set(best[:4].ravel())), each):
+        answers = client.recommend(kind, rows, exclude=exclude)
+        assert_same(answers, model.recommend(sessions, exclude=exclude, **how))
+        assert np.isfinite([row["scores"] for row in answers]).all()
+
+
 def test_a_bad_request_gets_its_sentence_and_the_next_is_answered(client, clicks):
     rows = first(clicks, 3)
     wrong = {**rows, "timestamp": ["yesterday"] * 3}

@@ -89,6 +89,23 @@ def test_sessions_come_back_in_the_order_of_their_first_rows(one_client, clicks)
     assert order != sorted(order)
 
 
+def test_excluded_items_are_left_out_as_by_recommend(client, model, etl, clicks):
+    rows = first(clicks, 40)
+    sessions = etl.transform(rows)
+    best = model.recommend(sessions, k=K)["item_id"]
+    each = [row[: n % 4].tolist() for n, row in enumerate(best)]
+    for exclude in (best[0].tolist(), best[0], each, ["launched today"], []):
+        expected = model.recommend(sessions, k=K, exclude=exclude)
+        assert_same(client.recommend("shop", rows, exclude=exclude), expected)
+        found = client.predict("shop", rows, exclude=exclude)
+        assert found["item_id"].tolist() == expected["item_id"].tolist()
+    assert (expected["item_id"] == best).all()
+    with pytest.raises(ValueError, match=f"2 lists of ids, but there are {len(best)}"):
+        client.recommend("shop", rows, exclude=[["a"], ["b"]])
+    with pytest.raises(TypeError, match="exclude holds 5; raw ids"):
+        client.recommend("shop", rows, exclude=[5])
+
+
 def test_any_http_client_gets_an_answer(server, model, etl):
     rows = session(["item 1 é", "item 2 é"])
     kinds = {"int64": "INT64", "float64": "FP64", "string": "BYTES"}
@@ -109,6 +126,13 @@ def test_any_http_client_gets_an_answer(server, model, etl):
     expected = model.recommend(etl.transform(columns_of(rows)), k=K)
     assert answer["result_session_id"] == [9_000_001]
     assert answer["result_item_id"] == expected["item_id"][0].tolist()
+    # And may say what it should not be.
+    out = expected["item_id"][0][:3].tolist()
+    exclude = {"shape": [1, 4], "datatype": "BYTES", "data": [*out, ""]}
+    body = json.dumps({"inputs": [*inputs, {"name": "exclude", **exclude}]}).encode()
+    with urllib.request.urlopen(url, body) as reply:
+        ids = json.loads(reply.read())["outputs"][1]["data"]
+    assert ids[: K - 3] == expected["item_id"][0][3:].tolist()
 
 
 def test_unknown_items_are_answered_as_unknown(client, model, etl):
@@ -280,6 +304,12 @@ def test_all_outputs_of_a_model_are_served(
             for values, own in zip(answer["liked"], expected["liked"], strict=True):
                 assert values.shape == own.shape
                 np.testing.assert_allclose(values, own, atol=1e-5)
+            out = [row[:2].tolist() for row in expected["next_item"]]
+            fewer = client.predict("tasks", rows, exclude=out)
+            next_item = expected["next_item"][:, 2:].tolist()
+            assert fewer["next_item"][:, : K - 2].tolist() == next_item
+            left = fewer["next_category"].tolist()
+            assert left == expected["next_category"].tolist()
             with pytest.raises(ValueError, match=r"'liked'.*ask it by predict"):
                 client.recommend("tasks", rows)
             one = client.predict("shop", rows)

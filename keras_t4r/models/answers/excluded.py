@@ -11,6 +11,8 @@ from keras_t4r.schema.raw_values import read_ids
 
 # Widths are powers of two of it, so that few shapes are compiled.
 _LEAST_WIDTH = 8
+# What served models call the input of such ids.
+EXCLUDE = "exclude"
 
 
 def excluded_ids(exclude, sessions, vocabulary, rows):
@@ -27,6 +29,26 @@ def excluded_ids(exclude, sessions, vocabulary, rows):
         TypeError: it is neither, or the ids are of another type than the model's.
         ValueError: there is not a list for each session.
     """
+    lists, each = excluded_lists(exclude)
+    if not each:
+        ids = _encoded(lists[0], vocabulary, rows)
+        wide = np.zeros((1, _width(len(ids))), "int32")
+        wide[0, : len(ids)] = ids
+        return np.broadcast_to(wide, (sessions, wide.shape[1]))
+    check_one_each(lists, sessions)
+    lengths = np.array([len(x) for x in lists])
+    wide = np.zeros((sessions, _width(lengths.max())), "int32")
+    real = np.arange(wide.shape[1]) < lengths[:, None]
+    wide[real] = _encoded([value for x in lists for value in x], vocabulary, rows)
+    return wide
+
+
+def excluded_lists(exclude):
+    """Lists of raw ids, and whether there is one for each session, or one for all.
+
+    Args:
+        exclude: as of `excluded_ids`.
+    """
     entries = _entries(exclude)
     if entries is None:
         is_table = hasattr(exclude, "columns")
@@ -42,21 +64,16 @@ def excluded_ids(exclude, sessions, vocabulary, rows):
             "exclude mixes ids and lists of ids: give one list for all sessions, or a "
             "list for each, which may be empty."
         )
-    if not any(nested):
-        ids = _encoded(entries, vocabulary, rows)
-        wide = np.zeros((1, _width(len(ids))), "int32")
-        wide[0, : len(ids)] = ids
-        return np.broadcast_to(wide, (sessions, wide.shape[1]))
+    return (lists, True) if any(nested) else ([entries], False)
+
+
+def check_one_each(lists, sessions):
+    """Raises where there is not a list for each session."""
     if len(lists) != sessions:
         raise ValueError(
             f"exclude holds {len(lists)} lists of ids, but there are {sessions} "
             "sessions: give one for each, or one list of ids for all."
         )
-    lengths = np.array([len(x) for x in lists])
-    wide = np.zeros((sessions, _width(lengths.max())), "int32")
-    real = np.arange(wide.shape[1]) < lengths[:, None]
-    wide[real] = _encoded([value for x in lists for value in x], vocabulary, rows)
-    return wide
 
 
 def _entries(values):
