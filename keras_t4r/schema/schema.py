@@ -197,16 +197,24 @@ class Schema:
         There is none where no file lies beside the schema, as for the tutorial's data.
 
         Raises:
-            FileNotFoundError: the schema's file names the vocabulary, as that of an ETL
-                does, and it does not lie beside it.
+            FileNotFoundError: the column names its vocabulary, as that of an ETL does,
+                and it does not lie beside the schema's file, or there is none.
             ValueError: what lies there is another, or no vocabulary.
         """
         if name in (self.vocabularies or {}):
             return self.vocabularies[name]
-        if self.folder is None or not self[name].is_categorical:
+        if not self[name].is_categorical:
             return None
         # A domain may be named "item_id/list", as Transformers4Rec's are.
         named, table = self[name].encoding, self[name].table_name
+        if self.folder is None:
+            if named is None:
+                return None
+            raise FileNotFoundError(
+                f"The schema names the vocabulary of column {name!r} ({named}), and "
+                "has no folder of vocabularies: without it ids and raw values cannot be "
+                "told apart. Read it with Schema.load, or hand it vocabularies."
+            )
         folder = self.folder / VOCABULARY_FOLDER
         path = folder / f"{table}.parquet"
         if not path.resolve().is_relative_to(folder.resolve()):

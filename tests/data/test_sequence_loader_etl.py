@@ -111,13 +111,15 @@ def test_a_schema_without_its_vocabularies_or_with_anothers_is_refused(tmp_path)
     write(tmp_path / "theirs", clicks_of(items, 2))
     alone = tmp_path / "alone" / "schema.pbtxt"
     schema.save(alone)
-    for use in (
-        SequenceEmbeddingFeatures,
-        TransitionMemory,
-        lambda schema: KerasSequenceLoader(tmp_path / "ours", schema, 8),
-    ):
-        with pytest.raises(FileNotFoundError, match=r"of column 'item' .*beside the s"):
-            use(Schema.load(alone))
+    text = Schema.from_text(schema.to_text())
+    for lacking, why in ((Schema.load(alone), "beside the s"), (text, "no folder of")):
+        for use in (SequenceEmbeddingFeatures, TransitionMemory):
+            with pytest.raises(FileNotFoundError, match=f"of column 'item' .*{why}"):
+                use(lacking)
+        # To compare ids the name of their vocabulary is enough.
+        assert KerasSequenceLoader(tmp_path / "ours", lacking, 8)[0]
+        with pytest.raises(ValueError, match="were encoded by another"):
+            KerasSequenceLoader(tmp_path / "theirs", lacking, 8)
     shutil.copytree(tmp_path / "theirs" / "vocabularies", alone.parent / "vocabularies")
     with pytest.raises(ValueError, match=r"is another vocabulary .*copy both from one"):
         Schema.load(alone).vocabulary("item")

@@ -1,5 +1,7 @@
 """What Keras's `compile`, `fit` and `evaluate` promise; refusals in one sentence."""
 
+import warnings
+
 import keras
 import numpy as np
 import pyarrow as pa
@@ -582,6 +584,24 @@ def test_an_epoch_without_a_target_says_so():
         logs = model.evaluate(nothing, unknown[:2], return_dict=True, **how)
     # An unknown item is a miss, but has no likelihood.
     assert np.isnan(logs["loss"]) and logs["ndcg_5"] == 0.0
+
+
+class OwnLoss(t4r.SessionModel):
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, **more):
+        return sum(self.losses)
+
+
+@pytest.mark.backends("torch")
+def test_a_loss_of_ones_own_is_what_it_is():
+    """Of its targets nothing is known, which is no word on how many there are."""
+    parts = make_model()
+    model = OwnLoss(parts.input, parts.output)
+    model.compile("adam", metrics=[t4r.metrics.NDCG(5)])
+    x = {"item_id": np.array([[5, 7], [7, 5]], "int32")}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        (loss,) = model.fit(x, verbose=0).history["loss"]
+    assert loss > 1.0
 
 
 @pytest.mark.backends("torch")

@@ -288,7 +288,10 @@ def test_numbers_that_another_etl_standardised_are_refused(kind, tmp_path):
 def test_a_mark_of_a_vocabulary_that_the_model_lacks_is_refused():
     etl = make_etl().fit(clicks())
     table = etl.transform(clicks())
-    schema = t4r.Schema(etl.schema.columns)
+    with pytest.raises(FileNotFoundError, match="has no folder of vocabularies"):
+        make_model(t4r.Schema(etl.schema.columns))
+    unnamed = [replace(c, encoding=None) for c in etl.schema.columns]
+    schema = t4r.Schema(unnamed)
     model, loader = make_model(schema), t4r.KerasSequenceLoader(table, schema, 32)
     for refused in (
         lambda: model.recommend(table, k=3),

@@ -152,7 +152,11 @@ class SessionFiles:
             return None
         column = self.schema[name]
         if column.is_categorical:
-            return self.schema.vocabulary(name)
+            try:
+                return self.schema.vocabulary(name)
+            except FileNotFoundError:
+                # To compare ids its name is enough.
+                return column.encoding
         return numbers_of([column]).get(name)
 
     def _note_mark(self, held, where):

@@ -26,7 +26,8 @@ class OutputLosses:
         lone = {k: v for k, v in loss_weights.items() if v and len(loss_weights) == 1}
         logged = [*heads, *lone] if len(heads) + len(loss_weights) > 1 else []
         self._means = {n: keras.metrics.Mean(name=f"{n}_loss") for n in logged}
-        self._counts = {n: keras.metrics.Sum(name=f"{n}_targets") for n in heads}
+        # Means, for these know of how many steps: a step of one's own counts none.
+        self._counts = {n: keras.metrics.Mean(name=f"{n}_targets") for n in heads}
         self._lone = lone if logged else {}
         self._of_heads_alone = not loss_weights
 
@@ -37,7 +38,7 @@ class OutputLosses:
 
     @property
     def counts(self):
-        """The numbers of targets, which the logs do not have."""
+        """The numbers of targets a step, which the logs do not have."""
         return list(self._counts.values())
 
     def update(self, losses, counts, sessions):
@@ -77,14 +78,18 @@ class OutputLosses:
     def of_nothing(self):
         """The losses of no target at all, at the end of an epoch or evaluation.
 
+        Where a step is not the model's own, as in a subclass with another `train_step`,
+        nothing is known of targets, and nothing said.
+
         Warns where there is one: a session of one event has no target, and an unknown
         item is none.
 
         Returns:
             A dict of the name in the logs to NaN.
         """
-        counts = as_numbers({n: count.result() for n, count in self._counts.items()})
-        empty = [name for name, count in counts.items() if count == 0]
+        counts = as_numbers({n: x.total for n, x in self._counts.items()})
+        steps = as_numbers({n: x.count for n, x in self._counts.items()})
+        empty = [n for n, count in counts.items() if count == 0 and steps[n] > 0]
         if not empty:
             return {}
         warnings.warn(
