@@ -212,8 +212,8 @@ class Schema:
                 return None
             raise FileNotFoundError(
                 f"The schema names the vocabulary of column {name!r} ({named}), and "
-                "has no folder of vocabularies: without it ids and raw values cannot be "
-                "told apart. Read it with Schema.load, or hand it vocabularies."
+                "has no folder of vocabularies: without it ids and raw values cannot "
+                "be told apart. Read it with Schema.load, or hand it vocabularies."
             )
         folder = self.folder / VOCABULARY_FOLDER
         path = folder / f"{table}.parquet"
