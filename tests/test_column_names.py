@@ -42,7 +42,7 @@ def vectors(table):
 
 
 def ask(rows):
-    return triton_client._arrays(rows, [{"name": "price", "datatype": "FP64"}])
+    return triton_client._arrays(rows, {"price": "float64"})
 
 
 FILED = [

@@ -213,7 +213,8 @@ class Schema:
             raise FileNotFoundError(
                 f"The schema names the vocabulary of column {name!r} ({named}), and "
                 "has no folder of vocabularies: without it ids and raw values cannot "
-                "be told apart. Read it with Schema.load, or hand it vocabularies."
+                "be told apart. Read it with Schema.load, or give Schema folder= or "
+                "vocabularies=, as they are of the schema that the column is of."
             )
         folder = self.folder / VOCABULARY_FOLDER
         path = folder / f"{table}.parquet"

@@ -90,7 +90,8 @@ def export_tensorflow_ensemble(
         k: int. Number of items in an answer.
         exclude_seen: bool. Leave out the items of the session itself, from outputs of
             the items.
-        version: int. Version folder to write. Triton answers with the highest one.
+        version: int. Version folder to write. Triton answers with the highest one; a
+            lower one of the ensemble, asked by name, calls the newest parts as well.
         platform: string. `"python"` runs the SavedModel in Triton's Python backend,
             on any Triton; `"tensorflow_savedmodel"` in its TensorFlow backend, which
             Triton images have up to 25.02.

@@ -82,10 +82,10 @@ def test_booleans_are_numbers(make):
 
 
 def test_a_request_takes_no_boolean_for_an_integer():
-    kinds = [{"name": "i", "datatype": "INT64"}]
+    kinds = {"i": "int64"}
     with pytest.raises(TypeError, match=r"'i' .* holds boolean values"):
         _arrays({"i": [True]}, kinds)
-    found = _arrays({"c": [True, None]}, [{"name": "c", "datatype": "BYTES"}])
+    found = _arrays({"c": [True, None]}, {"c": "string"})
     assert found["c"].tolist() == [b"true", b""]
 
 
@@ -113,7 +113,7 @@ def test_integers_of_any_size_get_a_sentence(value):
     with pytest.raises(ValueError, match=r"beyond .* as text"):
         etl().fit(clicks(i=[1, 2, value]))
     with pytest.raises(ValueError, match=r"beyond .* as text"):
-        _arrays({"i": [value]}, [{"name": "i", "datatype": "INT64"}])
+        _arrays({"i": [value]}, {"i": "int64"})
     with pytest.raises(TypeError, match=r"beyond int64: .* as text"):
         Vocabulary([1, 2, value])
 

@@ -334,8 +334,10 @@ def test_batches_of_datasets_are_looked_at(model, kind):
     good = [x[:1] for x in fed["good"]]
     model.fit(make(good), steps_per_epoch=3, verbose=0)
     whole = model.evaluate(batch(), Y, verbose=0)
-    logs = model.evaluate(make(fed["good"]), steps=3, verbose=0)
-    assert logs == pytest.approx(whole, rel=1e-5)
+    # Of either shape, and then of the other.
+    for y in (Y, Y[:, None], Y):
+        logs = model.evaluate(make([(batch(), y)] * 3), steps=3, verbose=0)
+        assert logs == pytest.approx(whole, rel=1e-5)
     assert model.predict(make(fed["good"]), steps=3, verbose=0).shape == (6, 21)
 
 

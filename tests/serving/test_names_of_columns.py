@@ -61,10 +61,10 @@ def make_model(schema, outputs=None):
     )
 
 
-def served(path, model, sessions):
+def served(path, model, sessions, **more):
     """What a SavedModel says to sessions of an ETL."""
     serve = tf.saved_model.load(str(path)).signatures["serving_default"]
-    inputs = {}
+    inputs = dict(more)
     for column in model.schema:
         values = sessions[column.name].to_pylist()
         if column.is_list:
@@ -119,12 +119,13 @@ def test_so_is_its_ensemble(odd, tmp_path):
     for part in (nvt, tf_part):
         assert {t.name for t in part.input} == set(steps[part.name].input_map)
         assert {t.name for t in part.output} == set(steps[part.name].output_map)
-    assert {t.name for t in ensemble.input} == set(etl.input_columns)
+    assert {t.name for t in ensemble.input} == {*etl.input_columns, "exclude"}
     assert "import" in {t.name for t in ensemble.input}
     answers = {t.name for t in ensemble.output}
     assert answers == {"result_import", "result_class", "result_scores"}
     path = folders[2] / "1" / "model.savedmodel"
-    answer = served(path, model, sessions)
+    nothing = tf.zeros((1, 1), "int32")
+    answer = served(path, model, sessions, exclude=nothing)
     expected = model.recommend(sessions, k=4)
     assert answer["class"].numpy().astype(str).tolist() == expected["class"].tolist()
 

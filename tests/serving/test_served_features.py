@@ -122,9 +122,9 @@ def test_an_ensemble_is_written(model, etl, tmp_path):
 
 
 def test_vectors_are_served_as_inputs_and_not_by_an_ensemble(etl, tmp_path):
-    schema = etl.schema
+    schema, item = etl.schema, etl.schema["item_id"]
     image = t4r.ColumnSchema("image", "float32", ("embedding",), None, (1, 20), (3, 3))
-    schema = t4r.Schema((*schema.select(["item_id"]).columns, image))
+    schema = t4r.Schema((item, image), vocabularies=schema.vocabularies)
     inputs = schema.inputs()
     x, table = t4r.SequenceEmbeddingFeatures(schema, d_output=8, embedding_dim=4)(
         inputs

@@ -263,7 +263,9 @@ def test_arguments_out_of_range_get_a_sentence(model, etl, tmp_path, options, me
 def test_a_model_without_vocabulary_takes_the_workflows(
     schema, etl, build_model, tmp_path
 ):
-    bare = type(schema)(tuple(dataclasses.replace(c) for c in schema.columns))
+    bare = type(schema)(
+        tuple(dataclasses.replace(c, encoding=None) for c in schema.columns)
+    )
     model = build_model(bare)
     export_tensorflow_ensemble(model, etl, "shop", tmp_path)
     config = config_of(tmp_path / "shop")
@@ -326,6 +328,7 @@ def test_a_workflow_of_other_ids_of_a_second_output_is_refused(
         # As of a schema without vocabularies beside it.
         columns = []
         for c in schema.columns:
+            c = dataclasses.replace(c, encoding=None)
             if c.name == "category":
                 c = dataclasses.replace(c, domain=dataclasses.replace(c.domain, min=1))
             columns.append(c)

@@ -193,7 +193,7 @@ def test_a_malformed_request_gets_tritons_error_and_the_next_is_answered(
     import tritonclient.http as http
     from tritonclient.utils import InferenceServerException
 
-    inputs = one_client._inputs("shop", session(["item 1 é"]))
+    inputs = one_client._inputs("shop", session(["item 1 é"]), None)
     names = [tensor.name() for tensor in inputs]
     at = names.index("category")
     if change == "missing":
@@ -211,8 +211,8 @@ def test_a_malformed_request_gets_tritons_error_and_the_next_is_answered(
 def test_columns_of_different_lengths_get_a_sentence(one_client):
     from tritonclient.utils import InferenceServerException
 
-    inputs = one_client._inputs("shop", session(["item 1 é", "item 2 é"]))
-    one = one_client._inputs("shop", session(["item 1 é"]))
+    inputs = one_client._inputs("shop", session(["item 1 é", "item 2 é"]), None)
+    one = one_client._inputs("shop", session(["item 1 é"]), None)
     inputs = [*inputs[:3], one[3], *inputs[4:]]
     with pytest.raises(InferenceServerException, match="differ in their number of row"):
         one_client._client.infer("shop", inputs)

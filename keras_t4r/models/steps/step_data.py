@@ -46,9 +46,10 @@ def targets_by_output(y, names, columns):
     targets = _by_output(y, names, columns, "y")
     for name in set(targets) & set(columns):
         target = targets[name]
-        # Of a graph's tensor that may not be known.
-        known = getattr(target.shape, "rank", 0) is not None
-        if known and len(target.shape) == 2 and target.shape[1] == 1:
+        if getattr(target.shape, "rank", 0) is None:
+            # A graph that was made for both shapes knows neither.
+            targets[name] = ops.reshape(target, (-1,))
+        elif len(target.shape) == 2 and target.shape[1] == 1:
             targets[name] = target[:, 0]
     return targets
 
