@@ -205,6 +205,10 @@ def test_metrics_of_one_name_have_entries_of_their_own_in_the_logs(build):
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 @pytest.mark.parametrize("body", ["xlnet", "gpt2", "bert"])
 def test_mixed_precision_trains(build, policy, body):
+    if keras.backend.backend() == "tensorflow" and (body == "gpt2") != (
+        policy == "mixed_float16"
+    ):
+        pytest.skip("PyTorch shows both policies with each body")
     if keras.backend.backend() == "jax" and body != "gpt2":
         pytest.skip("TensorFlow and PyTorch show it; JAX compiles each anew")
     keras.config.set_dtype_policy(policy)

@@ -425,8 +425,17 @@ class Stops(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("at", [(0, 1), (1, 0)], ids=["in a window", "between windows"])
-@pytest.mark.parametrize("change", ["patience", "monitor", "more", "fewer", "kind"])
+@pytest.mark.parametrize(
+    ("change", "at"),
+    [
+        ("patience", (0, 1)),
+        ("monitor", (1, 0)),
+        ("more", (0, 1)),
+        ("more", (1, 0)),
+        ("fewer", (1, 0)),
+        ("kind", (0, 1)),
+    ],
+)
 def test_a_run_goes_on_with_the_callbacks_that_it_had(folder, tmp_path, at, change):
     def stopping(**arguments):
         return keras.callbacks.EarlyStopping(**{"monitor": "loss", **arguments})
