@@ -121,16 +121,12 @@ class SessionModel(TrainedModel):
         heads, tensors = self.heads, by_output(self._names, self.output)
         if heads:
             self._check_k(k, heads.values())
-        if not self.answers_items:
-            for name, leaves_out in (
-                ("exclude_seen", exclude_seen),
-                ("exclude", exclude is not None),
-            ):
-                if leaves_out:
-                    raise ValueError(
-                        f"{name} leaves items out, but the model has no next-item "
-                        f"output of its items: leave {name} out."
-                    )
+        if (exclude_seen or exclude is not None) and not self.answers_items:
+            name = "exclude_seen" if exclude_seen else "exclude"
+            raise ValueError(
+                f"{name} leaves items out, but the model has no next-item output of "
+                f"its items: leave {name} out."
+            )
         newest = self.newest(inputs)
         outputs = by_output(self._names, self(newest, training=False))
         items = newest[self.schema.item_id]

@@ -10,11 +10,7 @@ from keras_t4r.data.clicks.click_table import ClickTable
 from keras_t4r.data.clicks.no_values import NO_VALUES
 from keras_t4r.data.clicks.prepared import typed
 from keras_t4r.data.clicks.table_columns import row_values, table_columns
-from keras_t4r.models.answers.excluded import (
-    EXCLUDE,
-    check_one_each,
-    excluded_lists,
-)
+from keras_t4r.models.answers.excluded import EXCLUDE, as_table, excluded_lists
 from keras_t4r.schema.raw_values import read_ids
 from keras_t4r.serving.served_outputs import EVENTS, SCORES
 from keras_t4r.serving.tensorflow_ensemble import RESULT
@@ -167,20 +163,21 @@ class TritonClient:
 
     def _inputs(self, name, rows, exclude):
         """The request's tensors: a value of another type is not sent."""
-        columns = self._columns(name)
-        kinds = {column["name"]: _KINDS[column["datatype"]] for column in columns}
-        takes = [x["name"] for x in columns if int(x["shape"][1]) == -1]
-        of_excluded = kinds.pop(EXCLUDE) if EXCLUDE in takes else None
+        columns = {x["name"]: x for x in self._columns(name)}
+        # A raw column has one value a row; this has as many ids as there are.
+        of_ids = int(columns.get(EXCLUDE, {"shape": [-1, 1]})["shape"][1]) == -1
+        takes = columns.pop(EXCLUDE) if of_ids else None
+        kinds = {n: _KINDS[column["datatype"]] for n, column in columns.items()}
         arrays = {n: x[:, None] for n, x in _arrays(rows, kinds).items()}
         if exclude is not None:
-            if of_excluded is None:
+            if takes is None:
                 raise ValueError(
                     f"{name!r} takes no `exclude`, for it has no output of the items: "
                     "leave exclude out."
                 )
             session = self._outputs(name)[0]["name"].removeprefix(RESULT)
             sessions = len(set(arrays[session][:, 0].tolist()))
-            excluded = _excluded(exclude, of_excluded, sessions)
+            excluded = _excluded(exclude, _KINDS[takes["datatype"]], sessions)
             if excluded.size:
                 arrays[EXCLUDE] = excluded
         inputs = []
@@ -222,20 +219,14 @@ def _import(protocol):
 
 def _excluded(exclude, kind, sessions):
     """Raw ids `(1, n)` for all sessions or `(sessions, n)`, int64 or bytes."""
-    lists, each = excluded_lists(exclude)
-    if each:
-        check_one_each(lists, sessions)
+    lists = excluded_lists(exclude, sessions)
     values = [value for row in lists for value in row]
+    nothing = NO_VALUES[kind]
     if kind == "string":
-        ids = [_bytes(value) for value in values]
-        nothing, dtype = b"", object
+        ids, nothing = np.array([_bytes(value) for value in values], object), b""
     else:
-        nothing, dtype = NO_VALUES[kind], "int64"
-        ids = read_ids(values, "exclude").fill_null(nothing).to_list()
-    lengths = [len(row) for row in lists]
-    wide = np.full((len(lists), max(lengths)), nothing, dtype)
-    wide[np.arange(wide.shape[1]) < np.array(lengths)[:, None]] = ids
-    return wide
+        ids = read_ids(values, "exclude").fill_null(nothing).to_numpy()
+    return as_table(ids, lists, nothing, max(map(len, lists)))
 
 
 def _bytes(value):

@@ -80,10 +80,10 @@ class TritonPythonModel:
 
     def excluded(self, request):
         """The request's raw ids: a list for all sessions, or a list of lists."""
-        tensor = self.exclude and pb_utils.get_input_tensor_by_name(
-            request, self.exclude
-        )
-        if not tensor:
+        if not self.exclude:
+            return []
+        tensor = pb_utils.get_input_tensor_by_name(request, self.exclude)
+        if tensor is None:
             return []
         values = tensor.as_numpy()
         if self.items.dtype == "string":

@@ -319,6 +319,10 @@ def test_answers_come_in_the_order_of_the_sessions_whatever_the_batch(model):
             assert one["item_id"][0].tolist() == whole["item_id"][row].tolist()
             if exclude_seen:
                 assert not set(one["item_id"][0]) & set(lists[row])
+    # Of the four best the first two are left out, for each session its own.
+    out = whole["item_id"][:, :2].tolist()
+    fewer = model.recommend(sessions, 2, True, exclude=out)
+    assert fewer["item_id"].tolist() == whole["item_id"][:, 2:].tolist()
 
 
 @pytest.mark.backends("jax")

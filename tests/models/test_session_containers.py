@@ -233,6 +233,8 @@ def test_nor_are_they_ids_that_are_excluded(value, first_id):
         == [[first_id, first_id - 1]] * 2
     )
     assert excluded_ids([np.uint8(3), 9], 2, None, 6)[:, :2].tolist() == [[3, 0]] * 2
+    # What all sessions get is no longer for being said many times.
+    assert excluded_ids([3] * 999, 2, None, 6).shape == (2, 8)
 
 
 @pytest.mark.parametrize("price", ["0.5", b"0.5", datetime.date(1970, 1, 4)], ids=str)

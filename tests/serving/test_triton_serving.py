@@ -1,4 +1,5 @@
 import json
+import urllib.error
 import urllib.request
 
 import keras
@@ -133,6 +134,12 @@ def test_any_http_client_gets_an_answer(server, model, etl):
     with urllib.request.urlopen(url, body) as reply:
         ids = json.loads(reply.read())["outputs"][1]["data"]
     assert ids[: K - 3] == expected["item_id"][0][3:].tolist()
+    # Two lists are none of one session.
+    exclude = {**exclude, "shape": [2, 2]}
+    body = json.dumps({"inputs": [*inputs, {"name": "exclude", **exclude}]}).encode()
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(url, body)
+    assert b"2 lists of ids, but there are 1 sessions" in refused.value.read()
 
 
 def test_unknown_items_are_answered_as_unknown(client, model, etl):

@@ -29,25 +29,26 @@ def excluded_ids(exclude, sessions, vocabulary, rows):
         TypeError: it is neither, or the ids are of another type than the model's.
         ValueError: there is not a list for each session.
     """
-    lists, each = excluded_lists(exclude)
-    if not each:
-        ids = _encoded(lists[0], vocabulary, rows)
-        wide = np.zeros((1, _width(len(ids))), "int32")
-        wide[0, : len(ids)] = ids
-        return np.broadcast_to(wide, (sessions, wide.shape[1]))
-    check_one_each(lists, sessions)
-    lengths = np.array([len(x) for x in lists])
-    wide = np.zeros((sessions, _width(lengths.max())), "int32")
-    real = np.arange(wide.shape[1]) < lengths[:, None]
-    wide[real] = _encoded([value for x in lists for value in x], vocabulary, rows)
-    return wide
+    lists = excluded_lists(exclude, sessions)
+    ids = _encoded([value for x in lists for value in x], vocabulary, rows)
+    if len(lists) < sessions:
+        # Each once, for what all sessions get should be no longer than the catalogue.
+        first = np.unique(ids, return_index=True)[1]
+        ids = ids[np.sort(first)]
+        lists = [ids]
+    wide = as_table(ids, lists, 0, _width(max(map(len, lists))))
+    return np.broadcast_to(wide, (sessions, wide.shape[1]))
 
 
-def excluded_lists(exclude):
-    """Lists of raw ids, and whether there is one for each session, or one for all.
+def excluded_lists(exclude, sessions):
+    """One list of raw ids, which is for all sessions, or one for each.
 
     Args:
-        exclude: as of `excluded_ids`.
+        exclude, sessions: as of `excluded_ids`.
+
+    Raises:
+        TypeError: it is neither.
+        ValueError: there is not a list for each session.
     """
     entries = _entries(exclude)
     if entries is None:
@@ -64,16 +65,28 @@ def excluded_lists(exclude):
             "exclude mixes ids and lists of ids: give one list for all sessions, or a "
             "list for each, which may be empty."
         )
-    return (lists, True) if any(nested) else ([entries], False)
-
-
-def check_one_each(lists, sessions):
-    """Raises where there is not a list for each session."""
+    if not any(nested):
+        return [entries]
     if len(lists) != sessions:
         raise ValueError(
             f"exclude holds {len(lists)} lists of ids, but there are {sessions} "
             "sessions: give one for each, or one list of ids for all."
         )
+    return lists
+
+
+def as_table(ids, lists, nothing, width):
+    """Ids `(lists, width)`, in the type that they have, filled up.
+
+    Args:
+        ids: array of those of all lists, one after the other.
+        lists: list of what has their lengths.
+        nothing: what stands where a list has ended.
+    """
+    wide = np.full((len(lists), width), nothing, ids.dtype)
+    lengths = np.array([len(x) for x in lists])
+    wide[np.arange(width) < lengths[:, None]] = ids
+    return wide
 
 
 def _entries(values):
