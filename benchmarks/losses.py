@@ -189,7 +189,7 @@ def child(args, name, rate, epochs, steps):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("file")
-    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--epochs", type=int, default=20, help="or 0: time only")
     parser.add_argument("--steps", type=int, default=40, help="for the time; or 0")
     parser.add_argument("--losses", nargs="+", default=None)
     parser.add_argument("--seed", type=int, default=1)
@@ -204,11 +204,14 @@ def main():
     print(f"{'':34} {'rate':>6} {'NDCG@10':>8} {'Recall@10':>9} {'ms':>6} {'MB':>6}")
     for name in args.losses or losses(counts):
         step = child(args, name, 1e-3, 0, args.steps) if args.steps else {}
-        runs = {rate: child(args, name, rate, args.epochs, 0) for rate in RATES}
+        rates = RATES if args.epochs else ()
+        runs = {rate: child(args, name, rate, args.epochs, 0) for rate in rates}
         # What diverged is below all.
-        valid = {rate: run["valid"] for rate, run in runs.items()}
-        rate = max(RATES, key=lambda rate: (not math.isnan(valid[rate]), valid[rate]))
-        ndcg, recall = runs[rate]["test"]
+        valid = {rate: run["valid"][0] for rate, run in runs.items()}
+        rate = max(
+            runs, key=lambda rate: (not math.isnan(valid[rate]), valid[rate]), default=0
+        )
+        ndcg, recall = runs[rate]["test"] if runs else (math.nan, math.nan)
         took = f"{step['ms']:6.1f} {step['MB']:6.0f}" if step else ""
         print(f"{name:34} {rate:6g} {ndcg:8.4f} {recall:9.4f} {took}", flush=True)
 

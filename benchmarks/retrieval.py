@@ -8,7 +8,7 @@ on --threads), and the memory of building it at its peak, mapped vectors include
 it holds when it was read by another process; the time to write and to read it. Every
 line is measured in processes of their own, one after the other; the inverted file at
 several numbers of lists that a query reads. The limit is one pass over the vectors,
-which an exact search needs: their sum, on one thread.
+which an exact search needs: their product with themselves, on one thread.
 
 Vectors: clusters of Zipf's sizes, Gaussian with a falling spectrum within and between;
 popularity, by Zipf's law, makes a vector longer and its bias larger; queries are
@@ -94,10 +94,10 @@ def one_at_a_time(search, queries):
 
 def limit(folder):
     vectors = np.load(folder / "vectors.npy", mmap_mode="r")
-    parts = [np.array(vectors[a : a + CHUNK]) for a in range(0, 1 << 20, CHUNK)]
-    parts = [part for part in parts if len(part)]
-    seconds = timed(lambda: [part.sum(axis=0) for part in parts])[1]
-    share = sum(map(len, parts)) / len(vectors)
+    parts = [np.ravel(vectors[a : a + CHUNK]) for a in range(0, 1 << 20, CHUNK)]
+    parts = [np.array(part) for part in parts if len(part)]
+    seconds = min(timed(lambda: [np.dot(x, x) for x in parts])[1] for _ in range(5))
+    share = sum(map(len, parts)) / vectors.size
     return [{"kind": "limit: one pass", "p50": 1000 * seconds / share}]
 
 

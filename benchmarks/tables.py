@@ -17,6 +17,7 @@ import time
 
 KINDS = ("row-sparse", "dense", "full")
 TIME, BATCH, NEGATIVES = 20, 64, 256
+LIMIT = 60.0  # seconds, and at least one step
 
 
 def held(field):
@@ -57,10 +58,12 @@ def measure(kind, items, dim, steps):
     batches = [{"item_id": part} for part in np.split(x, 4)]
     for batch in batches[:2]:
         model.train_on_batch(batch)
-    start = time.perf_counter()
-    for step in range(steps):
+    start, took, step = time.perf_counter(), 0.0, 0
+    while step < steps and took < LIMIT:
         model.train_on_batch(batches[step % 4])
-    took = (time.perf_counter() - start) / steps
+        step += 1
+        took = time.perf_counter() - start
+    took /= step
     # The table and its bias, with two moments each.
     state = 3 * (items + 2) * (dim + 1) * 4
     return took, held("VmHWM") - before, state

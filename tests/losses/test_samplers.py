@@ -74,17 +74,39 @@ def test_distributions_are_their_equations():
     np.testing.assert_allclose(popular, powers / powers.sum(), rtol=1e-5)
 
 
-@pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("n", [1, 2, 3, 1000])
-def test_an_alias_table_holds_its_distribution(n, seed):
-    rng = np.random.default_rng(seed)
-    weights = rng.pareto(0.5, n) * (rng.random(n) < 0.8)
-    weights[0] += 1
-    shares = weights / weights.sum()
-    kept, alias = alias_table(shares)
-    assert ((kept >= 0) & (kept <= 1)).all()
-    held = (kept + np.bincount(alias, 1 - kept, minlength=n)) / n
-    np.testing.assert_allclose(held, shares, atol=1e-12)
+WEIGHTINGS = {
+    "long-tailed": lambda rng, n: 1 + rng.pareto(0.5, n) * (rng.random(n) < 0.8),
+    # Sums of these are equal, and masses are the mean: columns are filled to the brim.
+    "equal": lambda rng, n: np.ones(n),
+    "equal, and none for two": lambda rng, n: np.r_[0, 0, np.ones(n)],
+    "small whole numbers": lambda rng, n: np.r_[1, rng.integers(0, 5, n)],
+    "a first one of the mean": lambda rng, n: np.r_[2, np.arange(n) % 5],
+}
+
+
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
+def test_an_alias_table_holds_its_distribution(weighting):
+    for n in (*range(1, 130), 1000, 1024):
+        weights = WEIGHTINGS[weighting](np.random.default_rng(n), n)
+        shares = weights / weights.sum()
+        kept, alias = alias_table(shares)
+        assert ((kept >= 0) & (kept <= 1)).all()
+        held = (kept + np.bincount(alias, 1 - kept, minlength=len(kept))) / len(kept)
+        np.testing.assert_allclose(held, shares, atol=1e-12)
+
+
+def test_a_zipf_law_reaches_every_item_of_a_large_catalogue():
+    rows, first = 10_000_002, 2
+    sampler = samplers.LogUniformSampler(1_000_000, seed=1)
+    sampler.build(Head(), rows, first)
+    ids = drawn(sampler, 1).ravel()
+    tail = ids[ids > rows // 2] - rows // 2
+    # By its equation, log(2) / log(V + 1) of all are in the upper half, all about alike.
+    expected = np.log(2) / np.log(rows - first + 1)
+    np.testing.assert_allclose(len(tail) / len(ids), expected, rtol=0.02)
+    assert stats.chisquare(np.bincount(tail % 64, minlength=64)).pvalue > 1e-3
+    # Of 43,000 draws from 5 million, few are of one item.
+    assert len(np.unique(tail)) > 0.99 * len(tail)
 
 
 def test_an_item_that_counts_nothing_is_never_drawn():

@@ -25,13 +25,16 @@ def alias_table(shares):
     mass = shares * columns
     kept, alias = np.ones(columns), np.arange(columns, dtype=np.int32)
     light, heavy = np.flatnonzero(mass < 1), np.flatnonzero(mass >= 1)
-    if not len(light):
+    # Equal shares are all light, or all heavy, by rounding.
+    if not len(light) or not len(heavy):
         return kept, alias
     # What light columns lack, and what heavy ones have too much, summed up. The heavy
     # ones fill the light ones one after the other.
     lacking = np.cumsum(1 - mass[light])
     over = np.cumsum(mass[heavy] - 1)
-    giver = np.searchsorted(over, np.append(0.0, lacking[:-1]), side="right")
+    before = np.append(0.0, lacking[:-1])
+    # As many heavy ones as are used up go before; `last` counts them alike.
+    giver = np.searchsorted(over, before, side="left")
     kept[light] = mass[light]
     alias[light] = heavy[np.minimum(giver, len(heavy) - 1)]
     # The heavy column that fills a light one to the brim gives more than it has too

@@ -18,6 +18,8 @@ class LogUniformSampler(RandomSampler):
     of a long-tailed log. Where a vocabulary was extended it is not: new items have the
     highest ids.
 
+    Beyond some 16 million items float32 no longer tells neighbours apart.
+
     Args:
         negatives, per_target, seed: as of `RandomSampler`.
 
@@ -32,10 +34,21 @@ class LogUniformSampler(RandomSampler):
 
     def draw(self, targets, weights):
         items = self.rows - self.first_id
-        u = keras.random.uniform(self.shape(targets), seed=self.seed_generator)
-        ranks = ops.cast(ops.exp(u * math.log(items + 1)), "int32") - 1
+        octaves = math.log2(items + 1)
+        # One number of 23 bits does not reach each of millions of items: the octave of
+        # `rank + 1` is drawn first, of which the last is not a whole one.
+        octave = ops.floor(octaves * self._uniform(targets))
+        share = self._uniform(targets) * ops.minimum(octaves - octave, 1.0)
+        within = ops.exp(math.log(2.0) * share)
+        # The power of two is exact, as `exp` of an octave would not be.
+        power = ops.left_shift(1, ops.cast(octave, "int32"))
+        ranks = ops.cast(within * ops.cast(power, "float32"), "int32") - 1
         # Rounding may reach past either end.
         return self.first_id + ops.clip(ranks, 0, items - 1)
+
+    def _uniform(self, targets):
+        shape = self.shape(targets)
+        return keras.random.uniform(shape, dtype="float32", seed=self.seed_generator)
 
     def log_counts(self, ids, weights):
         ranks = ops.cast(ids - self.first_id, "float32")
