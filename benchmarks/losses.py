@@ -89,10 +89,8 @@ def losses(counts):
             4 * NEGATIVES, hardest=NEGATIVES // 2
         ),
         "ScalableCrossEntropy": lambda: of.ScalableCrossEntropy(32, 64, NEGATIVES),
-        "BinaryCrossEntropy(1)": lambda: of.BinaryCrossEntropy(
-            samplers.UniformSampler(1, per_target=True)
-        ),
-        "GeneralizedBinaryCrossEntropy": lambda: of.GeneralizedBinaryCrossEntropy(
+        "BinaryCrossEntropy()": of.BinaryCrossEntropy,
+        "GeneralizedBinaryCrossEntropy, each": lambda: of.GeneralizedBinaryCrossEntropy(
             samplers.UniformSampler(NEGATIVES, per_target=True)
         ),
         "BPRMax": lambda: of.BPRMax(NEGATIVES),

@@ -2,6 +2,7 @@ import keras
 from keras import ops
 
 from keras_t4r.losses.sampled_loss import SampledLoss
+from keras_t4r.losses.samplers.uniform import UniformSampler
 
 
 @keras.saving.register_keras_serializable(package="keras_t4r")
@@ -16,20 +17,24 @@ class BinaryCrossEntropy(SampledLoss):
     see `GeneralizedBinaryCrossEntropy`.
 
     Args:
-        negatives, hardest: as of `SampledLoss`; `negatives` is 1 unless said.
+        negatives, hardest: as of `SampledLoss`; `negatives=None` draws one item for
+            each target, evenly, as SASRec does. (A number draws for all targets at
+            once: with 1, all of a step are held against the same item.)
 
     Raises:
         TypeError, ValueError: as of `SampledLoss`.
 
     Example:
 
-    >>> head = NextItemHead(loss=BinaryCrossEntropy(UniformSampler(1, per_target=True)))
+    >>> head = NextItemHead(loss=BinaryCrossEntropy())
 
     References:
     - Kang and McAuley, Self-Attentive Sequential Recommendation, ICDM 2018.
     """
 
-    def __init__(self, negatives=1, hardest=None):
+    def __init__(self, negatives=None, hardest=None):
+        if negatives is None:
+            negatives = UniformSampler(1, per_target=True)
         super().__init__(negatives, hardest)
 
     def of_scores(self, positive, negative, is_one):

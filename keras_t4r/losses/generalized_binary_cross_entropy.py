@@ -19,10 +19,14 @@ class GeneralizedBinaryCrossEntropy(SampledLoss):
     `b = a * (t * (1 - 1 / a) + 1 / a)`
 
     `t = 0` is binary cross-entropy; with `t = 1` the sigmoid of a score estimates the
-    probability of its item, as if all items had been negatives.
+    probability of its item, as if all items had been negatives. That is so of items
+    that are drawn evenly; of other samplers `a` is no longer how often an item is
+    drawn, and the scores are calibrated for none.
 
     Args:
-        negatives, hardest: as of `SampledLoss`.
+        negatives: as of `SampledLoss`. gSASRec draws 256 for each target,
+            `UniformSampler(256, per_target=True)`; a number draws for all targets at
+            once, which takes less time and memory.
         calibration: float in [0, 1]. `t`.
 
     Raises:
@@ -38,8 +42,8 @@ class GeneralizedBinaryCrossEntropy(SampledLoss):
       Recommendation Trained with Negative Sampling, RecSys 2023.
     """
 
-    def __init__(self, negatives=256, hardest=None, calibration=0.75):
-        super().__init__(negatives, hardest)
+    def __init__(self, negatives=256, calibration=0.75):
+        super().__init__(negatives)
         self.calibration = number("calibration", calibration, least=0, most=1)
 
     def build(self, head, rows, first_id):
@@ -55,4 +59,5 @@ class GeneralizedBinaryCrossEntropy(SampledLoss):
         return binary_cross_entropy(positive, negative, is_one, power)
 
     def get_config(self):
-        return {**super().get_config(), "calibration": self.calibration}
+        own = super().get_config()
+        return {"negatives": own["negatives"], "calibration": self.calibration}

@@ -27,6 +27,17 @@ class ItemRows:
         rows = ops.cast(rows, "float32")
         return unit(rows) if self._normalize else rows
 
+    @property
+    def count(self):
+        """How many rows there are."""
+        return self._table.shape[0]
+
+    def vectors_from(self, first, count):
+        """`e` of the ids from `first` on: float32 `(count, dim)`."""
+        rows = ops.slice(self._table, (first, 0), (count, self._table.shape[1]))
+        rows = ops.cast(rows, "float32")
+        return unit(rows) if self._normalize else rows
+
     def biases(self, ids):
         """`b` of some ids, a float32 tensor of their shape; or 0."""
         if self._bias is None:

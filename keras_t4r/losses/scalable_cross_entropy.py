@@ -2,8 +2,10 @@ import keras
 from keras import ops
 
 from keras_t4r.arguments import drawing_seed, whole_number
+from keras_t4r.backend import loop_in_order
 from keras_t4r.losses.item_rows import ItemRows
 from keras_t4r.losses.next_item_loss import NextItemLoss
+from keras_t4r.losses.products.blocks import TILE_LOGITS
 from keras_t4r.losses.sampled_loss import NOTHING, at_most
 
 
@@ -20,8 +22,8 @@ class ScalableCrossEntropy(NextItemLoss):
 
     An output counts with the largest of its buckets' losses. Those in no bucket count
     nothing in this step, and those in one the more, so that the sum is as large as if
-    all were in one. Of the table a step reads all rows once, for the directions, and
-    trains those of the buckets.
+    all were in one. Of the table a step reads all rows once, for the directions, some
+    thousands at a time, and trains those of the buckets.
 
     Args:
         buckets: int. Directions.
@@ -56,7 +58,7 @@ class ScalableCrossEntropy(NextItemLoss):
 
     def call_on_rows(self, hidden, items, targets, weights):
         targets = ops.cast(targets, "int32")
-        outputs, ids = self._buckets(hidden, items.vectors(), weights)
+        outputs, ids = self._buckets(hidden, items, weights)
         h = ops.take(hidden, outputs, axis=0)
         y = ops.take(targets, outputs)
         negative = ops.matmul(h, ops.transpose(items.vectors(ids), (0, 2, 1)))
@@ -69,9 +71,9 @@ class ScalableCrossEntropy(NextItemLoss):
         losses = ops.logsumexp(scores, axis=-1) - positive
         return _largest(losses, outputs, weights)
 
-    def _buckets(self, hidden, table, weights):
+    def _buckets(self, hidden, items, weights):
         """Outputs `(buckets, targets)` and items `(buckets, items)` of the buckets."""
-        hidden, table = ops.stop_gradient(hidden), ops.stop_gradient(table)
+        hidden = ops.stop_gradient(hidden)
         counts = ops.cast(weights > 0, "float32")
         shape = (self.buckets, ops.shape(hidden)[0])
         mix = keras.random.normal(shape, seed=self.seed_generator)
@@ -79,11 +81,38 @@ class ScalableCrossEntropy(NextItemLoss):
         along = ops.matmul(directions, ops.transpose(hidden))
         along = ops.where(counts > 0, along, NOTHING)
         outputs = ops.top_k(along, at_most(self.targets, shape[1]), sorted=False)[1]
-        along = ops.matmul(directions, ops.transpose(table))
-        item = ops.arange(table.shape[0]) >= self.first_id
-        along = ops.where(item, along, NOTHING)
-        items = ops.top_k(along, min(self.items, table.shape[0]), sorted=False)[1]
-        return outputs, items
+        return outputs, self._furthest(directions, items)
+
+    def _furthest(self, directions, items):
+        """Ids `(buckets, items)` of what lies furthest along each direction."""
+        most, size = min(self.items, items.count), self._chunk(items.count)
+
+        def add(i, best, ids):
+            # The last chunk reaches back over items that the one before it has.
+            first = ops.minimum(i * size, items.count - size)
+            more = first + ops.arange(size)
+            rows = ops.stop_gradient(items.vectors_from(first, size))
+            along = ops.matmul(directions, ops.transpose(rows))
+            new = ops.logical_and(more >= i * size, more >= self.first_id)
+            along = ops.where(new, along, NOTHING)
+            best = ops.concatenate([best, along], axis=1)
+            more = ops.broadcast_to(more, (self.buckets, size))
+            ids = ops.concatenate([ids, more], axis=1)
+            best, place = ops.top_k(best, most, sorted=False)
+            return i + 1, best, ops.take_along_axis(ids, place, axis=1)
+
+        none = (
+            ops.full((self.buckets, most), 2 * NOTHING),
+            ops.zeros((self.buckets, most), "int32"),
+        )
+        chunks = -(-items.count // size)
+        if chunks == 1:
+            return add(0, *none)[2]
+        return loop_in_order(lambda i, *_: i < chunks, add, (0, *none))[2]
+
+    def _chunk(self, count):
+        """How many items are looked at at a time."""
+        return min(count, max(self.items, TILE_LOGITS // self.buckets))
 
     def get_config(self):
         return {

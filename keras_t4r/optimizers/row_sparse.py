@@ -6,6 +6,7 @@ from keras_t4r.backend import (
     has_row_gradients,
     mark_rows_trained_alone,
     name,
+    replicas,
 )
 
 
@@ -75,6 +76,9 @@ class RowSparse:
         if not RowGradient.is_one(gradient):
             super().update_step(gradient, variable, learning_rate)
             return
+        if replicas() > 1:
+            # TensorFlow puts those of all replicas one behind the other.
+            gradient = RowGradient.summed(gradient)
         index = self._get_variable_index(variable)
         rows = Rows(variable, gradient.indices, self.iterations)
         values = ops.cast(gradient.values, rows.dtype)

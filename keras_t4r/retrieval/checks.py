@@ -60,6 +60,8 @@ def check_excluded(exclude, queries):
     if exclude is None:
         return np.zeros(0, "int64")
     exclude = _integers("excluded ids", exclude)
+    # No item has such an id.
+    exclude = np.where((exclude > 0) & (exclude <= LARGEST_INT), exclude, 0)
     if exclude.ndim == 1:
         return np.unique(exclude[exclude > 0])
     if exclude.ndim != 2 or len(exclude) != queries:

@@ -117,6 +117,9 @@ class ItemIndex(ABC):
     def update(self, ids, vectors):
         """Puts items in, in place of those of the same ids.
 
+        An `IVFIndex` is built anew where a vector is longer than all that it was built
+        of.
+
         Args, raises: as of `build`; and the vectors must be as long as those held.
         """
         if self.dim is None:

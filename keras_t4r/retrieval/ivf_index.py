@@ -2,6 +2,7 @@ import numpy as np
 
 from keras_t4r.arguments import optional, whole_number
 from keras_t4r.retrieval.item_index import ItemIndex
+from keras_t4r.retrieval.stands_in import stands_in
 from keras_t4r.retrieval.tail_sample import TailSample
 
 # Vectors that go into the lists at a time.
@@ -106,6 +107,13 @@ class IVFIndex(ItemIndex):
             index.add_with_ids(self._on_sphere(vectors[part]), ids[part])
 
     def _update(self, ids, vectors):
+        if _longest(vectors) > self._radius:
+            # It would lie off the sphere, in a list that few queries read.
+            held_ids, held = self._contents()
+            kept = np.isin(held_ids, ids, invert=True)
+            vectors = np.concatenate([held[kept], vectors])
+            self._build(np.concatenate([held_ids[kept], ids]), vectors)
+            return
         self._index.remove_ids(self._faiss.IDSelectorBatch(ids))
         self._add(self._index, ids, vectors)
         self._sample = None
@@ -150,7 +158,7 @@ class IVFIndex(ItemIndex):
         # Enough for all that is left out, which then makes room.
         most = min(k + exclude.shape[1], len(self))
         found, score = self._ask(asked, most, probes, exclude[0, :0])
-        gone = np.logical_or(found < 0, _stands_in(found, exclude))
+        gone = np.logical_or(found < 0, stands_in(found, exclude))
         order = np.argsort(gone, axis=1, kind="stable")[:, :k]
         found = np.where(gone, -1, found)
         return (
@@ -252,9 +260,3 @@ def _faiss():
 
 def _longest(vectors):
     return float(np.sqrt(np.einsum("nd,nd->n", vectors, vectors).max()))
-
-
-def _stands_in(ids, exclude):
-    """Whether each id `(n, k)` is among those `(n, m)` of its row."""
-    row = np.arange(len(ids), dtype="int64")[:, None] << 32
-    return np.isin(row + np.maximum(ids, 0), row + exclude)

@@ -81,6 +81,17 @@ def test_a_filter_leaves_out_what_is_negligible():
     np.testing.assert_allclose(hidden, -weights * of_targets, rtol=1e-5)
 
 
+def test_rows_that_are_no_targets_have_no_say_in_a_filter():
+    hidden, table, bias, targets, weights = example()
+    weights[0] = 0.0
+    arrays = (hidden * 0.1, table, bias, targets, weights)
+    without = gradients(arrays, "items", 0.9)
+    # This one's own probabilities are large.
+    arrays[0][0] = 100 * table[targets[0]]
+    for a, b in zip(gradients(arrays, "items", 0.9), without, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
 @pytest.mark.backends("torch")
 def test_a_filter_makes_chunks_of_items_where_none_are_asked_for():
     arrays = example()

@@ -101,7 +101,7 @@ def test_a_zipf_law_reaches_every_item_of_a_large_catalogue():
     sampler.build(Head(), rows, first)
     ids = drawn(sampler, 1).ravel()
     tail = ids[ids > rows // 2] - rows // 2
-    # By its equation, log(2) / log(V + 1) of all are in the upper half, all about alike.
+    # By its equation, log(2) / log(V + 1) of all are in the upper half, about alike.
     expected = np.log(2) / np.log(rows - first + 1)
     np.testing.assert_allclose(len(tail) / len(ids), expected, rtol=0.02)
     assert stats.chisquare(np.bincount(tail % 64, minlength=64)).pvalue > 1e-3

@@ -5,7 +5,8 @@ from gradients import value_and_gradients
 from keras import ops
 
 import keras_t4r as t4r
-from keras_t4r.losses import softmax_cross_entropy
+from keras_t4r.losses import scalable_cross_entropy, softmax_cross_entropy
+from keras_t4r.losses.item_rows import ItemRows
 
 pytestmark = pytest.mark.backends("torch")
 ROWS, ITEMS, DIM, FIRST = 12, 60, 5, 2
@@ -53,6 +54,26 @@ def test_it_trains_the_items_of_its_buckets_only_and_hard_ones():
     assert moved.min() >= FIRST
 
 
+@pytest.mark.backends("jax")
+@pytest.mark.parametrize("normalize", [False, True])
+def test_items_are_looked_at_in_chunks(normalize, monkeypatch):
+    hidden, table, bias, *others = example()
+    targets, weights = map(ops.convert_to_tensor, others)
+
+    def found():
+        def loss(hidden, table, bias):
+            items = ItemRows(table, bias, normalize=normalize)
+            return built(3, 4, 5).call_on_rows(hidden, items, targets, weights)
+
+        return value_and_gradients(loss, (hidden, table, bias))
+
+    whole = found()
+    # 8 of 60 items a chunk: the last one reaches back.
+    monkeypatch.setattr(scalable_cross_entropy, "TILE_LOGITS", 24)
+    for one, other in zip(found(), whole, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
 def test_its_negatives_score_higher_than_drawn_ones():
     """On outputs that lie by their items, as trained ones do."""
     rng = np.random.default_rng(3)
@@ -63,7 +84,7 @@ def test_its_negatives_score_higher_than_drawn_ones():
     loss = t4r.losses.ScalableCrossEntropy(16, 8, 32, seed=1)
     loss.build(keras.layers.Layer(), 2000, FIRST)
     outputs, items = loss._buckets(
-        *map(ops.convert_to_tensor, (hidden, table, np.ones(64, "float32")))
+        ops.convert_to_tensor(hidden), ItemRows(table), np.ones(64, "float32")
     )
     outputs, items = map(ops.convert_to_numpy, (outputs, items))
     hard = np.mean(

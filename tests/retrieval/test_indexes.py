@@ -120,6 +120,14 @@ def test_each_query_may_exclude_ids_of_its_own(kind, items, width):
         assert (found[row, count:] == 0).all()
 
 
+def test_an_excluded_id_that_no_item_has_is_none_of_another_query(kind, items):
+    ids, vectors, queries = items
+    index = whole(kind).build(ids, vectors)
+    best = index.search(queries[:2], 5)[0]
+    out = np.array([[(1 << 32) + best[1, 0]], [-1]])
+    np.testing.assert_array_equal(index.search(queries[:2], 5, exclude=out)[0], best)
+
+
 @pytest.mark.parametrize("among", [0, 1, 300, 3000])
 def test_the_sum_over_the_rest(items, among):
     ids, vectors, queries = items
@@ -171,3 +179,19 @@ def test_an_update_puts_items_in_and_replaces_others(kind, items):
     assert (found == wanted).mean() > 0.999 and found[0, 0] == 9000
     # What it was built from is as it was.
     np.testing.assert_array_equal(vectors, old)
+
+
+def test_an_item_longer_than_all_before_it_is_found(kind):
+    random = np.random.default_rng(0)
+    vectors = random.normal(size=(20_000, 24)).astype("float32")
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    ids = np.arange(2, 20_002)
+    index = kind().build(ids, vectors)
+    longer = 20 * vectors[7]
+    queries = random.normal(size=(200, 24))
+    # For these it is the best by far, though they do not point its way.
+    cosines = queries @ vectors[7] / np.linalg.norm(queries, axis=1)
+    queries = queries[(cosines > 0.06) & (cosines < 0.2)]
+    index.update([9], longer[None])
+    assert len(index) == 20_000
+    assert len(queries) > 20 and (index.search(queries, 5)[0][:, 0] == 9).all()

@@ -5,6 +5,8 @@ from keras import ops
 
 from keras_t4r.arguments import names, one_of, whole_number
 from keras_t4r.backend import as_table, take_rows
+from keras_t4r.layers.features.columns.id_embedding import zero_padding_row
+from keras_t4r.layers.features.columns.numbers import finite
 from keras_t4r.layers.features.kept_vocabularies import (
     KeepsVocabularies,
     KeptVocabularies,
@@ -82,7 +84,8 @@ class ContextFeatures(
         vocabularies=None,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        # Large numbers are none in float16.
+        super().__init__(**{"autocast": False, **kwargs})
         one_of("aggregation", aggregation, AGGREGATIONS)
         # Passed arguments.
         check_schema(schema, needed=True)
@@ -139,7 +142,7 @@ class ContextFeatures(
                     f"{column.plain_name}_embedding",
                     rows[column.table_name],
                     self._dims[column.table_name],
-                    _zero_first_row(fresh(self.embeddings_initializer)),
+                    zero_padding_row(fresh(self.embeddings_initializer)),
                 )
             elif not column.is_categorical and self.aggregation == "stack":
                 dense = keras.layers.Dense(
@@ -159,7 +162,7 @@ class ContextFeatures(
 
     def _embed(self, column, values):
         if not column.is_categorical:
-            x = ops.expand_dims(ops.cast(values, self.compute_dtype), -1)
+            x = ops.expand_dims(finite(values, self.compute_dtype), -1)
             project = self._projections.get(column.name)
             return x if project is None else project(x)
         rows = take_rows(as_table(self.tables[column.table_name]), values)
@@ -238,11 +241,3 @@ def _chosen(schema, columns):
                 "or the session's key."
             )
     return features.select(sorted(set(columns)))
-
-
-def _zero_first_row(initializer):
-    def initialize(shape, dtype=None):
-        table = initializer(shape, dtype=dtype)
-        return ops.concatenate([ops.zeros_like(table[:1]), table[1:]], axis=0)
-
-    return initialize

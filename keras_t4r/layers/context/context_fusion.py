@@ -94,6 +94,10 @@ class ContextFusion(KeepsQuantization, keras.layers.Layer):
 
     def call(self, x, context, x_mask=None):
         self._check(x.shape, context.shape)
+        if x_mask is not None and len(context.shape) == len(x.shape):
+            # It may hold what is no number, of which a gradient of 0 is none either.
+            real = ops.expand_dims(x_mask, -1)
+            context = ops.where(real, context, ops.zeros_like(context))
         c = context if self._projection is None else self._projection(context)
         if len(c.shape) < len(x.shape):
             c = ops.expand_dims(c, 1)
@@ -106,7 +110,6 @@ class ContextFusion(KeepsQuantization, keras.layers.Layer):
             y = ops.concatenate([x, ops.broadcast_to(c, shape)], axis=-1)
         if x_mask is None:
             return y
-        # Not by a product: the context of padding may hold what is no number.
         return ops.where(ops.expand_dims(x_mask, -1), y, ops.zeros_like(y))
 
     def _check(self, x_shape, context_shape):

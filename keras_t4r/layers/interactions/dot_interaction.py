@@ -5,6 +5,7 @@ import numpy as np
 from keras import ops
 
 from keras_t4r.arguments import one_of, truth
+from keras_t4r.layers.draw_one_by_one import draw_one_by_one
 from keras_t4r.layers.fresh_initializer import fresh
 
 KERNELS = (None, "all", "each", "pair")
@@ -71,10 +72,11 @@ class DotInteraction(keras.layers.Layer):
         if self.bilinear is None:
             return
         lead = {"all": (), "each": (n,), "pair": (len(self._pairs(n)[0]),)}
+        lead, initializer = lead[self.bilinear], fresh(self.kernel_initializer)
         self.kernel = self.add_weight(
             name="kernel",
-            shape=(*lead[self.bilinear], dim, dim),
-            initializer=fresh(self.kernel_initializer),
+            shape=(*lead, dim, dim),
+            initializer=draw_one_by_one(initializer) if lead else initializer,
         )
 
     def _sizes(self, shape):

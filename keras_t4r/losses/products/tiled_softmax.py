@@ -96,7 +96,8 @@ def tiled_cross_entropy(hidden, table, bias, targets, weights, filter_below=0.0)
                 )
 
             if filter_below:
-                matters = ops.max(p) >= filter_below
+                # Rows that are no targets have no say.
+                matters = ops.max(ops.where(scale[:, None] != 0, p, 0)) >= filter_below
                 dh, dt, db = ops.cond(matters, with_gradients, lambda: (dh, dt, db))
             else:
                 dh, dt, db = with_gradients()

@@ -3,6 +3,7 @@ import numpy as np
 from keras_t4r.models.answers.candidate_graph import CandidateGraph
 from keras_t4r.models.answers.compiled import Compiled
 from keras_t4r.models.checks.divergence import check_scores
+from keras_t4r.retrieval.stands_in import stands_in
 
 # How far the scores of an index may be from the model's, of the largest.
 ROUNDING = 1e-3
@@ -74,7 +75,7 @@ class Retriever:
         hits, scores = index.search(query, count)
         allowed = hits > 0
         if exclude is not None:
-            allowed = np.logical_and(allowed, ~_stands_in(hits, exclude))
+            allowed = np.logical_and(allowed, ~stands_in(hits, exclude))
             if (allowed.sum(axis=1) < self._k).any():
                 # What was found stays: it is a part of what all add up to.
                 more = index.search(query, count, exclude)
@@ -97,7 +98,7 @@ class Retriever:
         scores = np.take_along_axis(scores, np.minimum(order, width - 1), axis=1)
         allowed = ids > 0
         if exclude is not None:
-            allowed = np.logical_and(allowed, ~_stands_in(ids, exclude))
+            allowed = np.logical_and(allowed, ~stands_in(ids, exclude))
         rest = np.zeros(len(ids), "float32")
         if self._reads_rest:
             rest = np.maximum(index.log_rest(query, ids), _NOTHING).astype("float32")
@@ -118,9 +119,3 @@ class Retriever:
                 "trained further, or loaded, after the index was built. Call "
                 "index.refresh(model)."
             )
-
-
-def _stands_in(ids, exclude):
-    """Whether each id `(n, c)` is among those `(n, m)` of its row."""
-    row = np.arange(len(ids), dtype="int64")[:, None] << 32
-    return np.isin(row + ids, row + exclude)

@@ -182,3 +182,16 @@ def test_a_schema_goes_without_columns():
     assert rest.names == [n for n in SCHEMA.names if n not in ("age", "note")]
     with pytest.raises(ValueError, match="no column 'agee'"):
         SCHEMA.without(["agee"])
+
+
+@pytest.mark.parametrize("aggregation", ["concat", "stack"])
+def test_large_numbers_stay_finite_in_half_precision(aggregation):
+    layer = t4r.ContextFeatures(
+        SCHEMA, embedding_dim=8, aggregation=aggregation, dtype="mixed_float16"
+    )
+    large = {**X, "age": np.array([70_000.0, -1e9, 2.0], "float32")}
+    out = layer(large)
+    assert keras.backend.standardize_dtype(out.dtype) == "float16"
+    out, plain = (ops.convert_to_numpy(x) for x in (out, layer(X)))
+    assert np.isfinite(out).all()
+    np.testing.assert_array_equal(out[2], plain[2])

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from gradients import value_and_gradients
 from keras import ops
 
 import keras_t4r as t4r
@@ -72,6 +73,21 @@ def test_what_stands_at_padding_reaches_nothing(mode):
     context[~MASK] = np.nan
     y = values(t4r.ContextFusion(mode)(masked(X), context))
     assert np.isfinite(y).all() and not y[~MASK].any()
+
+
+@pytest.mark.parametrize("mode", ["latent-cross", "sum"])
+def test_a_context_of_padding_that_is_no_number_has_no_gradient(mode):
+    context = np.where(MASK[:, :, None], EVENTS, np.nan).astype("float32")
+    layer = t4r.ContextFusion(mode)
+    layer.build(X.shape, context.shape)
+    kernel = values(layer.weights[0])
+
+    def loss(x, kernel):
+        y, _ = layer.stateless_call([kernel], [], x, context, x_mask=MASK)
+        return ops.sum(y)
+
+    for gradient in value_and_gradients(loss, (X, kernel))[1:]:
+        assert np.isfinite(gradient).all() and gradient.any()
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -14,6 +14,7 @@ from feature_cases import (
 )
 
 import keras_t4r as t4r
+from keras_t4r.layers.features.columns.numbers import Numbers
 
 pytestmark = pytest.mark.backends
 
@@ -43,6 +44,15 @@ def test_a_soft_embedding_takes_numbers_beyond_half_precision():
     out = layer(np.array([[1e9, -1e9]], "float32"))
     assert keras.backend.standardize_dtype(out.dtype) == "float16"
     assert np.isfinite(values(out)).all()
+
+
+def test_a_number_by_itself_stays_one_in_half_precision():
+    x = np.array([[70_000.0, -1e9, 0.1]], "float32")
+    for dtype, largest in (("mixed_float16", 65_504), ("mixed_bfloat16", 1e9)):
+        out = values(keras.ops.cast(Numbers(dtype=dtype)(x), "float32"))
+        assert np.isfinite(out).all()
+        assert -out[0, 1, 0] == pytest.approx(largest, rel=0.01)
+        assert out[0, 2, 0] == pytest.approx(0.1, rel=0.01)
 
 
 def test_a_number_falls_into_a_bucket():

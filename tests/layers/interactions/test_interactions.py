@@ -142,3 +142,13 @@ def test_bad_input_gets_one_sentence():
         t4r.CompressedInteraction("a")
     with pytest.raises(ValueError, match="two tensors of features"):
         t4r.CompressedInteraction(2)(X, X[..., :2])
+
+
+@pytest.mark.parametrize("bilinear", ["all", "each", "pair"])
+def test_each_kernel_starts_as_that_of_a_dense_layer(bilinear):
+    layer = t4r.DotInteraction(bilinear=bilinear)
+    layer.build((None, 10, 32))
+    kernels = ops.convert_to_numpy(layer.kernel).reshape(-1, 32, 32)
+    np.testing.assert_allclose(kernels.std((1, 2)), np.sqrt(1 / 32), rtol=0.2)
+    # And each as itself.
+    assert len(np.unique(kernels[:, 0, 0])) == len(kernels)

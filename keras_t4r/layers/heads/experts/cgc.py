@@ -4,9 +4,9 @@ import keras
 from keras import ops
 
 from keras_t4r.arguments import drawing_seed, rate, truth, whole_number
+from keras_t4r.layers.draw_one_by_one import draw_one_by_one
 from keras_t4r.layers.heads.experts.experts import Experts
 from keras_t4r.layers.heads.experts.gates import Gates
-from keras_t4r.layers.heads.experts.kernels import draw_one_by_one
 from keras_t4r.layers.heads.experts.rows import as_rows, from_rows
 from keras_t4r.layers.heads.layer_widths import as_widths
 from keras_t4r.quantization import KeepsQuantization
