@@ -8,6 +8,10 @@ from keras_t4r.optimizers.row_sparse import RowSparse
 class RowSparseAdagrad(RowSparse, keras.optimizers.Adagrad):
     """Adagrad, whose step costs what its batch touches of a table.
 
+    For each row that a step touches, of gradient `g`:
+
+    `a = a + g^2`, `row = row - lr * g / sqrt(a + epsilon)`
+
     It is Keras's: a row without a gradient would not move there either, and a row that
     a step gathers several times has one gradient, the sum of them all, where layers
     take it from `keras_t4r.backend.as_table`, as the package's do. (Of a gradient that

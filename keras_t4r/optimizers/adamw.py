@@ -7,6 +7,8 @@ from keras_t4r.optimizers.adam import RowSparseAdam
 class RowSparseAdamW(RowSparseAdam, keras.optimizers.AdamW):
     """`RowSparseAdam` with decoupled weight decay, of the rows that a step touches.
 
+    For each of them `row = row * (1 - lr * weight_decay)`, and then Adam's step.
+
     Args:
         *args, **kwargs: of `keras.optimizers.AdamW`.
 

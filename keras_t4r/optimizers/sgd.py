@@ -8,6 +8,10 @@ from keras_t4r.optimizers.row_sparse import RowSparse
 class RowSparseSGD(RowSparse, keras.optimizers.SGD):
     """Stochastic gradient descent, whose step costs what its batch touches of a table.
 
+    For each row that a step touches, of gradient `g`, with momentum `b`:
+
+    `v = b * v - lr * g`, `row = row + v`, or `row + b * v - lr * g` with `nesterov`
+
     Without momentum it is exactly Keras's. With it a row moves in the steps that touch
     it only, and its momentum does not fade in others.
 

@@ -11,8 +11,9 @@ _QUERIES = 256
 class ExactIndex(ItemIndex):
     """The items of the largest inner product, by looking at all of them.
 
-    The catalogue goes by in chunks: what is held at a time are the scores of 256
-    queries and `chunk` items, 64 MiB by default, whatever the numbers of both. Of
+    It holds all vectors. The catalogue goes by in chunks: beside it a search holds the
+    scores of 256 queries and `chunk` items, 64 MiB by default whatever the numbers of
+    both, and copies of them to sort. Of
     items of equal score the one of the lower id goes first. The time grows with the
     catalogue; needs no library.
 

@@ -9,7 +9,7 @@ from keras_t4r.losses.samplers.negative_sampler import NegativeSampler
 class MixedSampler(NegativeSampler):
     """Draws from several samplers at once.
 
-    An id counts as often as all of them draw it together.
+    An id is drawn as often as all of them draw it together: `m(i) = sum of m_s(i)`.
 
     Args:
         samplers: list of samplers that share what they draw among the targets.

@@ -55,6 +55,12 @@ def test_a_number_by_itself_stays_one_in_half_precision():
         assert out[0, 2, 0] == pytest.approx(0.1, rel=0.01)
 
 
+def test_long_gaps_stay_numbers_in_half_precision():
+    layer = t4r.TimeGap(log=False, dtype="mixed_float16")
+    gaps = values(layer(np.array([[0.0, 10.0, 500_000.0]], "float32")))
+    np.testing.assert_array_equal(gaps[0, :, 0], [0, 10, 65_504])
+
+
 def test_a_number_falls_into_a_bucket():
     layer = t4r.Buckets([0, 1, 10], dim=3)
     out = values(layer(np.array([[-5.0, 0.0, 0.5], [1.0, 9.9, 99.0]], "float32")))

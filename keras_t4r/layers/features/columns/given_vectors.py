@@ -2,6 +2,7 @@ import keras
 from keras import ops
 
 from keras_t4r.arguments import truth, whole_number
+from keras_t4r.layers.features.columns.numbers import within
 
 
 @keras.saving.register_keras_serializable(package="keras_t4r")
@@ -17,6 +18,10 @@ class GivenVectors(keras.layers.Layer):
 
     Returns:
         A tensor `(batch, time, …)`, as wide as what the adaptor makes.
+
+    Raises:
+        TypeError, ValueError: `adaptor` is neither a layer nor a whole number from 1
+            on, or `layer_norm` neither true nor false.
 
     Example:
 
@@ -50,6 +55,7 @@ class GivenVectors(keras.layers.Layer):
     def call(self, x):
         if self._norm is not None:
             x = self._norm(x)
+        x = within(x, self.compute_dtype)
         if self.adaptor is not None:
             x = self.adaptor(x)
         return ops.cast(x, self.compute_dtype)

@@ -32,6 +32,11 @@ class Numbers(keras.layers.Layer):
 
 def finite(x, dtype):
     """Numbers in a compute dtype, in which none becomes infinite."""
-    if dtype == "float16":
-        x = ops.clip(ops.cast(x, "float32"), -_LARGEST_HALF, _LARGEST_HALF)
-    return ops.cast(x, dtype)
+    return ops.cast(within(x, dtype), dtype)
+
+
+def within(x, dtype):
+    """Numbers as they are, but none beyond the largest of a compute dtype."""
+    if dtype != "float16":
+        return x
+    return ops.clip(ops.cast(x, "float32"), -_LARGEST_HALF, _LARGEST_HALF)

@@ -24,6 +24,10 @@ class SoftEmbedding(keras.layers.Layer):
     Returns:
         A tensor of that shape and one axis more, `dim` wide.
 
+    Raises:
+        TypeError, ValueError: `n` or `dim` is no whole number from 1 on; or `dim` is 1
+            with `layer_norm`, which would make 0 of any number.
+
     Example:
 
     ```python

@@ -2,6 +2,7 @@ import keras
 from keras import ops
 
 from keras_t4r.arguments import truth
+from keras_t4r.layers.features.columns.numbers import finite
 
 
 @keras.saving.register_keras_serializable(package="keras_t4r")
@@ -56,7 +57,7 @@ class TimeGap(keras.layers.Layer):
             gap = ops.log1p(gap)
         if self.encoder is not None:
             return ops.cast(self.encoder(gap), self.compute_dtype)
-        return ops.cast(ops.expand_dims(gap, -1), self.compute_dtype)
+        return finite(ops.expand_dims(gap, -1), self.compute_dtype)
 
     def compute_output_spec(self, x):
         width = 1
