@@ -11,6 +11,7 @@ from keras_t4r.layers.features.kept_vocabularies import (
     KeepsVocabularies,
     KeptVocabularies,
 )
+from keras_t4r.layers.features.table_plan import plan_tables
 from keras_t4r.layers.fresh_initializer import fresh
 from keras_t4r.layers.sharded_rows import ShardedRows
 from keras_t4r.quantization import KeepsQuantization
@@ -43,8 +44,8 @@ class ContextFeatures(
         schema: `Schema`.
         columns: list of names. `None` takes all ids and numbers of the schema that
             have one value a session.
-        embedding_dim: int, or dict of column name to int. Width of the tables; one int
-            for `"stack"`.
+        embedding_dim: int, `"infer"` (see `inferred_dims`), or dict of column name to
+            either. Width of the tables; one int for `"stack"`.
         aggregation: string. One of the above.
         embeddings_initializer: initializer of the tables.
         vocabularies: dict of column name to `Vocabulary`, kept for whoever asks the
@@ -97,54 +98,32 @@ class ContextFeatures(
         self.embeddings_initializer = keras.initializers.get(embeddings_initializer)
 
         # Other arguments.
-        self._dims = self._table_dims()
+        self._plan = self._planned()
         if vocabularies is None:
             self._vocabularies = KeptVocabularies.of_schema(schema, self.schema)
         else:
             self._vocabularies = KeptVocabularies(vocabularies, self.schema)
 
-    def _table_dims(self):
-        dims = {}
-        if self.aggregation == "stack" and isinstance(self.embedding_dim, dict):
+    def _planned(self):
+        """The tables of ids, by name."""
+        if self.aggregation == "stack" and isinstance(self.embedding_dim, (dict, str)):
             raise ValueError(
                 'aggregation="stack" needs one width: give embedding_dim as a number.'
             )
-        for column in self.schema:
-            if not column.is_categorical:
-                continue
-            dim, name = self.embedding_dim, column.name
-            if isinstance(dim, dict):
-                if name not in dim:
-                    raise ValueError(
-                        f"embedding_dim has no entry for column {name!r}; it has "
-                        f"{sorted(dim)}."
-                    )
-                dim = dim[name]
-            dim = whole_number(f"embedding_dim of column {name!r}", dim)
-            if dims.setdefault(column.table_name, dim) != dim:
-                raise ValueError(
-                    f"Column {name!r} shares the table {column.table_name!r} with a "
-                    f"column of another width ({dims[column.table_name]} and {dim}); "
-                    "give both the same."
-                )
-        return dims
+        ids = [column.name for column in self.schema if column.is_categorical]
+        return plan_tables(self.schema, ids, self.embedding_dim)
 
     def build(self, input_shape):
         self.tables, self._projections = {}, {}
-        rows = {}
+        for name, table in self._plan.items():
+            self.tables[name] = self.add_table(
+                f"{self.schema[table.columns[0]].plain_name}_embedding",
+                table.rows,
+                table.dim,
+                zero_padding_row(fresh(self.embeddings_initializer)),
+            )
         for column in self.schema:
-            if column.is_categorical:
-                table = column.table_name
-                rows[table] = max(rows.get(table, 0), column.cardinality)
-        for column in self.schema:
-            if column.is_categorical and column.table_name not in self.tables:
-                self.tables[column.table_name] = self.add_table(
-                    f"{column.plain_name}_embedding",
-                    rows[column.table_name],
-                    self._dims[column.table_name],
-                    zero_padding_row(fresh(self.embeddings_initializer)),
-                )
-            elif not column.is_categorical and self.aggregation == "stack":
+            if not column.is_categorical and self.aggregation == "stack":
                 dense = keras.layers.Dense(
                     whole_number("embedding_dim", self.embedding_dim),
                     name=f"{column.plain_name}_projection",
@@ -191,7 +170,8 @@ class ContextFeatures(
             shape = (batch, len(self.schema), self.embedding_dim)
         else:
             widths = [
-                self._dims[c.table_name] if c.is_categorical else 1 for c in self.schema
+                self._plan[c.table_name].dim if c.is_categorical else 1
+                for c in self.schema
             ]
             shape = (batch, sum(widths))
         return keras.KerasTensor(shape, dtype=self.compute_dtype)

@@ -195,3 +195,12 @@ def test_large_numbers_stay_finite_in_half_precision(aggregation):
     out, plain = (ops.convert_to_numpy(x) for x in (out, layer(X)))
     assert np.isfinite(out).all()
     np.testing.assert_array_equal(out[2], plain[2])
+
+
+def test_widths_can_be_inferred():
+    layer = t4r.ContextFeatures(SCHEMA, embedding_dim="infer")
+    assert layer(X).shape == (3, 1 + 4 + 4 + 3)  # age, country, home of 8 rows, device
+    layer = t4r.ContextFeatures.from_config(layer.get_config())
+    dims = {"country": "infer", "home": "infer", "device": 2}
+    mixed = t4r.ContextFeatures(SCHEMA, embedding_dim=dims)
+    assert layer(X).shape == (3, 12) and mixed(X).shape == (3, 11)
