@@ -175,14 +175,16 @@ class Rows:
         ids: int tensor `(m,)`. The rows, each once.
         step: int scalar tensor. Each step has a chance of its own, the same for all
             replicas, and for a run that is resumed.
+        place: int or string. The variable's among those of the optimizer.
     """
 
-    def __init__(self, variable, ids, step):
+    def __init__(self, variable, ids, step, place):
         of_keras = isinstance(variable, keras.Variable)
         self._variable = variable.value if of_keras else variable
-        self._ids, self._step = ids, step
-        # A table and its moments are rounded each by a chance of its own.
-        self._salt = zlib.crc32(variable.name.encode()) >> 1
+        self._ids, self._step, self._place = ids, step, place
+        # A table and its moments are rounded each by a chance of its own. (Not by
+        # their names, which a model that was loaded may call otherwise.)
+        self._salt, self._others = zlib.crc32(str(place).encode()) >> 1, 0
         dtype = keras.backend.standardize_dtype(variable.dtype)
         self._is_half = dtype == "bfloat16"
         #: What values are read and written in.
@@ -190,7 +192,9 @@ class Rows:
 
     def of(self, variable):
         """The same rows of another variable."""
-        return Rows(variable, self._ids, self._step)
+        self._others += 1
+        place = f"{self._place}, {self._others}"
+        return Rows(variable, self._ids, self._step, place)
 
     def begin_as(self, other, begins):
         """Puts the whole variable of other rows in place of the whole of these.

@@ -136,6 +136,8 @@ class TrainedModel(SteppingModel):
                 **self._arguments.given,
                 "jit_compile": self._jit_as_given,
                 "probe": self._probe,
+                # By it Keras scales the loss; a model's own config has none.
+                "dtype_policy": self.dtype_policy,
             }
             config.update(keras.saving.serialize_keras_object(given))
         return config
@@ -148,7 +150,9 @@ class TrainedModel(SteppingModel):
         return dict(self._arguments.given)
 
     def compile_from_config(self, config):
-        self.compile(**keras.saving.deserialize_keras_object(config))
+        arguments = keras.saving.deserialize_keras_object(config)
+        self.dtype_policy = arguments.pop("dtype_policy", self.dtype_policy)
+        self.compile(**arguments)
         # Its variables are loaded next.
         build_optimizer(self)
 

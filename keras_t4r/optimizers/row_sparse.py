@@ -80,7 +80,7 @@ class RowSparse:
             # TensorFlow puts those of all replicas one behind the other.
             gradient = RowGradient.summed(gradient)
         index = self._get_variable_index(variable)
-        rows = Rows(variable, gradient.indices, self.iterations)
+        rows = Rows(variable, gradient.indices, self.iterations, index)
         values = ops.cast(gradient.values, rows.dtype)
         learning_rate = ops.cast(learning_rate, rows.dtype)
         if self.weight_decay is not None and self._use_weight_decay(variable):

@@ -125,6 +125,12 @@ DATA_FAULTS = {
         ValueError,
         "column 'item_id', row 1: id 0 inside a session, but id 0 is padding",
     ),
+    "padding for a whole session": (
+        replaced("country", 1, 0),
+        ValueError,
+        "column 'country', row 2: id 0, but id 0 is padding; encode the column again, "
+        "what is not known as the unknown id",
+    ),
     "negative id where 0 is allowed": (
         replaced("flag", 0, [0, -2]),
         ValueError,

@@ -117,6 +117,25 @@ def test_a_model_learns_as_in_float32(loss, tmp_path):
     assert again.fit(x, batch_size=16, verbose=0).history["loss"][0] < half[-1] * 1.02
 
 
+@pytest.mark.parametrize("kind", ["sgd", "adam"])
+def test_a_model_that_was_loaded_goes_on_as_the_one_saved(kind, tmp_path):
+    x, make = sessions(64), OPTIMIZERS[kind][0]
+
+    def table(model):
+        (found,) = (w for w in model.trainable_weights if w.shape == (ROWS, 8))
+        return ops.convert_to_numpy(ops.cast(found, "float32"))
+
+    model, _ = half_model("bfloat16", make(0.05))
+    model.fit(x, batch_size=16, verbose=0, shuffle=False)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    before = table(loaded)
+    for each in (model, loaded):
+        each.fit(x, batch_size=16, verbose=0, shuffle=False)
+    np.testing.assert_array_equal(table(loaded), table(model))
+    assert (table(loaded) != before).any()
+
+
 def test_float16_is_refused():
     model, _ = half_model("float16", t4r.optimizers.RowSparseAdam(0.01))
     with pytest.raises(ValueError, match="is in float16, in which RowSparseAdam"):
@@ -128,6 +147,6 @@ def test_what_is_no_number_stays_none():
     variable = tf.Variable(tf.zeros((64, 2), tf.bfloat16))
     values = np.full((64, 2), 0x7FFFFFFF, "uint32").view("float32")
     values[:, 1] = np.inf
-    Rows(variable, tf.range(64), tf.constant(0)).write(tf.constant(values))
+    Rows(variable, tf.range(64), tf.constant(0), 0).write(tf.constant(values))
     found = tf.cast(variable, "float32").numpy()
     assert np.isnan(found[:, 0]).all() and np.isposinf(found[:, 1]).all()

@@ -157,9 +157,10 @@ class ColumnReader:
         if ids.min() < lowest:
             place, value = self._first(ids < lowest, offsets, column, ids)
             meaning = "id 0 is padding" if value == 0 else f"ids begin at {lowest}"
+            where = " inside a session" if column.is_list else ""
             raise ValueError(
-                f"{place}: id {value} inside a session, but {meaning}; "
-                "encode the column again."
+                f"{place}: id {value}{where}, but {meaning}; encode the column again, "
+                "what is not known as the unknown id."
             )
         highest = column.cardinality - 1
         if ids.max() > highest:

@@ -16,7 +16,10 @@ class Compiled(keras.Model):
     """
 
     def __init__(self, model, function, parts):
-        super().__init__(name=function.__name__.strip("_"))
+        # What it is given is of the model's own dtypes, whatever the policy of the day.
+        super().__init__(
+            name=function.__name__.strip("_"), dtype="float32", autocast=False
+        )
         self.parts, self.function = list(parts), function
         self.run_eagerly, self.jit_compile = model.run_eagerly, model.jit_compile
         self.built = True
