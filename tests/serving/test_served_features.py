@@ -116,9 +116,18 @@ def test_a_keras_file_answers_the_same(model, etl, log, tmp_path):
     np.testing.assert_allclose(answer["scores"], expected["scores"], atol=1e-5)
 
 
-def test_an_ensemble_is_written(model, etl, tmp_path):
+def test_triton_answers_as_recommend(triton, model, etl, log, tmp_path):
     folders = t4r.export_tensorflow_ensemble(model, etl, "shop", tmp_path, k=5)
     assert [folder.name for folder in folders] == ["shop", "shop_nvt", "shop_tf"]
+    rows = {name: values[:100] for name, values in log.items()}
+    expected = model.recommend(etl.transform(rows), k=5)
+    with t4r.TritonServer(tmp_path, startup_timeout=300) as server:
+        with t4r.TritonClient(server.http_url) as client:
+            answers = client.recommend("shop", rows)
+    assert [row["session_id"] for row in answers] == expected["session_id"].tolist()
+    assert [row["item_id"] for row in answers] == expected["item_id"].tolist()
+    scores = np.array([row["scores"] for row in answers])
+    np.testing.assert_allclose(scores, expected["scores"], atol=1e-5)
 
 
 def test_vectors_are_served_as_inputs_and_not_by_an_ensemble(etl, tmp_path):
