@@ -13,9 +13,8 @@ class ExactIndex(ItemIndex):
 
     It holds all vectors. The catalogue goes by in chunks: beside it a search holds the
     scores of 256 queries and `chunk` items, 64 MiB by default whatever the numbers of
-    both, and copies of them to sort. Of
-    items of equal score the one of the lower id goes first. The time grows with the
-    catalogue; needs no library.
+    both, and copies of them to sort. Of items of equal score the one of the lower id
+    goes first. The time grows with the catalogue; needs no library.
 
     Args:
         chunk: int. Items scored at a time.

@@ -1,43 +1,24 @@
 """Several devices train to what one device trains to."""
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import keras
 import numpy as np
 import penalty  # noqa: F401  (the file holds its layer)
 import pytest
+from own_process import run
 
-SCRIPT = Path(__file__).parent.parent / "support" / "distributed_runs.py"
+SCRIPT = "distributed_runs.py"
 KINDS = {"tensorflow": ["mirrored"], "jax": ["data", "model"], "torch": []}
 pytestmark = pytest.mark.backends
 
 
-def run(kind, file):
-    """What a process of its own gives; its devices must be named before it starts."""
-    result = subprocess.run(
-        [sys.executable, SCRIPT, kind, file],
-        env={**os.environ, "KERAS_BACKEND": keras.backend.backend()},
-        cwd=SCRIPT.parents[2],
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert result.returncode == 0, result.stderr[-3000:]
-    return json.loads(result.stdout.splitlines()[-1])
-
-
 @pytest.fixture(scope="module")
 def one(tmp_path_factory):
-    return run("one", tmp_path_factory.mktemp("one") / "model.keras")
+    return run(SCRIPT, "one", tmp_path_factory.mktemp("one") / "model.keras")
 
 
 @pytest.mark.parametrize("kind", KINDS[keras.backend.backend()])
 def test_losses_metrics_and_answers_are_those_of_one_device(kind, one, tmp_path):
-    several = run(kind, tmp_path / "model.keras")
+    several = run(SCRIPT, kind, tmp_path / "model.keras")
     assert several["losses"] == pytest.approx(one["losses"], rel=1e-5)
     assert several["logs"] == pytest.approx(one["logs"], rel=1e-5)
     np.testing.assert_allclose(several["scores"], one["scores"], atol=1e-5)

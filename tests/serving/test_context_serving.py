@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 from seeds import set_seed
+from served_answers import assert_answers
 
 import keras_t4r as t4r
 
@@ -114,7 +115,4 @@ def test_triton_answers_as_recommend(triton, model, etl, clicks, tmp_path):
     with t4r.TritonServer(tmp_path / "models", startup_timeout=300) as server:
         with t4r.TritonClient(server.http_url) as client:
             answers = client.recommend("shop", rows)
-    assert [row["session_id"] for row in answers] == expected["session_id"].tolist()
-    assert [row["item_id"] for row in answers] == expected["item_id"].tolist()
-    scores = np.array([row["scores"] for row in answers])
-    np.testing.assert_allclose(scores, expected["scores"], atol=1e-5)
+    assert_answers(answers, expected)

@@ -71,8 +71,9 @@ class DotInteraction(keras.layers.Layer):
         n, dim = self._sizes(x_shape)
         if self.bilinear is None:
             return
-        lead = {"all": (), "each": (n,), "pair": (len(self._pairs(n)[0]),)}
-        lead, initializer = lead[self.bilinear], fresh(self.kernel_initializer)
+        pairs = len(self._pairs(n)[0])
+        lead = {"all": (), "each": (n,), "pair": (pairs,)}[self.bilinear]
+        initializer = fresh(self.kernel_initializer)
         self.kernel = self.add_weight(
             name="kernel",
             shape=(*lead, dim, dim),
